@@ -1,0 +1,5 @@
+"""Preregistered robustness studies of video encoders."""
+
+from importlib.metadata import version
+
+__version__ = version("vjepa-stress")

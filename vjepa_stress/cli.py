@@ -1,0 +1,277 @@
+"""The console script: reads arguments, calls one layer, prints what it says. No logic lives here."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vjepa_stress import __version__
+from vjepa_stress.digest import sha256, write_durably
+from vjepa_stress.errors import BadInput, MissingExtra, StressError
+from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.root import StudyRoot
+
+if TYPE_CHECKING:
+    from vjepa_stress.sweep.app import Request
+
+_EXIT = """exit codes: 0 done; 1 a bug; 2 bad usage or input; 3 tampered; 4 the machine gave up;
+11 cannot be evaluated; with --strict also 10 some hypothesis refuted, 20 some ambiguous"""
+
+_EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL"}
+
+
+def say(text: str) -> None:
+    """Print for people; machines read standard output."""
+    print(text, file=sys.stderr)
+
+
+def _needs_run(error: ImportError) -> MissingExtra:
+    return MissingExtra(
+        "this command computes, and needs the extra [run]",
+        found=f"no module named {error.name}",
+        todo="pip install 'vjepa-stress[run]'",
+    )
+
+
+def _root(args: argparse.Namespace) -> StudyRoot:
+    return StudyRoot.find(given=args.root)
+
+
+def _notices(view: ledger.LedgerView) -> None:
+    for notice in view.notices:
+        say(f"notice: {notice}")
+
+
+def _request(args: argparse.Namespace, overrides: Sequence[str], multirun: bool = False) -> Request:
+    from vjepa_stress.sweep.app import read_request
+
+    return read_request(overrides, multirun, args.config_dir)
+
+
+def register(args: argparse.Namespace) -> dict[str, Any]:
+    """Freeze a draft."""
+    from vjepa_stress.sweep.draft import read_draft, resolve
+
+    draft = read_draft(args.draft)
+    root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
+    request = _request(args, args.overrides)
+    document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
+    digest, checkpoint = freeze.register(root, document, manifests)
+    say(f"registered {document.study} {document.version}: {len(document.design.cells)} cells")
+    say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
+    return {
+        "study": document.study,
+        "file": str(root.document(document.study, document.version)),
+        "digest": digest,
+        "checkpoint": str(checkpoint),
+    }
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Compute cells."""
+    from vjepa_stress.sweep import app
+
+    root = _root(args)
+    request = _request(args, args.overrides, args.multirun)
+    if args.exploratory:
+        return app.explore(root, app.study_of(root, request), request)
+    result = app.sweep(root, app.study_of(root, request), request, again=args.again, deviation=args.deviation)
+    if result.there + result.computed < result.cells:
+        raise app.unfinished(result)
+    if result.computed == 0:
+        say("nothing to do: every cell that was asked for is there (another attempt: --again)")
+    return dataclasses.asdict(result)
+
+
+def status(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what is done."""
+    from vjepa_stress.evidence.status import status_of
+
+    return status_of(_root(args), args.study)
+
+
+def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Evaluate, or refuse."""
+    from vjepa_stress.verdict.evaluate import evaluate
+    from vjepa_stress.verdict.gate import gate
+    from vjepa_stress.verdict.judge import worst
+
+    root = _root(args)
+    evidence = gate(root, args.study, exploratory=args.exploratory)
+    _notices(evidence.registration.ledger)
+    result = evaluate(evidence)
+    path = result.file(root)
+    _show(root, args.study, evidence, {path: result.to_bytes()}, "verdict")
+    outcomes = {one.id: one.verdict for one in result.hypotheses}
+    for one in result.hypotheses:
+        say(f"{one.id:12} {one.verdict:14} {one.title}\n{'':13}{one.clause}")
+    code = worst(list(outcomes.values())) if args.strict else 0
+    return {"study": args.study, "verdicts": outcomes, "file": str(path), "exploratory": result.exploratory}, code
+
+
+def report(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the report."""
+    from vjepa_stress.evidence.audit import established_tier
+    from vjepa_stress.report.page import build
+    from vjepa_stress.verdict.evaluate import evaluate
+    from vjepa_stress.verdict.gate import gate
+
+    root = _root(args)
+    evidence = gate(root, args.study, exploratory=args.exploratory)
+    _notices(evidence.registration.ledger)
+    result = evaluate(evidence)
+    page = build(evidence, result, established_tier(evidence), evidence.registration.ledger.notices)
+    folder = result.file(root).parent / ("exploratory" if result.exploratory else ".")
+    files = {(folder / name).resolve(): data for name, data in page.files().items()}
+    files |= {result.file(root): result.to_bytes()}
+    _show(root, args.study, evidence, files, "report")
+    return {"study": args.study, "report": str((folder / "report.html").resolve())}
+
+
+def _show(root: StudyRoot, study: str, evidence: Any, files: dict[Path, bytes], kind: str) -> None:
+    """Write results, and log that somebody looked: the leaf comes first, so that no look is missing."""
+    folder = root.outputs(study, evidence.registration.digest).resolve()
+    digests = {path.resolve().relative_to(folder).as_posix(): sha256(data) for path, data in files.items()}
+    details = {"kind": kind, "files": digests, "exploratory": bool(evidence.objections)}
+    ledger.append(root, "viewed", study, document=evidence.registration.digest, details=details)
+    for path, data in files.items():
+        write_durably(path, data)
+
+
+def audit(args: argparse.Namespace) -> dict[str, Any]:
+    """Verify everything again."""
+    from vjepa_stress.evidence.audit import audit as audit_study
+    from vjepa_stress.evidence.audit import studies
+
+    root = _root(args)
+    view = ledger.read(root)
+    _notices(view)
+    results = {}
+    for study in [args.study] if args.study else studies(view):
+        done = audit_study(root, study)
+        say(f"{study}: intact; checked {', '.join(done.checked)}")
+        say(f"{study}: evidence tier {done.tier}, {len(done.deviations)} deviations")
+        results[study] = dataclasses.asdict(done) | {
+            "checkpoint": str(done.checkpoint),
+            "deviations": [deviation.model_dump() for deviation in done.deviations],
+        }
+    return {"audited": results}
+
+
+def demo(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole path on what ships inside."""
+    from vjepa_stress.sweep.demo import prepare
+
+    root = prepare(args.out)
+    base = ["--root", str(root.path)]
+    for words in (
+        ["run", *base, "study=demo", "-m"],
+        ["verdict", *base, "demo"],
+        ["report", *base, "demo"],
+        ["audit", *base, "demo"],
+    ):
+        say(f"\n$ vjepa-stress {' '.join(words)}")
+        code = main([*words, "--json"] if args.json else words)
+        if code:
+            raise SystemExit(code)
+    page = root.outputs("demo", freeze.load(root, "demo").digest) / "report.html"
+    return {"root": str(root.path), "report": str(page)}
+
+
+def fetch(args: argparse.Namespace) -> dict[str, Any]:
+    """Download a released checkpoint."""
+    from vjepa_stress.encoders.fetch import fetch as download
+    from vjepa_stress.encoders.released import Released
+    from vjepa_stress.sweep.progress import byte_progress
+
+    request = _request(args, args.overrides)
+    encoder = request.blocks.encoder(args.model)
+    if not isinstance(encoder, Released):
+        raise BadInput(f"{args.model} has no weights to download", expected="base, large, giant or gigantic")
+    store = request.place.weights.expanduser()
+    with byte_progress(encoder.file) as progress:
+        digest = download(encoder, store, progress=progress)
+    return {"file": str(store / encoder.file), "digest": digest}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vjepa-stress", description="Preregistered robustness studies of video encoders.", epilog=_EXIT
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, does: Callable[[argparse.Namespace], Any], example: str) -> argparse.ArgumentParser:
+        text = (does.__doc__ or "").strip()
+        one = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
+        one.set_defaults(does=does)
+        one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+        one.add_argument("--root", type=Path, help="the study root; else the nearest folder upwards with prereg/")
+        return one
+
+    def with_overrides(one: argparse.ArgumentParser) -> None:
+        one.add_argument("overrides", nargs="*", help="Hydra overrides, for instance exec.threads=2")
+        one.add_argument("--config-dir", type=Path, help="a configuration folder of your own, searched last")
+
+    one = command("demo", demo, "vjepa-stress demo --out my-demo")
+    one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
+    one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
+    one.add_argument("draft", type=Path)
+    with_overrides(one)
+    one = command("run", run, "vjepa-stress run study=demo -m")
+    with_overrides(one)
+    one.add_argument("-m", "--multirun", action="store_true", help="one Hydra job a model, or a combination listed")
+    one.add_argument("--again", action="store_true", help="start another attempt; the first complete one counts")
+    one.add_argument("--deviation", metavar="WHY", help="record why an attempt goes on with changed code")
+    one.add_argument("--exploratory", action="store_true", help="compute cells beside the design; never judged")
+    one = command("status", status, "vjepa-stress status demo")
+    one.add_argument("study")
+    for name, does in (("verdict", verdict), ("report", report)):
+        one = command(name, does, f"vjepa-stress {name} demo")
+        one.add_argument("study")
+        one.add_argument("--exploratory", action="store_true", help="look in spite of gaps; never says confirmed")
+        if does is verdict:
+            one.add_argument("--strict", action="store_true", help="exit 10 when refuted, 20 when ambiguous")
+    one = command("audit", audit, "vjepa-stress audit demo")
+    one.add_argument("study", nargs="?")
+    one = command("fetch", fetch, "vjepa-stress fetch base")
+    one.add_argument("model")
+    with_overrides(one)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    code: int
+    try:
+        args, rest = _parser().parse_known_intermixed_args(arguments)
+        if rest:
+            _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        result = args.does(args)
+        values, code = result if isinstance(result, tuple) else (result, 0)  # a command may choose its exit code
+        if args.json:
+            print(json.dumps(values, indent=2, default=str))
+        else:
+            for key, value in values.items():
+                if not isinstance(value, dict | list):
+                    print(f"{key}: {value}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in _EXTRAS:
+            return _report_error(_needs_run(error))
+        raise
+    except StressError as error:
+        return _report_error(error)
+    except KeyboardInterrupt:
+        say("interrupted; what was complete is kept, and the same command goes on from there")
+        return 130
+    return code
+
+
+def _report_error(error: StressError) -> int:
+    say(f"{type(error).__name__}: {error}")
+    return error.exit_code

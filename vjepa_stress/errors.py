@@ -1,0 +1,181 @@
+"""One tree of errors: each says what was found, what was expected and what to do next.
+
+The class decides the exit code: 2 bad input, 3 tampered, 4 the machine gave up, 11 cannot be evaluated.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+
+class StressError(Exception):
+    """Base of everything this package raises on purpose.
+
+    Args:
+        what: one sentence that says what went wrong.
+        where: the file, field or cell it concerns.
+        expected: what should have been there.
+        found: what was there.
+        todo: what the reader can do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        found: object = None,
+        todo: str | None = None,
+    ) -> None:
+        self.what, self.where, self.expected, self.found, self.todo = what, where, expected, found, todo
+        rows = [("where", where), ("expected", expected), ("found", found), ("what to do", todo)]
+        lines = [f"  {label}: {value}" for label, value in rows if value is not None]
+        super().__init__("\n".join([what, *lines]))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the trip through a worker process with all fields."""
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.found, self.todo))
+
+
+def _rebuild(
+    kind: type[StressError], what: str, where: object, expected: object, found: object, todo: str | None
+) -> StressError:
+    return kind(what, where=where, expected=expected, found=found, todo=todo)
+
+
+class BadInput(StressError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class BadDocument(BadInput):
+    """A document does not parse, or does not fit its schema."""
+
+
+class BadConfiguration(BadInput):
+    """A building block's configuration does not fit its class."""
+
+
+class BadVideo(BadInput):
+    """A video file is missing, truncated, too short or no video at all."""
+
+
+class BadCheckpoint(BadInput):
+    """A weights file is missing, unsafe or does not fit its architecture."""
+
+
+class OutsideDesign(BadInput):
+    """A cell was asked for that the registration does not list."""
+
+
+class NotRegistered(BadInput):
+    """The study, or the version of it, is not in the ledger."""
+
+
+class AlreadyRegistered(BadInput):
+    """The study exists; it can be amended, never registered again."""
+
+
+class DuplicateIdentifier(BadInput):
+    """One hypothesis id stands for two claims in a study and its amendments."""
+
+
+class MissingExtra(BadInput):
+    """The command needs an optional part of the package."""
+
+
+class CannotWrite(BadInput):
+    """The chosen folder does not take files."""
+
+
+class Tampered(StressError):
+    """Something that was fixed has changed."""
+
+    exit_code = 3
+
+
+class LedgerTampered(Tampered):
+    """The ledger does not equal its checkpoint, or does not verify."""
+
+
+class DocumentTampered(Tampered):
+    """A frozen document is not the one that was registered."""
+
+
+class ShardTampered(Tampered):
+    """A shard is not the one its manifest describes."""
+
+
+class ManifestTampered(Tampered):
+    """The manifests are not the ones that the ledger's `completed` leaf holds."""
+
+
+class IdentityChanged(Tampered):
+    """Weights, clips or specifications are not the registered ones."""
+
+
+class ResultTampered(Tampered):
+    """A verdict or report on disk is not what the evidence gives, or not what was logged."""
+
+
+class NotEvaluable(StressError):
+    """The evidence is intact but does not allow a verdict."""
+
+    exit_code = 11
+
+
+class RunBeforeRegistration(NotEvaluable):
+    """A run was launched before the study was registered."""
+
+
+class CellsIncomplete(NotEvaluable):
+    """The cells present are not exactly the cells registered."""
+
+
+class CodeChanged(NotEvaluable):
+    """Cells were computed by code other than the launched one, and no deviation says so."""
+
+
+class FlaggedValues(NotEvaluable):
+    """A shard holds a non-finite value."""
+
+
+class RowsMissing(NotEvaluable):
+    """A shard does not have one row for each registered clip."""
+
+
+class MachineFailure(StressError):
+    """The machine gave up: disk full, input/output error, a job lost."""
+
+    exit_code = 4
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into a `CannotWrite` or a `MachineFailure`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise MachineFailure(
+                "the disk took no more data; what was complete is kept",
+                where=path,
+                found=error.strerror,
+                todo="make room, then run the same command again: it goes on where it was",
+            ) from error
+        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+            raise CannotWrite(
+                "this folder cannot be written",
+                where=path,
+                found=error.strerror,
+                todo="choose another folder, or change its permissions",
+            ) from error
+        raise

@@ -1,0 +1,246 @@
+"""Tensor aliases and the frozen bases of the four building blocks: Dataset, Perturbation, Encoder, Metric.
+
+A building block is a frozen pydantic class that is itself the callable: its fields are everything that can
+change a result, and its `spec` is what a preregistration holds the digest of. A new block is one Python
+file and one YAML in `conf/`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from vjepa_stress.digest import Digest, digest_of
+from vjepa_stress.words import Compares, Correspondence, Family, PerturbationRole
+
+Pixels = UInt8[Tensor, "3 t h w"]
+"""One clip as 8-bit RGB."""
+
+Video = Float[Tensor, "b 3 t h w"]
+"""Clips as floating-point RGB in [0, 1]."""
+
+Features = Float[Tensor, "b t h w d"]
+"""Dense features: batch, temporal positions, rows, columns, channels."""
+
+PerClip = Float[Tensor, " b"]
+"""One value a clip."""
+
+DType = Literal["float32", "bfloat16"]
+"""The number format an encoder computes in."""
+
+
+class Block(BaseModel):
+    """Base of all building blocks: frozen, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def spec(self) -> dict[str, Any]:
+        """Everything that identifies this block: its class and all its fields, as JSON values."""
+        kind = type(self)
+        return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **self.model_dump(mode="json")}
+
+    def spec_digest(self) -> Digest:
+        """Digest of `spec`, as a preregistration holds it."""
+        return digest_of(self.spec())
+
+
+class ClipRef(BaseModel):
+    """The identity of one clip: which bytes, which frames.
+
+    Attributes:
+        digest: digest of `source` and `frames`; two clips are the same clip exactly when these agree.
+        name: where a person finds it; not part of the identity.
+        source: SHA-256 of the source file (for rendered clips: of specification and seed).
+        frames: indices of the frames in display order, counted from 0.
+        notes: what had to be adapted (a shorter stride, a rotation flag, a variable frame rate).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: Digest
+    name: str
+    source: Digest
+    frames: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, source: Digest, frames: Sequence[int], notes: Sequence[str] = ()) -> ClipRef:
+        """Build a reference and its digest."""
+        return cls(
+            digest=clip_digest(source, frames), name=name, source=source, frames=tuple(frames), notes=tuple(notes)
+        )
+
+
+def clip_digest(source: Digest, frames: Sequence[int]) -> Digest:
+    """Digest that identifies a clip: its source bytes and its frame indices."""
+    return digest_of({"source": source, "frames": list(frames)})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A decoded clip.
+
+    Attributes:
+        pixels: (3, T, H, W) 8-bit RGB, resized and cropped.
+        digest: the clip's digest, computed from the very bytes that were decoded.
+        masks: (T, H, W) object ids, 0 for background, where the data set has annotations.
+    """
+
+    pixels: Pixels
+    digest: Digest
+    masks: Int64[Tensor, "t h w"] | None = None
+
+
+class Dataset(Block, ABC):
+    """A source of clips. `home` is where its files lie on this machine; it is never part of the identity."""
+
+    n_clips: int
+
+    @abstractmethod
+    def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
+        """Choose the clips and identify them by digest, in a fixed order.
+
+        Args:
+            home: folder with the data set's files, or None where it needs none.
+            frames: frames a clip.
+
+        Raises:
+            BadInput: when files are missing or unusable; the message names them.
+        """
+
+    @abstractmethod
+    def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
+        """Decode one clip to `resolution` × `resolution` pixels.
+
+        The digest of the sample is computed from the bytes decoded; the caller compares it.
+
+        Raises:
+            BadVideo: when the source cannot be decoded.
+        """
+
+
+class Perturbation(Block, ABC):
+    """A disturbance of pixels, with a pure kernel and a statement of where the content went."""
+
+    role: ClassVar[PerturbationRole]
+    family: ClassVar[Family]
+    correspondence: ClassVar[Correspondence]
+
+    @abstractmethod
+    def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
+        """Perturb clips.
+
+        Args:
+            video: (B, 3, T, H, W) in [0, 1].
+            strength: in [0, 1]; 0 returns the input bit for bit. None for probes, which have no strength.
+            seeds: one seed a clip; a clip's result depends on its own seed only.
+
+        Returns:
+            Same shape, dtype and device, in [0, 1].
+        """
+
+    def align(self, features: Features, strength: float | None) -> tuple[Features, Bool[Tensor, "h w"]]:  # noqa: ARG002
+        """Map features of the perturbed clip back to the clean clip's positions.
+
+        Returns:
+            The mapped features, and which positions (H', W') have a counterpart. The default is for
+            perturbations that leave content in place.
+        """
+        return features, torch.ones(features.shape[2:4], dtype=torch.bool, device=features.device)
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder ready to run.
+
+    Attributes:
+        weights: digest of the weights that were loaded.
+        encode: maps video in [0, 1], (B, 3, T, H, W), to features (B, T', H', W', D).
+    """
+
+    weights: Digest
+    encode: Callable[[Video], Features]
+
+
+class Encoder(Block, ABC):
+    """A frozen video encoder."""
+
+    untrained: ClassVar[bool] = False
+
+    @abstractmethod
+    def identify(self, store: Path) -> Digest:
+        """Digest of the weights as they lie on this machine, without building the model.
+
+        Args:
+            store: folder that holds downloaded checkpoints.
+
+        Raises:
+            BadCheckpoint: when the weights are not there; the message says how to get them.
+        """
+
+    @abstractmethod
+    def load(self, store: Path, device: torch.device, dtype: DType, compiled: bool) -> LoadedEncoder:
+        """Build the model and load its weights strictly.
+
+        Raises:
+            BadCheckpoint: when the weights are missing, unsafe or do not fit.
+        """
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a metric sees of a batch of clips.
+
+    Attributes:
+        clean: features of the clean clips.
+        perturbed: features of the perturbed clips.
+        aligned: the perturbed features mapped back to clean positions.
+        counterpart: which positions (H', W') of `aligned` have content of the clean clip.
+        in_place: the perturbation moves nothing, so that `aligned` is `perturbed`.
+    """
+
+    clean: Features
+    perturbed: Features
+    aligned: Features
+    counterpart: Bool[Tensor, "h w"]
+    in_place: bool
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A metric's value for each clip, with the positions it rests on.
+
+    Attributes:
+        value: (B,) NaN where undefined.
+        n: positions compared; the value is the mean over those that none of the other counts leaves out.
+        n_both_zero: positions left out because both vectors are zero.
+        n_one_zero: positions left out because one vector is zero: an effect that the metric cannot express.
+        n_non_finite: positions with NaN or infinity; any makes the value NaN and flags the clip.
+    """
+
+    value: PerClip
+    n: Int64[Tensor, " b"]
+    n_both_zero: Int64[Tensor, " b"]
+    n_one_zero: Int64[Tensor, " b"]
+    n_non_finite: Int64[Tensor, " b"]
+
+
+class Metric(Block, ABC):
+    """A number for each clip that compares clean and perturbed features."""
+
+    range: ClassVar[tuple[float, float]]
+    compares: ClassVar[Compares]
+    columns: ClassVar[tuple[str, ...]]
+    """Names of the shard's columns, the raw metric first."""
+
+    @abstractmethod
+    def __call__(self, seen: Observation) -> dict[str, Measurement]:
+        """Measure; the keys are `columns`."""

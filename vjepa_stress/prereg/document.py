@@ -1,0 +1,244 @@
+"""The preregistration: every field of the frozen document, and what must hold between fields.
+
+A frozen file is its canonical bytes; `vjepa_stress.prereg.freeze` writes and loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vjepa_stress.digest import LARGEST_INTEGER, Digest, digest_of
+from vjepa_stress.prereg.root import STUDY_NAME
+from vjepa_stress.prereg.rules import Estimand, Frozen, Name, Rule, Strength, Where, filters, leaves
+from vjepa_stress.words import Compares, Correspondence, Family, ModelRole, PerturbationRole
+
+Text = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
+
+CALIBRATION = "calibration"
+"""Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
+
+
+class Cell(Frozen):
+    """One cell of a design. Probes have no strength."""
+
+    dataset: Name
+    model: Name
+    perturbation: Name
+    strength: Strength | None
+
+    def order(self) -> tuple[str, str, str, float]:
+        """Sort key: probes before strengths."""
+        return (self.dataset, self.model, self.perturbation, self.strength or 0.0)
+
+    def __str__(self) -> str:
+        strength = "" if self.strength is None else f" at {self.strength:g}"
+        return f"{self.dataset} · {self.model} · {self.perturbation}{strength}"
+
+
+class BuildingBlock(Frozen):
+    """A named building block: its whole specification, and the digest of it."""
+
+    spec: dict[str, Any]
+    spec_digest: Digest
+
+    @model_validator(mode="after")
+    def _digest_holds(self) -> Self:
+        if digest_of(self.spec) != self.spec_digest:
+            raise ValueError(f"spec_digest is {self.spec_digest}, but the spec beside it has {digest_of(self.spec)}")
+        return self
+
+
+class DatasetEntry(BuildingBlock):
+    """A data set. A null clip manifest is pinned by the first launch."""
+
+    clip_manifest_digest: Digest | None
+    n_clips: int = Field(ge=1)
+
+
+class ModelEntry(BuildingBlock):
+    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model."""
+
+    weights_digest: Digest | None
+    size_rank: int = Field(ge=0)
+    role: ModelRole
+    untrained: bool
+
+
+class PerturbationEntry(BuildingBlock):
+    """A perturbation, with what judging must know of it."""
+
+    role: PerturbationRole
+    family: Family
+    correspondence: Correspondence
+
+
+class MetricEntry(BuildingBlock):
+    """A metric, with its range, what it compares and the shard columns it fills (the raw metric first)."""
+
+    range: tuple[float, float]
+    compares: Compares
+    columns: tuple[Name, ...] = Field(min_length=1)
+
+
+class Numerics(Frozen):
+    """How the encoder computes; both change bits, so both are registered."""
+
+    dtype: Literal["float32", "bfloat16"]
+    compile: bool
+
+
+class VideoDesign(Frozen):
+    """The exact set of cells, and everything that could change a number in them."""
+
+    kind: Literal["video"]
+    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
+    models: dict[Name, ModelEntry] = Field(min_length=1)
+    perturbations: dict[Name, PerturbationEntry] = Field(min_length=1)
+    metrics: dict[Name, MetricEntry] = Field(min_length=1)
+    cells: tuple[Cell, ...] = Field(min_length=1)
+    seed: Seed
+    frames: int = Field(ge=2)
+    resolution: int = Field(ge=32)
+    numerics: Numerics
+
+    @model_validator(mode="after")
+    def _cells_fit(self) -> Self:
+        keys = [cell.order() for cell in self.cells]
+        if keys != sorted(set(keys)):
+            raise ValueError("cells must be sorted by data set, model, perturbation and strength, each once")
+        for cell in self.cells:
+            for kind, name, known in (
+                ("data set", cell.dataset, self.datasets),
+                ("model", cell.model, self.models),
+                ("perturbation", cell.perturbation, self.perturbations),
+            ):
+                if name not in known:
+                    raise ValueError(f"cell {cell}: no {kind} {name!r} in the design, only {sorted(known)}")
+            probe = self.perturbations[cell.perturbation].role == "probe"
+            if probe != (cell.strength is None):
+                raise ValueError(f"cell {cell}: probes have no strength, all others need one")
+        return self
+
+    @property
+    def columns(self) -> dict[str, MetricEntry]:
+        """Which metric each shard column belongs to."""
+        return {column: entry for entry in self.metrics.values() for column in entry.columns}
+
+    def select(self, where: Where) -> tuple[Cell, ...]:
+        """Cells of a filter, in the design's order; models left open are all subjects."""
+
+        def admits(wanted: Iterable[Any] | None, value: object) -> bool:
+            return wanted is None or value in wanted
+
+        subjects = tuple(name for name, entry in self.models.items() if entry.role == "subject")
+        models = where.model if where.model is not None else subjects
+        return tuple(
+            cell
+            for cell in self.cells
+            if cell.model in models
+            and admits(where.dataset, cell.dataset)
+            and admits(where.perturbation, cell.perturbation)
+            and admits(where.strength, cell.strength)
+        )
+
+
+class Hypothesis(Frozen):
+    """A claim, the numbers that stand for it, and the rule that decides it."""
+
+    id: Name
+    title: Text
+    claim: Text
+    rationale: Text
+    estimands: dict[Name, Estimand] = Field(min_length=1)
+    rule: Rule
+    family: Name
+    prediction: Text
+    status: Literal["active", "withdrawn"]
+
+    @model_validator(mode="after")
+    def _rule_reads_estimands(self) -> Self:
+        used = {leaf.estimand for leaf in leaves(self.rule)}
+        for name in sorted(used - set(self.estimands)):
+            raise ValueError(f"the rule reads {name!r}, which is no estimand of {self.id}: {sorted(self.estimands)}")
+        for name in sorted(set(self.estimands) - used):
+            raise ValueError(f"the estimand {name!r} of {self.id} decides nothing: the rule never reads it")
+        return self
+
+
+class ExcludedClip(Frozen):
+    """A clip left out of every estimate, for a reason known before the data."""
+
+    clip: Digest
+    reason: Text
+
+
+class Analysis(Frozen):
+    """How estimates are computed."""
+
+    confidence_level: float = Field(gt=0.5, lt=1, allow_inf_nan=False)
+    bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
+    bootstrap_seed: Seed
+    multiplicity: Literal["none"]
+    exclusions: tuple[ExcludedClip, ...]
+    missing_data: Literal["not-evaluable", "available-clips"] = Field(
+        description="what an undefined clip value does: makes the estimate undefined, or leaves the clip out"
+    )
+    stopping: Literal["fixed"]
+
+
+class Preregistration(Frozen):
+    """The frozen document."""
+
+    schema_: Literal["vjepa-stress/prereg/v1"] = Field(alias="schema")
+    study: str = Field(pattern=STUDY_NAME)
+    version: Version
+    title: Text
+    authors: tuple[Text, ...] = Field(min_length=1)
+    created: Time
+    data_status: Literal[
+        "before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"
+    ]
+    parent: Digest | None
+    design: VideoDesign
+    hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
+    analysis: Analysis
+    sensitivity: tuple[()] = ()
+    operating_characteristics: None = None
+
+    @model_validator(mode="after")
+    def _estimands_fit(self) -> Self:
+        ids = [hypothesis.id for hypothesis in self.hypotheses]
+        for name in ids:
+            if ids.count(name) > 1:
+                raise ValueError(f"the hypothesis id {name!r} stands twice")
+        for hypothesis, name, estimand in self.estimands():
+            where = f"{hypothesis.id}.{name}"
+            if estimand.metric not in self.design.columns:
+                known = sorted(self.design.columns)
+                raise ValueError(f"{where}: no metric {estimand.metric!r} in the design, only {known}")
+            for chosen in filters(estimand):
+                _check_filter(self.design, chosen, where)
+        return self
+
+    def estimands(self) -> Iterator[tuple[Hypothesis, str, Estimand]]:
+        """All estimands, with the hypothesis and name they have."""
+        for hypothesis in self.hypotheses:
+            for name, estimand in hypothesis.estimands.items():
+                yield hypothesis, name, estimand
+
+
+def _check_filter(design: VideoDesign, chosen: Where, where: str) -> None:
+    cells = design.select(chosen)
+    if not cells:
+        raise ValueError(f"{where}: its filter selects no cell of the design")
+    # A name that selects nothing is a typing error, even where another name beside it selects something.
+    for field in ("dataset", "model", "perturbation", "strength"):
+        for wanted in getattr(chosen, field) or ():
+            if not any(getattr(cell, field) == wanted for cell in cells):
+                raise ValueError(f"{where}: {field} {wanted!r} selects no cell of the design")

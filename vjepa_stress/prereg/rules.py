@@ -1,0 +1,174 @@
+"""Estimands and decision rules as data: what number is computed on which cells, and what it decides.
+
+Both are closed discriminated unions. Nothing here computes; `vjepa_stress.verdict` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+"""A name of a data set, model, perturbation, metric, estimand or hypothesis."""
+
+Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+"""Strength of a perturbation."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """Base of everything inside a frozen document: immutable, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Where(Frozen):
+    """Which cells of the design. A field left null does not filter; models left null are all subjects."""
+
+    dataset: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    model: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    perturbation: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    strength: tuple[Strength, ...] | None = Field(default=None, min_length=1)
+
+
+class Mean(Frozen):
+    """Mean of a metric over all (clip, cell) pairs of a filter; percentile bootstrap over clips."""
+
+    statistic: Literal["mean"]
+    metric: Name
+    where: Where
+    interval: Literal["percentile"] = "percentile"
+
+
+class RatioOfMeans(Frozen):
+    """Mean of one filter divided by mean of another on the same clips; paired percentile bootstrap."""
+
+    statistic: Literal["ratio_of_means"]
+    metric: Name
+    numerator: Where
+    denominator: Where
+    interval: Literal["percentile"] = "percentile"
+
+
+class Trend(Frozen):
+    """Spearman correlation of cell means with strength; percentile bootstrap over clips.
+
+    Cells that share a strength are pooled into one mean.
+    """
+
+    statistic: Literal["trend"]
+    metric: Name
+    where: Where
+    interval: Literal["percentile"] = "percentile"
+
+
+class Maximum(Frozen):
+    """Largest absolute value of a metric over all clips and cells of a filter: a noise floor, without interval."""
+
+    statistic: Literal["maximum"]
+    metric: Name
+    where: Where
+    interval: Literal["none"] = "none"
+
+
+Estimand = Annotated[Mean | RatioOfMeans | Trend | Maximum, Field(discriminator="statistic")]
+
+
+def filters(estimand: Estimand) -> tuple[Where, ...]:
+    """The filters of an estimand, in the order its statistic reads them."""
+    if isinstance(estimand, RatioOfMeans):
+        return (estimand.numerator, estimand.denominator)
+    return (estimand.where,)
+
+
+class Band(Frozen):
+    """Interval inside [low, high]: confirmed; interval and band disjoint: refuted; else ambiguous."""
+
+    kind: Literal["band"]
+    estimand: Name
+    low: Finite
+    high: Finite
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}: nothing could be confirmed")
+        return self
+
+
+class Threshold(Frozen):
+    """At or beyond `confirm_at`: confirmed; short of `refute_at`: refuted; between: ambiguous.
+
+    With `use: interval` the whole interval must be there; with `use: point` the estimate alone decides.
+    """
+
+    kind: Literal["threshold"]
+    estimand: Name
+    direction: Literal["above", "below"]
+    confirm_at: Finite
+    refute_at: Finite
+    use: Literal["point", "interval"]
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        overlapping = (
+            self.refute_at > self.confirm_at if self.direction == "above" else self.refute_at < self.confirm_at
+        )
+        if overlapping:
+            raise ValueError(
+                f"confirmed (from {self.confirm_at} {self.direction}) and refuted (short of {self.refute_at}) overlap"
+            )
+        return self
+
+
+class Count(Frozen):
+    """Confirmed when enough of several sub-rules confirm, refuted when enough of them refute, else ambiguous."""
+
+    kind: Literal["count"]
+    of: tuple[Rule, ...] = Field(min_length=1)
+    confirm_at_least: int = Field(ge=1)
+    refute_at_least: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> Self:
+        n = len(self.of)
+        if max(self.confirm_at_least, self.refute_at_least) > n:
+            raise ValueError(f"there are only {n} sub-rules: a count above {n} can never be reached")
+        if self.confirm_at_least + self.refute_at_least <= n:
+            raise ValueError(
+                f"with {n} sub-rules, {self.confirm_at_least} could confirm while {self.refute_at_least} refute: "
+                f"the two counts must sum to more than {n}"
+            )
+        return self
+
+
+class AllOf(Frozen):
+    """Any refuted: refuted; all confirmed: confirmed; else ambiguous."""
+
+    kind: Literal["all_of"]
+    of: tuple[Rule, ...] = Field(min_length=1)
+
+
+class AnyOf(Frozen):
+    """Any confirmed: confirmed; all refuted: refuted; else ambiguous."""
+
+    kind: Literal["any_of"]
+    of: tuple[Rule, ...] = Field(min_length=1)
+
+
+Rule = Annotated[Band | Threshold | Count | AllOf | AnyOf, Field(discriminator="kind")]
+Count.model_rebuild()
+AllOf.model_rebuild()
+AnyOf.model_rebuild()
+
+
+def leaves(rule: Rule) -> Iterator[Band | Threshold]:
+    """The rules at the ends of the tree, those that read an estimand."""
+    if isinstance(rule, Count | AllOf | AnyOf):
+        for part in rule.of:
+            yield from leaves(part)
+    else:
+        yield rule
