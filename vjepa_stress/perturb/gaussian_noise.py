@@ -1,0 +1,34 @@
+"""Additive Gaussian noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from vjepa_stress.interfaces import Perturbation, Video
+from vjepa_stress.perturb.seeds import generator
+
+
+class GaussianNoise(Perturbation):
+    """x + σ·n with n ~ N(0, 1) for each pixel, channel and frame; one field a clip, scaled by the strength.
+
+    Attributes:
+        sigma_at_full: σ at strength 1, in units of the full range [0, 1] (ImageNet-C spans 0.08 to 0.38).
+    """
+
+    role = "tier1"
+    family = "image-noise"
+    correspondence = "in-place"
+
+    sigma_at_full: float = Field(gt=0)
+
+    def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
+        """Add noise; see the base class."""
+        if not strength:
+            return video.clone()
+        noise = np.stack([generator(seed).standard_normal(video.shape[1:], dtype=np.float32) for seed in seeds])
+        field = torch.from_numpy(noise).to(video.device, video.dtype)
+        return field.mul_(self.sigma_at_full * strength).add_(video).clamp_(0, 1)

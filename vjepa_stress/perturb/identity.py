@@ -1,0 +1,19 @@
+"""The calibration round trip: nothing changes, but everything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vjepa_stress.interfaces import Perturbation, Video
+
+
+class Identity(Perturbation):
+    """A copy, clipped to [0, 1]; every metric must come out at its noise floor."""
+
+    role = "probe"
+    family = "calibration"
+    correspondence = "in-place"
+
+    def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:  # noqa: ARG002
+        """Copy the clips (probe: `strength` and `seeds` are not used)."""
+        return video.clone().clamp_(0, 1)

@@ -1,0 +1,29 @@
+"""Darkening by a gamma curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from vjepa_stress.interfaces import Perturbation, Video
+
+
+class LowLight(Perturbation):
+    """x^γ with γ growing from 1 in proportion to the strength.
+
+    Attributes:
+        gamma_added_at_full: γ − 1 at strength 1.
+    """
+
+    role = "tier1"
+    family = "image-noise"
+    correspondence = "in-place"
+
+    gamma_added_at_full: float = Field(gt=0)
+
+    def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:  # noqa: ARG002
+        """Darken; nothing here is random."""
+        if not strength:
+            return video.clone()
+        return video.pow(1 + self.gamma_added_at_full * strength).clamp_(0, 1)
