@@ -1,0 +1,146 @@
+"""The audit: the gate once more, the verdict recomputed, and what lies on the disk compared with both.
+
+Reads only, and needs no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vjepa_stress.digest import parse_json, sha256
+from vjepa_stress.errors import BadDocument, NotRegistered, ResultTampered
+from vjepa_stress.prereg.ledger import Checkpoint, LedgerView
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.verdict.evaluate import StudyVerdict, evaluate
+from vjepa_stress.verdict.gate import Deviation, Evidence, gate
+
+Tier = Literal["declared", "chained", "signed", "externally anchored"]
+
+_RELATIVE = 1e-9
+"""How far a recomputed number may lie from the stored one: another machine may sum in another order."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit established."""
+
+    study: str
+    tier: Tier
+    checkpoint: Checkpoint
+    prereg_digest: str
+    attempt: int
+    cells: int
+    verdicts: dict[str, str]
+    deviations: tuple[Deviation, ...]
+    checked: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def established_tier(evidence: Evidence) -> Tier:
+    """The tier that local files can prove: every result chains to the registration through the ledger."""
+    return "declared" if evidence.objections else "chained"
+
+
+def audit(root: StudyRoot, study: str) -> Audit:
+    """Verify a study from its files alone.
+
+    Raises:
+        Tampered: when anything fixed has changed, a stored verdict differs from the recomputed one, or a report
+            is not the one that was logged.
+        NotEvaluable: when the evidence is intact but incomplete or invalid.
+    """
+    evidence = gate(root, study)
+    verdict = evaluate(evidence)
+    checked = ["ledger", "preregistration", f"{len(evidence.cells)} shards and manifests"]
+    if verdict.file(root).exists():
+        _check_verdict(root, verdict)
+        checked.append("verdict")
+    checked += _check_viewed(root, evidence)
+    view = evidence.registration.ledger
+    return Audit(
+        study,
+        established_tier(evidence),
+        view.checkpoint(),
+        evidence.registration.digest,
+        evidence.attempt,
+        len(evidence.cells),
+        {one.id: one.verdict for one in verdict.hypotheses},
+        evidence.deviations,
+        tuple(checked),
+        view.notices,
+    )
+
+
+def studies(view: LedgerView) -> list[str]:
+    """All registered studies.
+
+    Raises:
+        NotRegistered: when there is none.
+    """
+    found = [leaf.study for leaf in view.leaves if leaf.event == "registered"]
+    if not found:
+        raise NotRegistered("no study is registered here", todo="vjepa-stress register prereg/STUDY/draft.yaml")
+    return found
+
+
+def _check_verdict(root: StudyRoot, recomputed: StudyVerdict) -> None:
+    path = recomputed.file(root)
+    try:
+        stored = parse_json(path.read_bytes(), path)
+        validate(StudyVerdict, stored, path)
+    except BadDocument as error:
+        raise ResultTampered("the stored verdict is no verdict", where=path, found=str(error)) from error
+    # The code that judges now may be newer than the code that judged; its digest is informative.
+    mine = parse_json(recomputed.to_bytes())
+    mine.pop("judging_code")
+    stored.pop("judging_code")
+    for where, expected, found in _differences("", mine, stored):
+        raise ResultTampered(
+            "the stored verdict is not what the evidence gives",
+            where=f"{path}{where}",
+            expected=expected,
+            found=found,
+            todo=f"vjepa-stress verdict {recomputed.study} writes it anew",
+        )
+
+
+def _differences(where: str, mine: Any, stored: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ: words and counts exactly, other numbers beyond rounding."""
+    if isinstance(mine, float) or isinstance(stored, float):
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (mine, stored))
+        if not numbers or not math.isclose(mine, stored, rel_tol=_RELATIVE, abs_tol=1e-15):
+            yield where, mine, stored
+    elif isinstance(mine, dict) and isinstance(stored, dict) and mine.keys() == stored.keys():
+        for key in mine:
+            yield from _differences(f", {key}" if not where else f"{where}.{key}", mine[key], stored[key])
+    elif isinstance(mine, list) and isinstance(stored, list) and len(mine) == len(stored):
+        for position, (one, other) in enumerate(zip(mine, stored, strict=True)):
+            yield from _differences(f"{where}[{position}]", one, other)
+    elif mine != stored:
+        yield where, mine, stored
+
+
+def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
+    """Compare what was shown last, file by file, with the digests of its `viewed` leaf."""
+    document = evidence.registration.document
+    folder = root.outputs(document.study, evidence.registration.digest)
+    latest: dict[str, str] = {}
+    for leaf in evidence.registration.ledger.of(document.study):
+        if leaf.event == "viewed":
+            latest |= leaf.details["files"]
+    for name, expected in sorted(latest.items()):
+        path = folder / name
+        found = sha256(path.read_bytes()) if path.is_file() else None
+        if found not in (None, expected):
+            raise ResultTampered(
+                "a file is not the one that was written and logged",
+                where=path,
+                expected=expected,
+                found=found,
+                todo=f"vjepa-stress verdict {document.study} and report {document.study} write them anew",
+            )
+    return [name for name in sorted(latest) if (folder / name).is_file()]

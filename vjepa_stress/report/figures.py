@@ -1,0 +1,75 @@
+"""Dose–response figures, as SVG text that is the same for the same numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+# Okabe and Ito's colours, told apart by most eyes; the dash pattern tells models apart in print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cell means of one model along the strengths of one perturbation, with their intervals."""
+
+    dataset: str
+    perturbation: str
+    model: str
+    strengths: Sequence[float]
+    means: Sequence[float]
+    lows: Sequence[float]
+    highs: Sequence[float]
+
+
+def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str = "") -> str:
+    """One panel a perturbation (columns) and data set (rows); shaded intervals; returns SVG.
+
+    Args:
+        metric: name of the metric on the vertical axis.
+        level: confidence level of the shaded intervals, as text.
+        stamp: printed across the figure when not empty.
+    """
+    rows = sorted({curve.dataset for curve in curves})
+    columns = list(dict.fromkeys(curve.perturbation for curve in curves))
+    models = list(dict.fromkeys(curve.model for curve in curves))
+    style = {model: (_COLOURS[n % len(_COLOURS)], _DASHES[n % len(_DASHES)]) for n, model in enumerate(models)}
+    with mpl.rc_context({"svg.hashsalt": "vjepa-stress", "font.size": 9, "svg.fonttype": "path"}):
+        figure = Figure(figsize=(2.1 * len(columns) + 0.8, 2.0 * len(rows) + 0.9), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        for r, dataset in enumerate(rows):
+            for c, perturbation in enumerate(columns):
+                axis = axes[r, c]
+                axis.grid(alpha=0.3, linewidth=0.5)
+                axis.spines[["top", "right"]].set_visible(False)
+                axis.set_title(perturbation.replace("_", " ") if r == 0 else "", fontsize=9)
+                axis.set_xlabel("strength" if r == len(rows) - 1 else "")
+                axis.set_ylabel(f"{dataset}\nmean {metric}" if c == 0 else "")
+                for curve in curves:
+                    if (curve.dataset, curve.perturbation) != (dataset, perturbation):
+                        continue
+                    colour, dash = style[curve.model]
+                    x = curve.strengths
+                    shade: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0}
+                    axis.fill_between(x, curve.lows, curve.highs, **shade)
+                    axis.plot(x, curve.means, dash, color=colour, marker="o", markersize=2.5, linewidth=1.3)
+        lines: dict[str, Any] = {"marker": "o", "markersize": 2.5}
+        handles = [Line2D([], [], color=colour, linestyle=dash, **lines) for colour, dash in style.values()]
+        figure.legend(handles, models, loc="outside upper center", ncols=min(4, len(models)), frameon=False)
+        figure.supxlabel(f"Lines: mean over clips. Shades: {level} percentile bootstrap over clips.", fontsize=7)
+        if stamp:
+            figure.text(
+                0.5, 0.5, stamp, fontsize=34, color="#b00000", alpha=0.25, ha="center", va="center", rotation=20
+            )
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -1,0 +1,28 @@
+"""The only place that rounds."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or two significant digits of a power of ten where that would show only zeros."""
+    if value is None:
+        return "undefined"
+    if not math.isfinite(value):
+        return str(value)
+    if value != 0 and abs(value) < 0.001:
+        return f"{value:.1e}".replace("e-0", "e-")
+    return f"{value:.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval in brackets; a dash where there is none."""
+    if low is None or high is None or low == high:
+        return "–"
+    return f"[{number(low)}, {number(high)}]"
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent."""
+    return f"{share:.0%}"

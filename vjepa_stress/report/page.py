@@ -1,0 +1,214 @@
+"""The report: everything a reader needs to believe or doubt a verdict, as Markdown and one HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vjepa_stress.prereg.document import VideoDesign
+from vjepa_stress.prereg.ledger import LedgerView
+from vjepa_stress.prereg.rules import Rule
+from vjepa_stress.report import numbers
+from vjepa_stress.report.figures import Curve, dose_response
+from vjepa_stress.verdict.estimate import Resampling, bootstrap_mean
+from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
+from vjepa_stress.verdict.gate import Evidence
+from vjepa_stress.verdict.judge import Verdict
+
+STAMP = "EXPLORATORY"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A calibration measurement beside what was expected of it."""
+
+    dataset: str
+    model: str
+    perturbation: str
+    metric: str
+    measured: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report: files by name."""
+
+    html: str
+    markdown: str
+    figures: dict[str, str] = field(default_factory=dict)
+
+    def files(self) -> dict[str, bytes]:
+        """Contents by file name, to be written beside each other."""
+        texts = {"report.html": self.html, "report.md": self.markdown, **self.figures}
+        return {name: text.encode() for name, text in texts.items()}
+
+
+def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequence[str] = ()) -> Report:
+    """Write the report of a study.
+
+    Args:
+        evidence: what the gate let through.
+        verdict: what the rules said of it.
+        tier: the evidence tier that was established.
+        notices: what the reader of the files must know, such as a mended ledger.
+    """
+    document = evidence.registration.document
+    stamp = STAMP if verdict.exploratory else ""
+    level = numbers.percent(document.analysis.confidence_level)
+    figures = {
+        f"report-{column}.svg": dose_response(column, curves, level, stamp)
+        for column in document.design.columns
+        if (curves := _curves(evidence, column))
+    }
+    context: dict[str, Any] = {
+        "document": document,
+        "design": document.design,
+        "verdict": verdict,
+        "digest": evidence.registration.digest,
+        "registered": evidence.registration.leaf,
+        "checkpoint": evidence.checkpoint,
+        "tier": tier,
+        "stamp": stamp,
+        "probes": _probes(evidence),
+        "looks": _looks(evidence),
+        "studies": _studies(evidence.registration.ledger),
+        "notices": notices,
+        "level": level,
+    }
+    images = {
+        name: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode() for name, svg in figures.items()
+    }
+    return Report(
+        _environment(html=True).get_template("report.html.j2").render(images=images, **context),
+        _environment(html=False).get_template("report.md.j2").render(images=list(figures), **context),
+        figures,
+    )
+
+
+def _environment(html: bool) -> Environment:
+    # Markdown has an escape of its own, the filter `cell`: HTML's would show as text in code spans.
+    environment = Environment(
+        loader=PackageLoader("vjepa_stress.report"),
+        autoescape=html,  # noqa: S701  # Markdown has an escape of its own, the filter `cell`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
+    environment.globals |= {"interval": numbers.interval, "read": _read}
+    return environment
+
+
+def _read(verdict: HypothesisVerdict, part: Verdict | Rule) -> str:
+    """The number that a clause or rule reads, with its interval; nothing for those that combine others."""
+    name = getattr(part, "estimand", None)
+    if name is None:
+        return ""
+    estimate = verdict.estimates[name].estimate
+    return f" ({numbers.number(estimate.value)} {numbers.interval(estimate.low, estimate.high)})"
+
+
+def _markdown_cell(text: object) -> str:
+    """Text that cannot break out of a Markdown table, nor become markup."""
+    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign in "\\`*_[]|":
+        escaped = escaped.replace(sign, "\\" + sign)
+    return " ".join(escaped.split())
+
+
+def _resampling(evidence: Evidence) -> Resampling:
+    analysis = evidence.registration.document.analysis
+    return Resampling(
+        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
+    )
+
+
+def _curves(evidence: Evidence, column: str) -> list[Curve]:
+    design, how = evidence.registration.document.design, _resampling(evidence)
+    curves = []
+    keys = dict.fromkeys((cell.dataset, cell.perturbation, cell.model) for cell in design.cells if cell.strength)
+    for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
+        points = []
+        for cell in design.cells:
+            if (cell.dataset, cell.perturbation, cell.model) != (dataset, perturbation, model):
+                continue
+            if cell not in evidence.cells or cell.strength is None:
+                continue
+            values = evidence.table.take(column, [cell])[0][:, 0]
+            estimate = bootstrap_mean(values[np.isfinite(values)], how)
+            if estimate.value is not None and estimate.low is not None and estimate.high is not None:
+                points.append((cell.strength, estimate.value, estimate.low, estimate.high))
+        if len(points) > 1:
+            strengths, means, lows, highs = zip(*points, strict=True)
+            curves.append(Curve(dataset, perturbation, model, strengths, means, lows, highs))
+    return curves
+
+
+def _place(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
+    """Panels by tier and family, models by size."""
+    dataset, perturbation, model = key
+    entry = design.perturbations[perturbation]
+    return (entry.role, entry.family, perturbation, dataset, design.models[model].size_rank, model)
+
+
+def _expected(design: VideoDesign, perturbation: str, column: str) -> str:
+    """What is known beforehand of a probe's reading."""
+    entry, aligned = design.perturbations[perturbation], column.endswith("a")
+    positions = design.frames // 2
+    if entry.family == "calibration":
+        return "0 (the noise floor)"
+    if column == "M2" and entry.correspondence == "time-reversed":
+        if positions % 2 == 0:
+            value = numbers.number(positions / (positions - 1))
+            return f"{value} = {positions}/{positions - 1} if the encoder returned unrelated frames, reversed"
+        return f"{numbers.number((positions - 2) / (positions - 1))} if it returned unrelated frames, reversed"
+    if aligned:
+        return "0 if the encoder moved its features exactly as the pixels moved"
+    return "about 1 if the positions compared are unrelated"
+
+
+def _probes(evidence: Evidence) -> list[Probe]:
+    design, how, found = evidence.registration.document.design, _resampling(evidence), []
+    for cell in design.cells:
+        if design.perturbations[cell.perturbation].role != "probe" or cell not in evidence.cells:
+            continue
+        for column in design.columns:
+            values = evidence.table.take(column, [cell])[0][:, 0]
+            values = values[np.isfinite(values)]
+            if design.perturbations[cell.perturbation].family == "calibration":
+                measured = f"largest {numbers.number(float(np.abs(values).max()))}" if len(values) else "undefined"
+            else:
+                mean = bootstrap_mean(values, how)
+                measured = f"mean {numbers.number(mean.value)} {numbers.interval(mean.low, mean.high)}"
+            expected = _expected(design, cell.perturbation, column)
+            found.append(Probe(cell.dataset, cell.model, cell.perturbation, column, measured, expected))
+    return found
+
+
+def _looks(evidence: Evidence) -> dict[str, int]:
+    """How often results were looked at, and how often before the attempt was complete."""
+    leaves = evidence.registration.ledger.of(evidence.registration.document.study)
+    seen = [leaf.seq for leaf in leaves if leaf.event == "viewed"]
+    done = [leaf.seq for leaf in leaves if leaf.event == "completed"]
+    return {"all": len(seen), "early": sum(1 for seq in seen if not done or seq < done[0])}
+
+
+def _studies(view: LedgerView) -> list[dict[str, Any]]:
+    """Every study of the ledger, so that none can be left out."""
+    return [
+        {
+            "study": leaf.study,
+            "at": leaf.at,
+            "hypotheses": leaf.details.get("hypotheses", []),
+            "digest": leaf.document,
+        }
+        for leaf in view.leaves
+        if leaf.event == "registered"
+    ]

@@ -1,0 +1,299 @@
+"""The Hydra application behind `vjepa-stress run`: plan here, compute in Hydra's jobs, judge by the disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vjepa_stress.digest import canonical_json, sha256, write_durably
+from vjepa_stress.errors import BadConfiguration, BadInput, MachineFailure, StressError
+from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.document import Cell
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.provenance import code_state, shipped
+from vjepa_stress.records import CheckpointRecord, cell_id, failures, manifests_root
+from vjepa_stress.sweep.bind import Blocks, Exec, strictly
+from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
+from vjepa_stress.sweep.plan import Launch, check_complete, completed, current_attempt, prepare, stored_cells
+from vjepa_stress.sweep.progress import progress
+from vjepa_stress.sweep.run import run_cells
+
+_FIELDS = {"data": "dataset", "model": "model", "perturbation": "perturbation", "strength": "strength"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left.
+
+    Attributes:
+        study, attempt: what was worked on.
+        cells: cells that were asked for.
+        there: how many of them had been computed before.
+        computed: how many were computed now.
+        failed: messages of those that failed.
+        complete: the attempt has every registered cell.
+        checkpoint: the ledger afterwards.
+    """
+
+    study: str
+    attempt: int
+    cells: int
+    there: int
+    computed: int
+    failed: tuple[str, ...]
+    complete: bool
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command line, taken apart."""
+
+    overrides: tuple[str, ...]
+    multirun: bool
+    config_dir: Path | None
+    study: str | None
+    wanted: Wanted
+    place: Exec
+
+    @property
+    def blocks(self) -> Blocks:
+        """The building blocks this command line can name."""
+        return Blocks(self.config_dir, self.place.plugins)
+
+
+def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | None) -> Request:
+    """Take Hydra overrides apart.
+
+    Raises:
+        BadInput: when Hydra does not understand them, or they name something unknown.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise BadInput("there is no such configuration folder", where=config_dir)
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        chosen: dict[str, tuple[Any, ...]] = {}
+        plain = []
+        for override, text in zip(parsed, overrides, strict=True):
+            key = override.key_or_group
+            if key in {*_FIELDS, "study", "chunk", "launch"}:
+                values = tuple(override.sweep_iterator()) if override.is_sweep_override() else (override.value(),)
+                if len(values) > 1 and (not multirun or key == "study"):
+                    raise BadInput("several values need a multirun", found=text, todo="add -m")
+                chosen[key] = values
+            elif override.is_sweep_override():
+                raise BadInput("only data, model, perturbation, strength and chunk can be swept", found=text)
+            elif not key.startswith("hydra"):
+                plain.append(text)
+        search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+        with initialize_config_dir(str(shipped("conf")), version_base="1.3", job_name="vjepa-stress"):
+            config = compose("config", overrides=[*plain, *search])
+        place = OmegaConf.to_container(config.exec, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadConfiguration("Hydra does not accept this command line", found=str(error)) from error
+    if "launch" in chosen:
+        raise BadInput("launch is set by the launching process", found=chosen["launch"][0])
+    wanted: dict[str, Any] = {
+        field: tuple(_typed(key, value) for value in chosen[key]) for key, field in _FIELDS.items() if key in chosen
+    }
+    study = str(chosen["study"][0]) if "study" in chosen else None
+    return Request(
+        tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key_or_group != "study"),
+        multirun,
+        config_dir,
+        study,
+        Wanted(**wanted),
+        strictly(Exec, place, "exec"),  # type: ignore[arg-type]
+    )
+
+
+def _typed(key: str, value: Any) -> str | float:
+    if key != "strength":
+        return str(value)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput("a strength is a number", found=value, expected="0 < strength <= 1") from error
+
+
+def study_of(root: StudyRoot, request: Request) -> str:
+    """The study named on the command line, or the only one there is.
+
+    Raises:
+        BadInput: when none is named and there is not exactly one.
+    """
+    if request.study is not None:
+        return request.study
+    known = sorted({leaf.study for leaf in ledger.read(root).leaves if leaf.event == "registered"})
+    if len(known) != 1:
+        raise BadInput(
+            "name a study", expected="study=" + "|".join(known or ["STUDY"]), found=f"{len(known)} studies"
+        )
+    return known[0]
+
+
+def sweep(
+    root: StudyRoot, study: str, request: Request, *, again: bool = False, deviation: str | None = None
+) -> RunResult:
+    """Compute the missing cells that were asked for, and log what happened.
+
+    Raises:
+        StressError: when nothing may run, or the machine gave up; what was complete is kept.
+    """
+    registration = freeze.load(root, study)
+    blocks, place = request.blocks, request.place
+    launch, there = prepare(root, registration, request.wanted, blocks, place, again=again, deviation=deviation)
+    if launch is not None:
+        _run_hydra(launch, request)
+    return _finish(root, study, launch, there)
+
+
+def _run_hydra(launch: Launch, request: Request) -> None:
+    """Hand the launch to Hydra: one job a model unless the command line says otherwise."""
+    path = str(launch.write()).replace("\\", "\\\\").replace("'", "\\'")
+    overrides = [*request.overrides, f"study={launch.study}", f"launch='{path}'"]
+    if request.multirun:
+        if request.wanted.model is None:
+            overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells})))
+        if request.place.chunks > 1:
+            n = request.place.chunks
+            overrides.append("chunk=" + ",".join(f"'{k}/{n}'" for k in range(1, n + 1)))
+        overrides += [f"hydra.sweep.dir='{_quoted(launch.folder / 'hydra')}'", "--multirun"]
+    else:
+        overrides.append(f"hydra.run.dir='{_quoted(launch.folder / 'hydra')}'")
+    if request.config_dir:
+        overrides += ["--config-dir", str(request.config_dir.resolve())]
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra turns every exception into exit code 1 and a shortened traceback unless told to let it through.
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["vjepa-stress run", *overrides], "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadConfiguration("Hydra does not accept this command line", found=str(error)) from error
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def job(config: DictConfig) -> None:
+    """One Hydra job: the cells of a launch that this job's configuration names."""
+    launch = Launch.read(Path(config.launch))
+    place = strictly(Exec, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
+    chosen = HydraConfig.get().runtime.choices
+    wanted = Wanted(
+        **{
+            field: (chosen[group],)
+            for group, field in _FIELDS.items()
+            if group != "strength" and chosen.get(group) not in (None, "null")
+        },
+        strength=None if config.strength is None else (float(config.strength),),
+    )
+    cells = _share([cell for cell in launch.cells if wanted.admits(cell)], config.chunk)
+    with progress(chosen["model"] if wanted.model else "cells", len(cells)) as advance:
+        run_cells(launch, cells, place, lambda cell: advance(str(cell)))
+
+
+def _share(cells: list[Cell], chunk: str | None) -> list[Cell]:
+    if chunk is None:
+        return cells
+    k, _, n = str(chunk).partition("/")
+    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
+        raise BadInput("a chunk is k/n", found=chunk, expected="for instance 1/4")
+    return cells[int(k) - 1 :: int(n)]
+
+
+def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> RunResult:
+    """Judge what is done by the shards on the disk, never by exit codes, and log it."""
+    registration = freeze.load(root, study)
+    attempt = launch.attempt if launch else current_attempt(registration, again=False)
+    folder = root.attempt(study, registration.digest, attempt)
+    stored = stored_cells(registration, folder)
+    check_complete(registration, attempt, stored)
+    planned = launch.cells if launch else ()
+    left = tuple(cell for cell in planned if cell not in stored)
+    failed: list[str] = []
+    if launch and left:
+        since = registration.ledger.leaves[launch.ledger_checkpoint.size - 1].at
+        failed = [f"{f.cell}: {f.message}" for f in failures(folder) if f.at >= since and f.cell in left]
+        details = {"attempt": attempt, "cells": [str(cell) for cell in left], "messages": failed}
+        ledger.append(root, "failed", study, document=registration.digest, details=details)
+    complete = set(registration.document.design.cells) == set(stored)
+    if complete and attempt not in completed(registration):
+        details = {"attempt": attempt, "root": manifests_root(list(stored.values())), "cells": len(stored)}
+        ledger.append(root, "completed", study, document=registration.digest, details=details)
+    checkpoint = str(ledger.read(root).checkpoint())
+    return RunResult(
+        study, attempt, len(planned) + there, there, len(planned) - len(left), tuple(failed), complete, checkpoint
+    )
+
+
+def unfinished(result: RunResult) -> StressError:
+    """The error that says which cells of a finished run are missing."""
+    missing = result.cells - result.there - result.computed
+    return MachineFailure(
+        f"{missing} of {result.cells} cells were not computed; the others are kept",
+        found="\n    ".join(["", *result.failed[:10]]).rstrip() or "their jobs ended without a word",
+        todo="mend the cause, then run the same command again: it computes only what is missing",
+    )
+
+
+def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
+    """Compute any combination of building blocks under a study's seed, frames, resolution and numerics.
+
+    Nothing of it can reach a verdict: the cells are bound to a design of their own that no ledger registers, and
+    the launch is logged as exploratory.
+
+    Raises:
+        StressError: when something is unknown, or a cell fails.
+    """
+    registration = freeze.load(root, study)
+    blocks, place = request.blocks, request.place
+    design = beside_the_design(registration.document.design, request.wanted, blocks)
+    data = canonical_json(design.model_dump(mode="json"))
+    digest = sha256(data)
+    folder = root.outputs(study, registration.digest) / "exploratory" / digest.short
+    write_durably(folder / "design.json", data)
+    manifests = {name: clip_manifest(name, blocks, place, design.frames) for name in design.datasets}
+    for name, manifest in manifests.items():
+        write_durably(root.clips(study, name, sha256(manifest)), manifest)
+    code = code_state(blocks.plugins)
+    names = [str(cell) for cell in design.cells]
+    details = {"exploratory": True, "cells": names, "code": code.digest, "dirty": code.dirty}
+    _, checkpoint = ledger.append(root, "launched", study, document=digest, details=details)
+    launch = Launch(
+        schema="vjepa-stress/launch/v1",
+        root=root.path,
+        study=study,
+        document=folder / "design.json",
+        prereg_digest=digest,
+        exploratory=True,
+        attempt=1,
+        folder=folder,
+        cells=tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists()),
+        ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
+        code=code,
+        weights={name: blocks.encoder(name).identify(place.weights.expanduser()) for name in design.models},
+        clips={name: sha256(manifest) for name, manifest in manifests.items()},
+    )
+    with progress("exploratory cells", len(launch.cells)) as advance:
+        outcome = run_cells(launch, launch.cells, place, lambda cell: advance(str(cell)))
+    for message in outcome.failed:
+        raise BadInput("an exploratory cell failed", found=message)
+    return {"exploratory": True, "cells": len(design.cells), "folder": str(folder / "cells")}

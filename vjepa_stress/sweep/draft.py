@@ -1,0 +1,231 @@
+"""From a draft, which names building blocks, to a preregistration, which holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.errors import BadCheckpoint, BadDocument, BadInput
+from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
+from vjepa_stress.prereg.document import Cell, Preregistration, VideoDesign
+from vjepa_stress.prereg.ledger import now
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.records import ClipEntry, ClipManifest
+from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
+from vjepa_stress.words import ModelRole
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DraftModel(_Part):
+    """What a draft says of a model beside its name."""
+
+    size_rank: int
+    role: ModelRole = "subject"
+
+
+class DraftCells(_Part):
+    """A block of cells: every combination of what is listed. Probes take no strength."""
+
+    dataset: tuple[str, ...]
+    model: tuple[str, ...]
+    perturbation: tuple[str, ...]
+    strength: tuple[float, ...] | None = None
+
+
+class DraftDesign(_Part):
+    """The design with building blocks by name."""
+
+    datasets: tuple[str, ...]
+    models: dict[str, DraftModel]
+    perturbations: tuple[str, ...]
+    metrics: tuple[str, ...]
+    cells: tuple[DraftCells, ...] = Field(min_length=1)
+    seed: int
+    frames: int
+    resolution: int
+    numerics: dict[str, Any]
+
+
+class Draft(_Part):
+    """A draft; `hypotheses` and `analysis` are checked as part of the document they become."""
+
+    study: str
+    version: str
+    title: str
+    authors: tuple[str, ...]
+    created: str | None = None
+    data_status: str
+    design: DraftDesign
+    hypotheses: tuple[dict[str, Any], ...]
+    analysis: dict[str, Any]
+
+
+def read_draft(path: Path) -> Draft:
+    """Read and check a draft's form.
+
+    Raises:
+        BadDocument, BadConfiguration: with every mistake and where it is.
+    """
+    value = load_yaml(path)
+    if not isinstance(value, dict):
+        raise BadDocument("a draft is a mapping of fields", where=path, found=type(value).__name__)
+    return strictly(Draft, value, path)
+
+
+def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[Cell, ...]:
+    """The cells of a design, sorted, each once.
+
+    Raises:
+        BadDocument: when a cell is listed twice, or a strength is missing.
+    """
+    cells: list[Cell] = []
+    for block in draft.cells:
+        for dataset, model, perturbation in product(block.dataset, block.model, block.perturbation):
+            probe = blocks.perturbation(perturbation).role == "probe"
+            strengths: tuple[float | None, ...] = (None,) if probe else (block.strength or ())
+            if not strengths:
+                raise BadDocument(f"{perturbation} needs strengths", where="design.cells", found=block.model_dump())
+            for strength in strengths:
+                value = {"dataset": dataset, "model": model, "perturbation": perturbation, "strength": strength}
+                cells.append(validate(Cell, value, "design.cells"))
+    twice = [cell for cell in set(cells) if cells.count(cell) > 1]
+    if twice:
+        raise BadDocument("a cell is listed twice", where="design.cells", found=", ".join(map(str, twice[:5])))
+    return tuple(sorted(cells, key=Cell.order))
+
+
+def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
+    """Identify a data set's clips and write them down.
+
+    Raises:
+        BadInput: when files are missing or unusable.
+    """
+    clips = blocks.dataset(name).identify(place.home(name), frames)
+    entries = tuple(ClipEntry(**clip.model_dump()) for clip in clips)
+    return ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=entries).to_bytes()
+
+
+def _with_spec(block: Block, **more: Any) -> dict[str, Any]:
+    return {"spec": block.spec(), "spec_digest": block.spec_digest(), **more}
+
+
+def dataset_entry(block: Dataset, manifest: bytes | None) -> dict[str, Any]:
+    """A data set as a document holds it."""
+    return _with_spec(block, clip_manifest_digest=sha256(manifest) if manifest else None, n_clips=block.n_clips)
+
+
+def model_entry(block: Encoder, weights: Digest | None, size_rank: int, role: ModelRole) -> dict[str, Any]:
+    """A model as a document holds it."""
+    return _with_spec(block, weights_digest=weights, untrained=block.untrained, size_rank=size_rank, role=role)
+
+
+def perturbation_entry(block: Perturbation) -> dict[str, Any]:
+    """A perturbation as a document holds it."""
+    return _with_spec(block, role=block.role, family=block.family, correspondence=block.correspondence)
+
+
+def metric_entry(block: Metric) -> dict[str, Any]:
+    """A metric as a document holds it."""
+    return _with_spec(block, range=list(block.range), compares=block.compares, columns=list(block.columns))
+
+
+def resolve(
+    draft: Draft, blocks: Blocks, place: Exec, notice: Callable[[str], None]
+) -> tuple[Preregistration, dict[str, bytes]]:
+    """Turn a draft into the document that would be frozen, and the clip manifests it pins.
+
+    Weights and clips that are not on this machine stay null and are pinned by the first launch; `notice` is told.
+
+    Raises:
+        BadInput: when the document would not be valid.
+    """
+    design, manifests = draft.design, {}
+    for name in design.datasets:
+        try:
+            manifests[name] = clip_manifest(name, blocks, place, design.frames)
+        except BadInput as error:
+            notice(f"clips of {name} are not pinned now but by the first launch: {error.what}")
+    weights: dict[str, Digest | None] = {}
+    for name in design.models:
+        try:
+            weights[name] = blocks.encoder(name).identify(place.weights.expanduser())
+        except BadCheckpoint as error:
+            weights[name] = None
+            notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
+
+    value = {
+        "schema": "vjepa-stress/prereg/v1",
+        **draft.model_dump(mode="json", include={"study", "version", "title", "authors", "data_status", "analysis"}),
+        "created": draft.created or now(),
+        "parent": None,
+        "design": {
+            "kind": "video",
+            "datasets": {n: dataset_entry(blocks.dataset(n), manifests.get(n)) for n in design.datasets},
+            "models": {
+                name: model_entry(blocks.encoder(name), weights[name], said.size_rank, said.role)
+                for name, said in design.models.items()
+            },
+            "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
+            "metrics": {name: metric_entry(blocks.metric(name)) for name in design.metrics},
+            "cells": [cell.model_dump(mode="json") for cell in cells_of(design, blocks)],
+            "seed": design.seed,
+            "frames": design.frames,
+            "resolution": design.resolution,
+            "numerics": design.numerics,
+        },
+        "hypotheses": [{"status": "active", **hypothesis} for hypothesis in draft.hypotheses],
+    }
+    return validate(Preregistration, value, f"draft of {draft.study}"), manifests
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command line asked for; None does not filter."""
+
+    dataset: tuple[str, ...] | None = None
+    model: tuple[str, ...] | None = None
+    perturbation: tuple[str, ...] | None = None
+    strength: tuple[float, ...] | None = None
+
+    def admits(self, cell: Cell) -> bool:
+        """Whether a cell was asked for."""
+        return all(wanted is None or getattr(cell, field) in wanted for field, wanted in vars(self).items())
+
+
+def beside_the_design(design: VideoDesign, wanted: Wanted, blocks: Blocks) -> VideoDesign:
+    """A design of any combination of building blocks, for exploration; what was not asked for is as registered.
+
+    Raises:
+        BadInput: when a building block is unknown.
+    """
+    value = design.model_dump(mode="json")
+    names = {
+        "datasets": wanted.dataset or tuple(design.datasets),
+        "models": wanted.model or tuple(design.models),
+        "perturbations": wanted.perturbation or tuple(design.perturbations),
+    }
+    new: dict[str, Callable[[str], dict[str, Any]]] = {
+        "datasets": lambda name: dataset_entry(blocks.dataset(name), None),
+        "models": lambda name: model_entry(blocks.encoder(name), None, 0, "subject"),
+        "perturbations": lambda name: perturbation_entry(blocks.perturbation(name)),
+    }
+    for field, chosen in names.items():
+        value[field] = {name: value[field].get(name) or new[field](name) for name in chosen}
+    registered = tuple(sorted({cell.strength for cell in design.cells if cell.strength is not None}))
+    cells = []
+    for dataset, model, name in product(*names.values()):
+        probe = value["perturbations"][name]["role"] == "probe"
+        for strength in (None,) if probe else wanted.strength or registered:
+            cell = {"dataset": dataset, "model": model, "perturbation": name, "strength": strength}
+            cells.append(validate(Cell, cell, "command line"))
+    value["cells"] = [cell.model_dump(mode="json") for cell in sorted(cells, key=Cell.order)]
+    return validate(VideoDesign, value, "command line")

@@ -1,0 +1,114 @@
+"""Decoded clips and clean features, made once a job and kept on disk: memory does not grow with the clips."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa_stress.digest import Digest, parse_json, sha256_file
+from vjepa_stress.errors import IdentityChanged, writing
+from vjepa_stress.interfaces import ClipRef, Dataset, Features, LoadedEncoder, Video
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.records import ClipManifest
+
+
+@contextmanager
+def scratch_folder(place: Path | None) -> Iterator[Path]:
+    """A private folder that is gone afterwards; those of killed processes of this machine are removed first."""
+    parent = place or Path(tempfile.gettempdir())
+    mine = f"vjepa-stress-{platform.node()}-"
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{mine}*"):
+            owner = left.name.removeprefix(mine).split("-")[0]
+            if owner.isdigit() and not _alive(int(owner)):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Kept:
+    """Arrays on disk under a name, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """The array of this name."""
+        path = self.folder / f"{name}.npy"
+        if path.exists():
+            return torch.from_numpy(np.load(path))
+        made = make().cpu()
+        with writing(path):
+            np.save(path, made.numpy())
+        return made
+
+
+class Clips:
+    """The clips of a data set, decoded once; whatever is decoded is compared with the clip manifest."""
+
+    def __init__(
+        self, dataset: Dataset, manifest: Path, digest: Digest, home: Path | None, resolution: int, folder: Path
+    ) -> None:
+        if sha256_file(manifest) != digest:
+            raise IdentityChanged(
+                "the clip manifest is not the launched one",
+                where=manifest,
+                expected=digest,
+                found=sha256_file(manifest),
+            )
+        entries = validate(ClipManifest, parse_json(manifest.read_bytes(), manifest), manifest).clips
+        self.refs = tuple(ClipRef(**entry.model_dump()) for entry in entries)
+        self._dataset, self._home, self._resolution, self._kept = dataset, home, resolution, Kept(folder)
+
+    def video(self, clip: ClipRef, device: torch.device) -> Video:
+        """A clip as (1, 3, T, H, W) in [0, 1]."""
+        pixels = self._kept.get(clip.digest.hex, lambda: self._decode(clip))
+        return pixels.to(device, torch.float32).div_(255)[None]
+
+    def _decode(self, clip: ClipRef) -> Tensor:
+        sample = self._dataset.read(clip, self._home, self._resolution)
+        if sample.digest != clip.digest:
+            raise IdentityChanged(
+                "the bytes decoded are not those of the launched clip",
+                where=clip.name,
+                expected=clip.digest,
+                found=sample.digest,
+                todo="put the registered file back, then run again",
+            )
+        return sample.pixels
+
+
+class CleanFeatures:
+    """Features of the unperturbed clips, encoded once for all cells of a model."""
+
+    def __init__(self, encoder: LoadedEncoder, clips: Clips, folder: Path) -> None:
+        self._encoder, self._clips, self._kept = encoder, clips, Kept(folder)
+
+    def get(self, clip: ClipRef, device: torch.device) -> Features:
+        """Features (1, T', H', W', D) of a clean clip."""
+        kept = self._kept.get(clip.digest.hex, lambda: self._encoder.encode(self._clips.video(clip, device)))
+        return kept.to(device)

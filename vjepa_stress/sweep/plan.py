@@ -1,0 +1,340 @@
+"""Planning a launch: which cells are missing, and whether everything is what was registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file, write_durably
+from vjepa_stress.errors import (
+    BadInput,
+    CodeChanged,
+    DocumentTampered,
+    IdentityChanged,
+    ManifestTampered,
+    OutsideDesign,
+)
+from vjepa_stress.prereg import ledger
+from vjepa_stress.prereg.document import BuildingBlock, Cell, VideoDesign
+from vjepa_stress.prereg.freeze import Registration, from_bytes
+from vjepa_stress.prereg.ledger import Leaf
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.rules import Frozen
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.provenance import CodeState, code_state
+from vjepa_stress.records import (
+    CheckpointRecord,
+    StoredCell,
+    cell_folders,
+    cell_id,
+    manifests_root,
+    read_cell,
+)
+from vjepa_stress.sweep.bind import Blocks, Exec
+from vjepa_stress.sweep.draft import Wanted, clip_manifest
+
+
+class Launch(Frozen):
+    """What a launching process tells the jobs that compute the cells."""
+
+    schema_: Literal["vjepa-stress/launch/v1"] = Field(alias="schema")
+    root: Path
+    study: str
+    document: Path = Field(description="the preregistration; for an exploratory launch, a design of its own")
+    prereg_digest: Digest = Field(description="of that file")
+    exploratory: bool
+    attempt: int
+    folder: Path
+    cells: tuple[Cell, ...]
+    ledger_checkpoint: CheckpointRecord
+    code: CodeState
+    weights: dict[str, Digest]
+    clips: dict[str, Digest]
+
+    def load_design(self) -> VideoDesign:
+        """The design, its file verified again.
+
+        Raises:
+            DocumentTampered: when its bytes have changed since the launch.
+        """
+        self.verify_document()
+        data = self.document.read_bytes()
+        if self.exploratory:
+            return validate(VideoDesign, parse_json(data, self.document), self.document)
+        return from_bytes(data, self.document).design
+
+    def verify_document(self) -> None:
+        """Refuse to go on when the frozen file has changed since the launch."""
+        found = sha256_file(self.document) if self.document.is_file() else None
+        if found != self.prereg_digest:
+            raise DocumentTampered(
+                "the preregistration changed while its cells were computed",
+                where=self.document,
+                expected=self.prereg_digest,
+                found=found or "no such file",
+                todo="restore the registered bytes, then run again",
+            )
+
+    def write(self) -> Path:
+        """Write the launch for its jobs, beside the attempt's cells."""
+        path = self.folder / "launch.json"
+        write_durably(path, canonical_json(self.model_dump(mode="json", by_alias=True)))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Launch:
+        """Read what `write` wrote."""
+        return validate(cls, parse_json(path.read_bytes(), path), path)
+
+
+def select(design: VideoDesign, wanted: Wanted) -> tuple[Cell, ...]:
+    """Registered cells that were asked for.
+
+    Raises:
+        OutsideDesign: when something was asked for that no registered cell has.
+    """
+    cells = tuple(cell for cell in design.cells if wanted.admits(cell))
+    for field, values in vars(wanted).items():
+        for value in values or ():
+            if not any(getattr(cell, field) == value for cell in cells):
+                known = sorted({getattr(cell, field) for cell in design.cells} - {None})
+                raise OutsideDesign(
+                    f"{field} {value} is not in the registered design, or not together with the rest",
+                    expected=", ".join(map(str, known)),
+                    found=value,
+                    todo="run a registered cell, or add --exploratory: such results never reach a verdict",
+                )
+    return cells
+
+
+def launches(registration: Registration) -> list[Leaf]:
+    """`launched` leaves of registered cells, in order."""
+    return [
+        leaf
+        for leaf in registration.ledger.of(registration.document.study)
+        if leaf.event == "launched" and not leaf.details.get("exploratory")
+    ]
+
+
+def completed(registration: Registration) -> dict[int, Leaf]:
+    """`completed` leaves by attempt."""
+    leaves = registration.ledger.of(registration.document.study)
+    return {int(leaf.details["attempt"]): leaf for leaf in leaves if leaf.event == "completed"}
+
+
+def current_attempt(registration: Registration, again: bool) -> int:
+    """The attempt to work on: the last one, or a new one after it with `again`."""
+    last = max((int(leaf.details["attempt"]) for leaf in launches(registration)), default=0)
+    if again and last and last not in completed(registration):
+        raise BadInput(
+            f"attempt {last} is not complete, so there is nothing to run again",
+            todo="run without --again: it goes on with the missing cells",
+        )
+    return last + 1 if again or not last else last
+
+
+def stored_cells(registration: Registration, folder: Path) -> dict[Cell, StoredCell]:
+    """Cells that an attempt already has, each verified.
+
+    Raises:
+        Tampered: when a shard or manifest does not hold, or belongs elsewhere.
+    """
+    found = {}
+    for path in cell_folders(folder):
+        stored = read_cell(path)
+        manifest = stored.manifest
+        if (
+            manifest.prereg_digest != registration.digest
+            or cell_id(registration.digest, manifest.cell) != path.name
+            or not registration.ledger.contains(ledger.Checkpoint(*vars(manifest.ledger_checkpoint).values()))
+        ):
+            raise ManifestTampered(
+                "a manifest belongs to another cell, study or ledger",
+                where=path,
+                expected=f"{registration.digest}, {path.name}",
+                found=f"{manifest.prereg_digest}, {manifest.cell}",
+                todo="restore the attempt from a copy",
+            )
+        found[manifest.cell] = stored
+    return found
+
+
+def check_complete(registration: Registration, attempt: int, stored: Mapping[Cell, StoredCell]) -> None:
+    """Compare a completed attempt with the root that its `completed` leaf holds."""
+    leaf = completed(registration).get(attempt)
+    if leaf and leaf.details["root"] != manifests_root(list(stored.values())):
+        raise ManifestTampered(
+            "the manifests of a completed attempt have changed",
+            where=f"attempt {attempt}",
+            expected=leaf.details["root"],
+            found=manifests_root(list(stored.values())),
+            todo="restore the attempt from a copy",
+        )
+
+
+def check_specs(design: VideoDesign, blocks: Blocks) -> None:
+    """Compare every building block as configured now with what was registered.
+
+    Raises:
+        IdentityChanged: naming the fields that differ.
+    """
+    groups: tuple[tuple[Mapping[str, BuildingBlock], Callable[[str], Any], str], ...] = (
+        (design.datasets, blocks.dataset, "data"),
+        (design.models, blocks.encoder, "model"),
+        (design.perturbations, blocks.perturbation, "perturbation"),
+        (design.metrics, blocks.metric, "metric"),
+    )
+    for entries, load, group in groups:
+        for name, entry in entries.items():
+            spec = load(name).spec()
+            if spec != entry.spec:
+                keys = sorted(k for k in {*spec, *entry.spec} if spec.get(k) != entry.spec.get(k))
+                raise IdentityChanged(
+                    f"{group} {name} is not configured as registered",
+                    where=blocks.path(group, name),  # type: ignore[arg-type]
+                    expected=", ".join(f"{k}: {entry.spec.get(k)!r}" for k in keys),
+                    found=", ".join(f"{k}: {spec.get(k)!r}" for k in keys),
+                    todo="restore the configuration, or register an amendment",
+                )
+
+
+def _pinned(registration: Registration, field: Literal["weights", "clips"], name: str) -> Digest | None:
+    """What an earlier launch pinned where the registration left a digest open."""
+    for leaf in launches(registration):
+        if name in leaf.details[field]:
+            return Digest(leaf.details[field][name])
+    return None
+
+
+def _same(what: str, name: str, expected: Digest | None, found: Digest, todo: str) -> Digest:
+    if expected is not None and expected != found:
+        raise IdentityChanged(
+            f"the {what} of {name} are not the registered ones", expected=expected, found=found, todo=todo
+        )
+    return found
+
+
+def identify_weights(
+    registration: Registration, models: Iterable[str], blocks: Blocks, place: Exec
+) -> dict[str, Digest]:
+    """Digest of each model's weights, as registered or pinned.
+
+    Raises:
+        IdentityChanged: when they are others.
+        BadCheckpoint: when they are not there.
+    """
+    entries = registration.document.design.models
+    return {
+        name: _same(
+            "weights",
+            name,
+            entries[name].weights_digest or _pinned(registration, "weights", name),
+            blocks.encoder(name).identify(place.weights.expanduser()),
+            "put the registered checkpoint back",
+        )
+        for name in models
+    }
+
+
+def identify_clips(
+    registration: Registration, datasets: Iterable[str], blocks: Blocks, place: Exec
+) -> dict[str, bytes]:
+    """Clip manifest of each data set, as registered or pinned.
+
+    Raises:
+        IdentityChanged: when the files are others.
+        BadInput: when files are missing or unusable.
+    """
+    design, manifests = registration.document.design, {}
+    for name in datasets:
+        manifests[name] = clip_manifest(name, blocks, place, design.frames)
+        expected = design.datasets[name].clip_manifest_digest or _pinned(registration, "clips", name)
+        _same("clips", name, expected, sha256(manifests[name]), "put the registered files back")
+    return manifests
+
+
+def check_code(registration: Registration, attempt: int, code: CodeState, deviation: str | None) -> None:
+    """Refuse to mix code within an attempt, unless a deviation says why.
+
+    Raises:
+        CodeChanged: when the code differs from that of the attempt's earlier launches.
+    """
+    earlier = {leaf.details["code"] for leaf in launches(registration) if leaf.details["attempt"] == attempt}
+    if earlier and earlier != {code.digest} and deviation is None:
+        raise CodeChanged(
+            f"attempt {attempt} was started with other code",
+            expected=", ".join(sorted(earlier)),
+            found=code.digest,
+            todo='go back to that code, start over with --again, or record why: --deviation "reason"',
+        )
+
+
+def prepare(
+    root: StudyRoot,
+    registration: Registration,
+    wanted: Wanted,
+    blocks: Blocks,
+    place: Exec,
+    *,
+    again: bool = False,
+    deviation: str | None = None,
+) -> tuple[Launch | None, int]:
+    """Check everything, log the launch, and say what to compute.
+
+    Returns:
+        The launch, or None when no cell that was asked for is missing; and how many of those there already are.
+
+    Raises:
+        Tampered, NotEvaluable, BadInput: when anything is not as registered; then nothing is logged.
+    """
+    document, study = registration.document, registration.document.study
+    attempt = current_attempt(registration, again)
+    folder = root.attempt(study, registration.digest, attempt)
+    stored = stored_cells(registration, folder)
+    check_complete(registration, attempt, stored)
+    cells = select(document.design, wanted)
+    missing = tuple(cell for cell in cells if cell not in stored)
+    check_specs(document.design, blocks)
+    code = code_state(blocks.plugins)
+    if not missing:
+        return None, len(cells)
+    check_code(registration, attempt, code, deviation)
+    manifests = identify_clips(registration, sorted({cell.dataset for cell in missing}), blocks, place)
+    weights = identify_weights(registration, sorted({cell.model for cell in missing}), blocks, place)
+    for name, manifest in manifests.items():
+        write_durably(root.clips(study, name, sha256(manifest)), manifest)
+    clips = {name: sha256(manifest) for name, manifest in manifests.items()}
+    # A folder that cannot be written must be known before the ledger says that a launch took place.
+    write_durably(folder / "cells" / ".probe", b"")
+    (folder / "cells" / ".probe").unlink()
+    details: dict[str, Any] = {
+        "attempt": attempt,
+        "cells": [cell_id(registration.digest, cell) for cell in missing],
+        "code": code.digest,
+        "dirty": code.dirty,
+        "commit": code.commit,
+        "weights": weights,
+        "clips": clips,
+    }
+    if deviation is not None:
+        details["deviation"] = deviation
+    _, checkpoint = ledger.append(root, "launched", study, document=registration.digest, details=details)
+    launch = Launch(
+        schema="vjepa-stress/launch/v1",
+        root=root.path,
+        study=study,
+        exploratory=False,
+        document=root.document(study, document.version),
+        prereg_digest=registration.digest,
+        attempt=attempt,
+        folder=folder,
+        cells=missing,
+        ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
+        code=code,
+        weights=weights,
+        clips=clips,
+    )
+    return launch, len(cells) - len(missing)

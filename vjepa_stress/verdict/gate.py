@@ -1,0 +1,364 @@
+"""What must hold before anything is evaluated.
+
+The checks run in a fixed order, each with an error class of its own. Tampering ends at once (exit code 3). What
+merely stops an evaluation (11) is collected, so that tampering found later still comes first, and so that
+`--exploratory` can look all the same. Nothing is skipped because it is missing, and nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from vjepa_stress.digest import Digest, parse_json, sha256
+from vjepa_stress.errors import (
+    CellsIncomplete,
+    CodeChanged,
+    DuplicateIdentifier,
+    FlaggedValues,
+    IdentityChanged,
+    LedgerTampered,
+    ManifestTampered,
+    NotEvaluable,
+    RowsMissing,
+    RunBeforeRegistration,
+    ShardTampered,
+)
+from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.document import Cell
+from vjepa_stress.prereg.freeze import Registration
+from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.records import (
+    ClipManifest,
+    StoredCell,
+    cell_folders,
+    cell_id,
+    config_digest,
+    failures,
+    manifests_root,
+    read_cell,
+    shard_schema,
+)
+from vjepa_stress.verdict.table import Table
+
+
+class Deviation(BaseModel):
+    """Something done that the registration did not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a verdict may rest on, verified.
+
+    Attributes:
+        registration: the frozen promise.
+        attempt: the attempt that counts.
+        cells: its cells.
+        table: their shards.
+        deviations: what was done beside the promise.
+        checkpoint: the ledger at this study's last leaf that is no look.
+        objections: what stops an evaluation; empty unless exploratory.
+    """
+
+    registration: Registration
+    attempt: int
+    cells: Mapping[Cell, StoredCell]
+    table: Table
+    deviations: tuple[Deviation, ...]
+    checkpoint: Checkpoint
+    objections: tuple[NotEvaluable, ...]
+
+
+def gate(root: StudyRoot, study: str, *, exploratory: bool = False) -> Evidence:
+    """Check everything and collect the evidence.
+
+    Args:
+        exploratory: go on in spite of what stops an evaluation. Tampering is never passed over.
+
+    Raises:
+        Tampered: when something fixed has changed.
+        NotEvaluable: when the evidence is intact but incomplete or invalid.
+    """
+    view = ledger.read(root)
+    registration = freeze.load(root, study, view)
+    _check_identifiers(registration)
+    check = _Gate(root, registration)
+    check.order()
+    check.cells_present()
+    check.manifests()
+    check.code()
+    check.values()
+    if check.objections and not exploratory:
+        raise check.objections[0]
+    document = registration.document
+    excluded = frozenset(exclusion.clip for exclusion in document.analysis.exclusions)
+    shards = {cell: stored.table for cell, stored in check.stored.items()}
+    last = max(leaf.seq for leaf in view.of(study) if leaf.event not in ABOUT_LOOKING)
+    return Evidence(
+        registration,
+        check.attempt,
+        check.stored,
+        Table.of(shards, tuple(document.design.columns), excluded),
+        tuple(check.deviations()),
+        view.checkpoint(last + 1),
+        tuple(check.objections),
+    )
+
+
+def _check_identifiers(registration: Registration) -> None:
+    counts = Counter(hypothesis.id for hypothesis in registration.document.hypotheses)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise DuplicateIdentifier("a hypothesis id stands for two claims", found=", ".join(twice))
+
+
+class _Gate:
+    """The checks that need the attempt; `objections` collects what stops an evaluation."""
+
+    def __init__(self, root: StudyRoot, registration: Registration) -> None:
+        self.root, self.registration = root, registration
+        self.design = registration.document.design
+        self.leaves = registration.ledger.of(registration.document.study)
+        self.launches = [leaf for leaf in self.leaves if leaf.event == "launched"]
+        self.registered_runs = [leaf for leaf in self.launches if not leaf.details.get("exploratory")]
+        attempts = sorted({int(leaf.details["attempt"]) for leaf in self.registered_runs})
+        self.completed = {int(leaf.details["attempt"]): leaf for leaf in self.leaves if leaf.event == "completed"}
+        # The first complete attempt counts, whatever came after it.
+        self.attempt = min(self.completed, default=attempts[-1] if attempts else 1)
+        self.folder = root.attempt(registration.document.study, registration.digest, self.attempt)
+        self.objections: list[NotEvaluable] = []
+        self.stored: dict[Cell, StoredCell] = {}
+
+    def order(self) -> None:
+        """Registration precedes every launch."""
+        early = [leaf for leaf in self.launches if leaf.seq < self.registration.leaf.seq]
+        for leaf in early:
+            self.objections.append(
+                RunBeforeRegistration(
+                    "a run was launched before the study was registered",
+                    where=f"{self.root.ledger}, line {leaf.seq + 1}",
+                    expected=f"after line {self.registration.leaf.seq + 1}",
+                    todo="such a study cannot be judged; register a new one and run it",
+                )
+            )
+
+    def cells_present(self) -> None:
+        """Cells present are the cells registered, exactly; each shard holds, and so does their root."""
+        expected = {cell_id(self.registration.digest, cell): cell for cell in self.design.cells}
+        present = {path.name: path for path in cell_folders(self.folder)}
+        missing, extra = sorted(set(expected) - set(present)), sorted(set(present) - set(expected))
+        for name in sorted(set(expected) & set(present)):
+            self.stored[expected[name]] = stored = read_cell(present[name])
+            if stored.manifest.cell != expected[name]:
+                raise ManifestTampered(
+                    "a cell lies in the folder of another",
+                    where=stored.folder,
+                    expected=expected[name],
+                    found=stored.manifest.cell,
+                    todo="restore the attempt from a copy",
+                )
+        if missing or extra:
+            self.objections.append(
+                CellsIncomplete(
+                    "the cells present are not exactly the cells registered",
+                    where=self.folder,
+                    expected=f"{len(expected)} cells",
+                    found=f"{len(missing)} missing {missing[:3]}, {len(extra)} not registered {extra[:3]}",
+                    todo=f"vjepa-stress run study={self.registration.document.study} -m computes what is missing",
+                )
+            )
+        elif self.attempt not in self.completed:
+            self.objections.append(
+                CellsIncomplete(
+                    "the attempt has all its cells but was never completed in the ledger",
+                    where=self.folder,
+                    todo=f"vjepa-stress run study={self.registration.document.study} -m completes it",
+                )
+            )
+        else:
+            self._check_root()
+
+    def _check_root(self) -> None:
+        promised, found = self.completed[self.attempt].details["root"], manifests_root(list(self.stored.values()))
+        if promised != found:
+            raise ManifestTampered(
+                "the manifests are not those of the completed attempt",
+                where=self.folder,
+                expected=promised,
+                found=found,
+                todo="restore the attempt from a copy",
+            )
+
+    def manifests(self) -> None:
+        """Every manifest names this registration, and what its launch named, which is what was registered."""
+        clips: dict[str | None, tuple[Digest, ...]] = {
+            digest: self._clips(name, digest) for name, digest in self._launched_clips()
+        }
+        for stored in self.stored.values():
+            leaf = self._launch_of(stored)
+            manifest, cell = stored.manifest, stored.manifest.cell
+            pinned = self.design.models[cell.model].weights_digest
+            listed = self.design.datasets[cell.dataset].clip_manifest_digest
+            launched = leaf.details["clips"].get(cell.dataset)
+            for what, expected, found in (
+                ("preregistration", self.registration.digest, manifest.prereg_digest),
+                ("attempt", self.attempt, manifest.attempt),
+                ("weights", leaf.details["weights"].get(cell.model), manifest.weights_digest),
+                ("weights", pinned or manifest.weights_digest, manifest.weights_digest),
+                ("clip manifest", listed or launched, launched),
+                ("clips", clips.get(launched), manifest.clip_digests),
+                ("specifications", config_digest(self.design, cell), manifest.config_digest),
+                ("number format", self.design.numerics.dtype, manifest.dtype),
+            ):  # fmt: skip
+                if expected != found:
+                    raise ManifestTampered(
+                        f"a manifest names another {what}",
+                        where=stored.folder / "manifest.json",
+                        expected=expected,
+                        found=found,
+                        todo="restore the attempt from a copy",
+                    )
+
+    def _launched_clips(self) -> set[tuple[str, str]]:
+        pairs = {pair for leaf in self.registered_runs for pair in leaf.details["clips"].items()}
+        used = {cell.dataset for cell in self.stored}
+        return {(name, digest) for name, digest in pairs if name in used}
+
+    def _clips(self, dataset: str, digest: str) -> tuple[Digest, ...]:
+        path: Path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
+        data = path.read_bytes() if path.is_file() else None
+        if data is None or sha256(data) != digest:
+            raise IdentityChanged(
+                "the clip manifest is not the launched one",
+                where=path,
+                expected=digest,
+                found="no such file" if data is None else sha256(data),
+                todo="restore it from a copy",
+            )
+        return tuple(clip.digest for clip in validate(ClipManifest, parse_json(data, path), path).clips)
+
+    def _launch_of(self, stored: StoredCell) -> Leaf:
+        seen = Checkpoint(stored.manifest.ledger_checkpoint.size, stored.manifest.ledger_checkpoint.root)
+        if not self.registration.ledger.contains(seen):
+            raise LedgerTampered(
+                "a manifest saw a ledger that this one is no continuation of",
+                where=stored.folder / "manifest.json",
+                expected=seen,
+                found=self.registration.ledger.checkpoint(),
+                todo="the ledger was cut or rewritten: restore it from a copy",
+            )
+        leaf = self.registration.ledger.leaves[seen.size - 1] if seen.size else None
+        if leaf is None or leaf not in self.registered_runs or stored.folder.name not in leaf.details["cells"]:
+            raise ManifestTampered(
+                "a manifest names no launch of its cell",
+                where=stored.folder / "manifest.json",
+                expected="the checkpoint just after a `launched` leaf that lists the cell",
+                found=seen,
+                todo="restore the attempt from a copy",
+            )
+        return leaf
+
+    def code(self) -> None:
+        """All cells were computed by the launched code, and all launches of the attempt by one code."""
+        for stored in self.stored.values():
+            leaf = self._launch_of(stored)
+            if stored.manifest.code_digest != leaf.details["code"]:
+                self._object_to_code(f"{stored.folder.name}", leaf.details["code"], stored.manifest.code_digest)
+        mine = [leaf for leaf in self.registered_runs if int(leaf.details["attempt"]) == self.attempt]
+        for earlier, later in pairwise(mine):
+            if earlier.details["code"] != later.details["code"] and not later.details.get("deviation"):
+                where = f"{self.root.ledger}, line {later.seq + 1}"
+                self._object_to_code(where, earlier.details["code"], later.details["code"])
+
+    def _object_to_code(self, where: str, expected: str, found: str) -> None:
+        self.objections.append(
+            CodeChanged(
+                "cells were computed by other code than launched, and no deviation says why",
+                where=where,
+                expected=expected,
+                found=found,
+                todo="make another attempt with one code: run --again",
+            )
+        )
+
+    def values(self) -> None:
+        """No flag is set, every value is in its metric's range, and every shard has the registered clips."""
+        schema = shard_schema(tuple(self.design.columns))
+        for cell, stored in self.stored.items():
+            if not stored.table.schema.equals(schema):
+                raise ShardTampered(
+                    "a shard has other columns than its metrics fill", where=stored.folder, expected=schema.names
+                )
+            self._check_rows(cell, stored)
+            columns = self.design.columns
+            out_of_range = [
+                name
+                for name, metric in columns.items()
+                for value in stored.table[name].drop_null().to_pylist()
+                if not metric.range[0] <= value <= metric.range[1]
+            ]
+            if any(stored.table["non_finite"].to_pylist()) or out_of_range:
+                self.objections.append(
+                    FlaggedValues(
+                        "a shard holds values that no metric can have",
+                        where=stored.folder,
+                        expected="finite features, values in the metrics' ranges",
+                        found=f"out of range: {sorted(set(out_of_range))}" if out_of_range else "non-finite features",
+                        todo="find out why; a repaired run is another attempt: run --again",
+                    )
+                )
+
+    def _check_rows(self, cell: Cell, stored: StoredCell) -> None:
+        names, expected = stored.table["clip"].to_pylist(), self.design.datasets[cell.dataset].n_clips
+        known = len(set(names) & set(stored.manifest.clip_digests))
+        if len(names) != expected or Counter(names) != Counter(stored.manifest.clip_digests):
+            self.objections.append(
+                RowsMissing(
+                    "a shard does not have one row for each registered clip",
+                    where=stored.folder,
+                    expected=f"{expected} clips",
+                    found=f"{len(names)} rows, {known} of them registered",
+                    todo="make another attempt: run --again",
+                )
+            )
+
+    def deviations(self) -> list[Deviation]:
+        """What was done beside the promise, in the order it happened."""
+        found = []
+        for leaf in self.launches:
+            line = f"launch at {leaf.at} (ledger line {leaf.seq + 1})"
+            if leaf.details.get("exploratory"):
+                found.append(Deviation(kind="exploratory run", what=f"{line}: cells beside the design were computed"))
+                continue
+            if leaf.details["dirty"]:
+                found.append(Deviation(kind="uncommitted code", what=f"{line}: code {leaf.details['code']}"))
+            if leaf.details.get("deviation"):
+                found.append(Deviation(kind="changed code", what=f"{line}: {leaf.details['deviation']}"))
+        for number in sorted({int(leaf.details["attempt"]) for leaf in self.registered_runs} - {self.attempt}):
+            state = "complete" if number in self.completed else "incomplete"
+            found.append(Deviation(kind="other attempt", what=f"attempt {number}, {state}, is not judged"))
+        for failure in failures(self.folder):
+            what = f"{failure.cell} failed at {failure.at}: {failure.message.splitlines()[0]}"
+            found.append(Deviation(kind="failed cell", what=what))
+        unpinned = [
+            *(f"weights of {name}" for name, entry in self.design.models.items() if entry.weights_digest is None),
+            *(
+                f"clips of {name}"
+                for name, entry in self.design.datasets.items()
+                if entry.clip_manifest_digest is None
+            ),
+        ]
+        found += [Deviation(kind="pinned late", what=f"{what}: pinned by the first launch") for what in unpinned]
+        return found
