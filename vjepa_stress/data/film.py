@@ -1,0 +1,181 @@
+"""A video opened in memory: what its container holds, and the decoder run over it.
+
+One video is decoded by one thread: the result then depends on the bytes alone, and callers run many videos
+side by side. Not every damage can be seen: arithmetic-coded streams (H.264, VP9) decode flipped bits into
+plausible pixels without complaint. The file's digest is what protects against that.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vjepa_stress.data.container import Kind, kind_of, promised_length
+from vjepa_stress.errors import BadVideo
+
+AGAIN = "copy or download the file again, or take it out of the data set"
+"""What to do about a damaged file."""
+
+
+class Film:
+    """An opened video: its packets in decoding order, and which of them are shown when.
+
+    Attributes:
+        pts: presentation time of each shown frame in display order, in units of `time_base`.
+        timed: the times are exact and unique, so that a decoded frame is known by its time.
+    """
+
+    def __init__(self, stream: VideoStream, packets: list[av.Packet[Any]], kind: Kind, where: object) -> None:
+        self.stream, self.packets, self.where = stream, packets, where
+        self.codec = stream.codec_context.name
+        self.time_base = _fraction(stream.time_base) or Fraction(1)
+        self.rate = _fraction(stream.average_rate)
+        # Packets outside the edit list are decoded, because others refer to them, but never shown.
+        shown = [packet for packet in packets if not packet.is_discard]
+        # AVI stores no presentation times: what FFmpeg guesses there is not the display order.
+        times = [packet.dts if kind == "avi" or packet.pts is None else packet.pts for packet in shown]
+        self.pts = tuple(sorted(t if t is not None else i for i, t in enumerate(times)))
+        known = all(packet.pts is not None for packet in shown) and len(set(self.pts)) == len(self.pts)
+        self.timed = kind != "avi" and known
+
+    def decoded(self, start: int) -> Iterator[av.VideoFrame]:
+        """Decode from one packet on; frames come in display order.
+
+        Raises:
+            BadVideo: where the decoder reports an error.
+        """
+        context = self.stream.codec_context
+        context.flush_buffers()
+        try:
+            for packet in [*self.packets[start:], None]:
+                yield from context.decode(packet)
+        except av.FFmpegError as error:
+            raise BadVideo(
+                "the video cannot be decoded: it is damaged", where=self.where, found=error.strerror, todo=AGAIN
+            ) from error
+
+    def collect(self, wanted: set[int]) -> dict[int, av.VideoFrame]:
+        """Decode the wanted frames from the nearest key frame on, or from the start where that fails."""
+        start = self._key_before(min(wanted))
+        if start:
+            # Some streams mark frames as key frames that still lean on earlier ones.
+            with suppress(BadVideo):
+                return self._collect(start, wanted)
+        return self._collect(0, wanted)
+
+    def _key_before(self, first: int) -> int:
+        if not self.timed:
+            return 0
+        until = self.pts[first]
+        keys = [i for i, p in enumerate(self.packets) if p.is_keyframe and p.pts is not None and p.pts <= until]
+        return max(keys, default=0)
+
+    def _collect(self, start: int, wanted: set[int]) -> dict[int, av.VideoFrame]:
+        place = {pts: i for i, pts in enumerate(self.pts)}
+        # Frames shown before the key frame we start at belong to the group before and may be broken.
+        since = self.packets[start].pts if start else None
+        found: dict[int, av.VideoFrame] = {}
+        for count, frame in enumerate(self.decoded(start)):
+            if since is not None and (frame.pts is None or frame.pts < since):
+                continue
+            number = count if not self.timed else None if frame.pts is None else place.get(frame.pts)
+            if frame.is_corrupt:
+                raise BadVideo(
+                    "the video is damaged: the decoder had to make up a part of a frame",
+                    where=self.where,
+                    found=f"frame {number}",
+                    todo=AGAIN,
+                )
+            if number is not None and number in wanted:
+                found[number] = frame
+            if len(found) == len(wanted):
+                return found
+        raise BadVideo(
+            "the decoder did not give all the frames asked for",
+            where=self.where,
+            expected=f"{len(wanted)} frames, the last being {max(wanted)}",
+            found=f"{len(found)} frames",
+            todo=AGAIN,
+        )
+
+
+@contextmanager
+def opened(data: bytes, where: object) -> Iterator[Film]:
+    """Demux everything, and refuse what is no video, is cut short or shows nothing.
+
+    Raises:
+        BadVideo: for all of these; the message calls the file `where`.
+    """
+    kind = kind_of(data)
+    if kind is None:
+        raise BadVideo(
+            "this file is not a video",
+            where=where,
+            expected="MP4, MOV, WebM, MKV or AVI",
+            found=f"{len(data)} bytes that begin with {data[:12]!r}",
+            todo="convert it, or take it out of the data set",
+        )
+    promised = promised_length(data, kind)
+    if promised > len(data):
+        raise _cut_short(where, f"{promised} bytes, as the container says", f"{len(data)} bytes")
+    try:
+        container = av.open(io.BytesIO(data), "r", format=kind)
+    except av.FFmpegError as error:
+        raise BadVideo("the container cannot be read", where=where, found=error.strerror, todo=AGAIN) from error
+    with container:
+        # A picture attached as cover art is a video stream to FFmpeg, but nothing moves in it.
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise BadVideo("the file has no video stream", where=where, found=[s.type for s in container.streams])
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise BadVideo("there is no decoder for this video", where=where, todo="convert it to H.264 or VP9")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"err_detect": "explode"}
+        try:
+            packets = [packet for packet in container.demux() if packet.size]
+        except av.FFmpegError as error:
+            raise BadVideo("the container breaks off", where=where, found=error.strerror, todo=AGAIN) from error
+        own = [packet for packet in packets if packet.stream_index == stream.index]
+        if not any(not packet.is_discard for packet in own):
+            raise BadVideo("the video has no frames", where=where, found="0 frames", todo=AGAIN)
+        damaged = sum(packet.is_corrupt for packet in own)
+        if damaged:
+            raise _cut_short(where, "whole packets", f"{damaged} broken of {len(own)}")
+        if kind == "mov" and len(own) < stream.frames:
+            raise _cut_short(where, f"{stream.frames} frames, as the header says", f"{len(own)} frames")
+        film = Film(stream, own, kind, where)
+        if kind == "matroska" and container.duration is not None:
+            _check_duration(film, packets, Fraction(container.duration, av.time_base))
+        yield film
+
+
+def _check_duration(film: Film, packets: list[av.Packet[Any]], promised: Fraction) -> None:
+    """Matroska counts no frames: compare the end of the last packet of any track with the promised duration."""
+    end = max((p.pts + (p.duration or 0)) * (_fraction(p.time_base) or 0) for p in packets if p.pts is not None)
+    # The last frame's own duration is often not stored: the longest interval stands for it.
+    longest = max(steps_between(film.pts), default=0) * film.time_base
+    if end + 2 * longest + Fraction(1, 10) < promised:
+        raise _cut_short(film.where, f"{float(promised):.2f} s, as the header says", f"{float(end):.2f} s")
+
+
+def _cut_short(where: object, expected: str, found: str) -> BadVideo:
+    return BadVideo("the video is cut short", where=where, expected=expected, found=found, todo=AGAIN)
+
+
+def _fraction(ratio: Fraction | None) -> Fraction | None:
+    # PyAV gives None for an unset ratio up to version 18 and a falsy ratio from 19 on.
+    return Fraction(ratio.numerator, ratio.denominator) if ratio else None
+
+
+def steps_between(pts: Sequence[int]) -> list[int]:
+    """Differences between neighbours, one fewer than `pts`."""
+    return [b - a for a, b in itertools.pairwise(pts)]

@@ -1,0 +1,225 @@
+"""Any folder of videos, or the videos that an installed Python distribution carries."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from vjepa_stress.data import video
+from vjepa_stress.data.listing import list_videos
+from vjepa_stress.digest import Digest, digest_of, sha256
+from vjepa_stress.errors import BadInput, BadVideo, MissingExtra, NotHere
+from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+
+_LISTED = 10
+"""How many unusable files one error names."""
+
+
+class Folder(Dataset):
+    """Clips from video files: MP4, MOV, WebM, MKV and AVI, found in a folder and all folders below it.
+
+    Which files are taken depends on `selection_seed` and the names of the files within the folder, where a
+    clip starts on `selection_seed` and the digest of the file; neither on the machine, the folder's place or
+    the order of a listing. A file that cannot be used is an error, never replaced by another.
+
+    Attributes:
+        n_clips: clips in total; the first n of a longer choice are the choice of n.
+        step: frames from one frame of a clip to the next; shortened, with a note, where a video is too short.
+        selection_seed: chooses files and starts; below 2**53.
+        clips_per_video: clips of one video, each starting in its own equal share of the possible starts.
+        distribution: name of an installed Python distribution to look in instead of a folder; it is found by
+            its metadata and never imported.
+        files: names of the files to find in `distribution`.
+    """
+
+    n_clips: int = Field(ge=1)
+    step: int = Field(ge=1)
+    selection_seed: int = Field(ge=0, lt=2**53)
+    clips_per_video: int = Field(ge=1)
+    distribution: str | None = None
+    files: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Folder:
+        if (self.distribution is None) != (not self.files):
+            raise ValueError("`distribution` and `files` belong together: give both or neither")
+        if self.files and len(set(self.files)) < len(self.files):
+            raise ValueError("`files` names a file twice")
+        return self
+
+    def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
+        """Choose files and start frames; reads each chosen file once, and decodes its first frame only.
+
+        Raises:
+            BadInput: when the folder, the distribution or enough videos are not there, or two of the chosen
+                files have the same content.
+            BadVideo: when chosen files cannot be used or are too short; names up to ten of them at once.
+            MissingExtra: when `distribution` is not installed.
+        """
+        places = self._places(home)
+        needed = -(-self.n_clips // self.clips_per_video)
+        if len(places) < needed:
+            raise BadInput(
+                "there are not enough videos for the clips asked for",
+                where=self.distribution or home,
+                expected=f"{needed} videos for {self.n_clips} clips, {self.clips_per_video} a video",
+                found=f"{len(places)} videos",
+                todo="add videos, lower n_clips or raise clips_per_video",
+            )
+        chosen = sorted(places, key=lambda name: digest_of({"selection_seed": self.selection_seed, "file": name}))
+        clips: list[ClipRef] = []
+        failures: list[BadVideo] = []
+        names: dict[Digest, str] = {}
+        for name in chosen[:needed]:
+            try:
+                data = _bytes_of(places[name])
+                source = sha256(data)
+                clips += self._clips(name, video.index(data, places[name]), source, frames, places[name])
+            except BadVideo as error:
+                failures.append(error)
+                continue
+            if source in names:
+                raise BadInput(
+                    "two of the chosen videos are the same file under two names",
+                    where=self.distribution or home,
+                    found=f"{names[source]} and {name}",
+                    todo="remove one of them",
+                )
+            names[source] = name
+        if failures:
+            raise _unusable(failures, needed)
+        return tuple(clips[: self.n_clips])
+
+    def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
+        """Read the clip's file anew, and decode, resize and crop its frames from the bytes read.
+
+        Raises:
+            BadInput: as `identify`, and when the name leads out of the folder.
+            BadVideo: when the file is gone or cannot be decoded.
+        """
+        name = clip.name.rpartition("#")[0]
+        path = self._place(name, home)
+        data = _bytes_of(path)
+        pixels = video.fit(video.decode(data, clip.frames, path), resolution)
+        return Sample(pixels=pixels, digest=clip_digest(sha256(data), clip.frames))
+
+    def _places(self, home: Path | None) -> dict[str, Path]:
+        """Where each video lies, by the name that identifies it."""
+        if self.distribution is not None and self.files is not None:
+            return {name: _find_in_distribution(self.distribution, name) for name in self.files}
+        if home is None:
+            raise NotHere(
+                "this data set needs a folder of videos",
+                expected="a folder",
+                found="none was given",
+                todo="say where the videos lie: exec.data={NAME: /path/to/videos}",
+            )
+        return list_videos(home)
+
+    def _place(self, name: str, home: Path | None) -> Path:
+        if self.distribution is None and home is not None:
+            # Listing a large folder for every clip would be slow; the direct way is checked instead.
+            path, root = home / name, home.resolve()
+            if path.is_file() and path.resolve().is_relative_to(root):
+                return path
+        places = self._places(home)
+        if name not in places:
+            raise BadVideo(
+                "the video of this clip is not there",
+                where=self.distribution or home,
+                expected=name,
+                found=f"{len(places)} other videos",
+                todo="put the file back, or point to the folder that the clips were chosen from",
+            )
+        return places[name]
+
+    def _clips(
+        self, name: str, known: video.VideoIndex, source: Digest, frames: int, where: Path
+    ) -> Iterator[ClipRef]:
+        step = self._step(known.frames, frames, where)
+        notes = []
+        if step < self.step:
+            notes.append(f"stride {step} in place of {self.step}: the video has {known.frames} frames")
+        if known.variable:
+            low, high = (1000 * seconds for seconds in known.intervals())
+            notes.append(f"variable frame rate: frames {low:.1f} to {high:.1f} ms apart were counted, not timed")
+        if known.orientation != video.Orientation():
+            notes.append(f"rotation flag: {known.orientation}")
+        for start in self._starts(source, known.frames - (frames - 1) * step):
+            indices = range(start, start + (frames - 1) * step + 1, step)
+            yield ClipRef.of(f"{name}#{start}", source, indices, notes)
+
+    def _step(self, available: int, frames: int, where: Path) -> int:
+        """The registered stride, or the largest below it that leaves each clip its own start."""
+        room = available - self.clips_per_video
+        if room < frames - 1:
+            needed = frames - 1 + self.clips_per_video
+            raise BadVideo(
+                "the video is too short",
+                where=where,
+                expected=f"at least {needed} frames for {self.clips_per_video} clips of {frames} frames at stride 1",
+                found=f"{available} frames",
+                todo="take it out of the data set",
+            )
+        return self.step if frames == 1 else min(self.step, room // (frames - 1))
+
+    def _starts(self, source: Digest, possible: int) -> list[int]:
+        """One start in each of `clips_per_video` equal shares of the starts 0 … possible − 1."""
+        seed = digest_of({"selection_seed": self.selection_seed, "source": source})
+        # Raw output: numpy promises that the bits of PCG64 never change, not what its distributions make of them.
+        bits = np.random.PCG64(int(seed.hex, 16))
+        edges = [k * possible // self.clips_per_video for k in range(self.clips_per_video + 1)]
+        return [low + (int(bits.random_raw()) * (high - low) >> 64) for low, high in pairwise(edges)]
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadVideo(
+            "the file cannot be read",
+            where=path,
+            found=error.strerror,
+            todo="check that it is there and may be read; a broken link counts as a missing file",
+        ) from error
+
+
+def _unusable(failures: list[BadVideo], needed: int) -> BadVideo:
+    if len(failures) == 1:
+        return failures[0]
+    lines = [f"{f.where}: {f.what}" + (f" ({f.found})" if f.found is not None else "") for f in failures[:_LISTED]]
+    if len(failures) > _LISTED:
+        lines.append(f"and {len(failures) - _LISTED} more")
+    return BadVideo(
+        f"{len(failures)} of the {needed} chosen videos cannot be used",
+        expected=failures[0].expected if len({f.what for f in failures}) == 1 else None,
+        found="".join(f"\n    {line}" for line in lines),
+        todo="repair these files or take them out of the data set; nothing was put in their place",
+    )
+
+
+def _find_in_distribution(distribution: str, name: str) -> Path:
+    try:
+        listed = importlib.metadata.files(distribution)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingExtra(
+            "the Python distribution that carries these videos is not installed",
+            where=distribution,
+            todo="pip install 'vjepa-stress[run]', or install the distribution itself",
+        ) from error
+    found = [Path(os.fspath(entry.locate())) for entry in listed or () if entry.name == name]
+    if len(found) != 1:
+        raise BadInput(
+            "the installed distribution does not carry this video",
+            where=distribution,
+            expected=f"one file called {name}",
+            found=f"{len(found)} files",
+            todo="install the version that the study names",
+        )
+    return found[0]

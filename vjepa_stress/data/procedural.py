@@ -1,0 +1,110 @@
+"""Rendered clips with exact object masks; they need no files and are the same bits on every machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+
+from vjepa_stress.data.scene import compose, draw
+from vjepa_stress.data.texture import Draws
+from vjepa_stress.data.video import resize, resize_masks
+from vjepa_stress.digest import Digest, digest_of
+from vjepa_stress.errors import BadInput
+from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+
+_PREFIX = "procedural/"
+
+
+def render(
+    seed: int, *, frames: int, size: int, max_objects: int = 4, travel: float = 0.35, camera: float = 0.25
+) -> tuple[UInt8[np.ndarray, "t s s 3"], UInt8[np.ndarray, "t s s"]]:
+    """Render one clip: textured shapes that move, turn, grow and hide one another over a moving background.
+
+    Args:
+        seed: any non-negative integer; decides everything else about the clip.
+        frames: T; the same motion is spread over however many frames there are.
+        size: S, rows and columns in pixels.
+        max_objects: most objects in the clip, 1 to 4.
+        travel: least distance that each object moves, as a fraction of the frame's side.
+        camera: largest distance that the background moves, as a fraction of the frame's side.
+
+    Returns:
+        8-bit RGB (T, S, S, 3), and object ids (T, S, S): 0 background, k the k-th object, which hides those
+        with lower ids. In the first frame every object is seen whole and covers at least 1.5 % of the frame.
+    """
+    scene = compose(Draws(seed), frames, size, max_objects, travel, camera)
+    return draw(scene, frames, size)
+
+
+class Procedural(Dataset):
+    """Clips made by `render`, each from its own seed.
+
+    Clips are rendered at `size` whatever resolution is asked for, and then resized like footage: so the
+    digest of specification and index stands for one set of pixels, and not for one a resolution.
+
+    Attributes:
+        n_clips: number of clips.
+        first_index: index of the first clip, below 2**52; disjoint ranges give disjoint clips.
+        render_seed: chooses the series; below 2**53.
+        size: pixels a side as rendered.
+        max_objects: most objects in a clip.
+        travel: least distance that an object moves, as a fraction of the frame's side.
+        camera: largest distance that the background moves, as a fraction of the frame's side.
+        renderer: version of the renderer; grows whenever the pixels of any clip change.
+    """
+
+    n_clips: int = Field(ge=1)
+    first_index: int = Field(ge=0, lt=2**52)
+    render_seed: int = Field(ge=0, lt=2**53)
+    size: int = Field(ge=32, le=4096)
+    max_objects: int = Field(ge=1, le=4)
+    travel: float = Field(ge=0.0, le=0.5)
+    camera: float = Field(ge=0.0, le=1.0)
+    renderer: Literal[1] = 1
+
+    def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:  # noqa: ARG002
+        """Name the clips without rendering any; `home` is not used."""
+        indices = range(self.first_index, self.first_index + self.n_clips)
+        return tuple(ClipRef.of(f"{_PREFIX}{i:06d}", self._source(i), range(frames)) for i in indices)
+
+    def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:  # noqa: ARG002
+        """Render one clip, with its masks; `home` is not used.
+
+        Raises:
+            BadInput: when the reference names no clip of this kind.
+        """
+        number = clip.name.removeprefix(_PREFIX)
+        if number == clip.name or not (number.isascii() and number.isdecimal()):
+            raise BadInput(
+                "this is not the name of a rendered clip",
+                where=clip.name,
+                expected=f"{_PREFIX} and a number",
+                todo="use the references that `identify` gives",
+            )
+        if clip.frames != tuple(range(len(clip.frames))) or not clip.frames:
+            raise BadInput("a rendered clip has its frames in order from 0", where=clip.name, found=list(clip.frames))
+        source = self._source(int(number))
+        video, ids = render(
+            int(source.hex, 16),
+            frames=len(clip.frames),
+            size=self.size,
+            max_objects=self.max_objects,
+            travel=self.travel,
+            camera=self.camera,
+        )
+        pixels = torch.from_numpy(np.ascontiguousarray(video.transpose(3, 0, 1, 2)))
+        return Sample(
+            pixels=resize(pixels, resolution, resolution),
+            digest=clip_digest(source, clip.frames),
+            masks=resize_masks(torch.from_numpy(ids).long(), resolution, resolution),
+        )
+
+    def _source(self, index: int) -> Digest:
+        """Digest of everything that decides a clip's pixels, and the seed they are rendered from."""
+        look = {key: value for key, value in self.spec().items() if key not in {"n_clips", "first_index"}}
+        return digest_of({**look, "index": index})
