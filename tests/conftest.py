@@ -6,3 +6,26 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [f"vjepa_stress.{part}" for part in ("interfaces", "data", "perturb", "encoders", "metrics")], "beartype.beartype"
 )
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from tests.small import study  # noqa: E402
+from vjepa_stress.prereg.root import StudyRoot  # noqa: E402
+
+# Tests run small models; with more threads they would mostly wait for each other on a busy machine.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
+    """A finished small study; tests that change it take a copy."""
+    return study.finished(tmp_path_factory.mktemp("finished") / "root")
+
+
+@pytest.fixture
+def attacked(finished: StudyRoot, tmp_path: Path) -> StudyRoot:
+    """A copy of the finished study, to be attacked."""
+    return study.copied(finished, tmp_path / "attacked")

@@ -149,11 +149,11 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
     from vjepa_stress.evidence.audit import studies
 
     root = _root(args)
-    view = ledger.read(root)
-    _notices(view)
     results = {}
-    for study in [args.study] if args.study else studies(view):
+    for study in [args.study] if args.study else studies(ledger.read(root)):
         done = audit_study(root, study)
+        for notice in done.notices:
+            say(f"notice: {notice}")
         say(f"{study}: intact; checked {', '.join(done.checked)}")
         say(f"{study}: evidence tier {done.tier}, {len(done.deviations)} deviations")
         results[study] = dataclasses.asdict(done) | {
@@ -245,13 +245,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    # argparse takes a list of words from one place only; Hydra's overrides may stand anywhere between options.
+    if hasattr(args, "overrides"):
+        args.overrides += [word for word in rest if not word.startswith("-")]
+        rest = [word for word in rest if word.startswith("-")]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     code: int
     try:
-        args, rest = _parser().parse_known_intermixed_args(arguments)
-        if rest:
-            _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        args = _parse(arguments)
         result = args.does(args)
         values, code = result if isinstance(result, tuple) else (result, 0)  # a command may choose its exit code
         if args.json:

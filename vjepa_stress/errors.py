@@ -64,6 +64,10 @@ class BadConfiguration(BadInput):
     """A building block's configuration does not fit its class."""
 
 
+class NotHere(BadInput):
+    """Files that a study needs are not on this machine; a registration may leave their digest open."""
+
+
 class BadVideo(BadInput):
     """A video file is missing, truncated, too short or no video at all."""
 

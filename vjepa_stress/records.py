@@ -221,7 +221,7 @@ def read_cell(folder: Path) -> StoredCell:
             found="no such file" if content is None else sha256(content),
             todo=_AGAIN,
         )
-    table = pq.read_table(io.BytesIO(content))
+    table = pq.ParquetFile(io.BytesIO(content)).read()
     rows = table.to_pylist()
     if len(rows) != manifest.rows or content_digest(rows) != manifest.content_digest:
         raise ShardTampered(

@@ -56,11 +56,12 @@ def audit(root: StudyRoot, study: str) -> Audit:
     evidence = gate(root, study)
     verdict = evaluate(evidence)
     checked = ["ledger", "preregistration", f"{len(evidence.cells)} shards and manifests"]
+    view = evidence.registration.ledger
+    notices = list(view.notices)
     if verdict.file(root).exists():
-        _check_verdict(root, verdict)
+        notices += _check_verdict(root, verdict, view)
         checked.append("verdict")
     checked += _check_viewed(root, evidence)
-    view = evidence.registration.ledger
     return Audit(
         study,
         established_tier(evidence),
@@ -71,7 +72,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
         {one.id: one.verdict for one in verdict.hypotheses},
         evidence.deviations,
         tuple(checked),
-        view.notices,
+        tuple(notices),
     )
 
 
@@ -87,18 +88,28 @@ def studies(view: LedgerView) -> list[str]:
     return found
 
 
-def _check_verdict(root: StudyRoot, recomputed: StudyVerdict) -> None:
-    path = recomputed.file(root)
+def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) -> list[str]:
+    """Compare the stored verdict with the evidence it was made from; say so when there is more by now."""
+    path, notices = recomputed.file(root), []
     try:
-        stored = parse_json(path.read_bytes(), path)
-        validate(StudyVerdict, stored, path)
+        value = parse_json(path.read_bytes(), path)
+        stored = validate(StudyVerdict, value, path)
     except BadDocument as error:
         raise ResultTampered("the stored verdict is no verdict", where=path, found=str(error)) from error
+    if stored.ledger_checkpoint != recomputed.ledger_checkpoint:
+        seen = Checkpoint(stored.ledger_checkpoint.size, stored.ledger_checkpoint.root)
+        if not view.contains(seen):
+            raise ResultTampered(
+                "the stored verdict saw a ledger that this one is no continuation of",
+                where=path,
+                expected=view.checkpoint(),
+                found=seen,
+            )
+        recomputed = evaluate(gate(root, stored.study, as_of=seen.size))
+        notices.append(f"{path}: more has happened since this verdict; vjepa-stress verdict writes it anew")
     # The code that judges now may be newer than the code that judged; its digest is informative.
     mine = parse_json(recomputed.to_bytes())
-    mine.pop("judging_code")
-    stored.pop("judging_code")
-    for where, expected, found in _differences("", mine, stored):
+    for where, expected, found in _differences("", mine, value | {"judging_code": mine["judging_code"]}):
         raise ResultTampered(
             "the stored verdict is not what the evidence gives",
             where=f"{path}{where}",
@@ -106,6 +117,7 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict) -> None:
             found=found,
             todo=f"vjepa-stress verdict {recomputed.study} writes it anew",
         )
+    return notices
 
 
 def _differences(where: str, mine: Any, stored: Any) -> Iterator[tuple[str, Any, Any]]:

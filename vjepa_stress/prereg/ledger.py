@@ -94,6 +94,10 @@ class LedgerView:
         """Whether this ledger is a continuation of the one `earlier` was taken from."""
         return earlier.size <= len(self.leaves) and _root(self._tree, earlier.size) == earlier.root
 
+    def first(self, size: int) -> LedgerView:
+        """The ledger as it was when it had `size` leaves."""
+        return LedgerView(self.leaves[:size], self.notices, self._tree)
+
     def of(self, study: str) -> tuple[Leaf, ...]:
         """Leaves of one study."""
         return tuple(leaf for leaf in self.leaves if leaf.study == study)

@@ -19,11 +19,15 @@ _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True)
 class Curve:
-    """Cell means of one model along the strengths of one perturbation, with their intervals."""
+    """Cell means of one model along the strengths of one perturbation, with their intervals.
+
+    `aligned` says that features were mapped back before they were compared.
+    """
 
     dataset: str
     perturbation: str
     model: str
+    aligned: bool
     strengths: Sequence[float]
     means: Sequence[float]
     lows: Sequence[float]
@@ -31,7 +35,7 @@ class Curve:
 
 
 def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str = "") -> str:
-    """One panel a perturbation (columns) and data set (rows); shaded intervals; returns SVG.
+    """One panel a perturbation (columns) and data set (rows), with shaded intervals, as SVG.
 
     Args:
         metric: name of the metric on the vertical axis.
@@ -61,15 +65,18 @@ def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str =
                     x = curve.strengths
                     shade: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0}
                     axis.fill_between(x, curve.lows, curve.highs, **shade)
-                    axis.plot(x, curve.means, dash, color=colour, marker="o", markersize=2.5, linewidth=1.3)
-        lines: dict[str, Any] = {"marker": "o", "markersize": 2.5}
+                    marker = {"marker": "s", "markerfacecolor": "white"} if curve.aligned else {"marker": "o"}
+                    axis.plot(x, curve.means, dash, color=colour, markersize=3, linewidth=1.3, **marker)
+        lines: dict[str, Any] = {"marker": "o", "markersize": 3}
         handles = [Line2D([], [], color=colour, linestyle=dash, **lines) for colour, dash in style.values()]
         figure.legend(handles, models, loc="outside upper center", ncols=min(4, len(models)), frameon=False)
-        figure.supxlabel(f"Lines: mean over clips. Shades: {level} percentile bootstrap over clips.", fontsize=7)
+        note = f"Lines: mean over clips. Shades: {level} percentile bootstrap over clips."
+        note += " Hollow squares: after alignment." if any(curve.aligned for curve in curves) else ""
+        figure.supxlabel(note, fontsize=7)
         if stamp:
             figure.text(
                 0.5, 0.5, stamp, fontsize=34, color="#b00000", alpha=0.25, ha="center", va="center", rotation=20
             )
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": f"{stamp} {metric}".strip()})
     return buffer.getvalue()

@@ -17,9 +17,9 @@ def number(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval in brackets; a dash where there is none."""
-    if low is None or high is None or low == high:
-        return "–"
+    """An interval in brackets."""
+    if low is None or high is None:
+        return "undefined"
     return f"[{number(low)}, {number(high)}]"
 
 

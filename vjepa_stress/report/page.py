@@ -62,9 +62,9 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
     stamp = STAMP if verdict.exploratory else ""
     level = numbers.percent(document.analysis.confidence_level)
     figures = {
-        f"report-{column}.svg": dose_response(column, curves, level, stamp)
-        for column in document.design.columns
-        if (curves := _curves(evidence, column))
+        f"report-{name}.svg": dose_response(name, curves, level, stamp)
+        for name, metric in document.design.metrics.items()
+        if (curves := [curve for column in metric.columns for curve in _curves(evidence, column, metric.columns[0])])
     }
     context: dict[str, Any] = {
         "document": document,
@@ -111,8 +111,13 @@ def _read(verdict: HypothesisVerdict, part: Verdict | Rule) -> str:
     name = getattr(part, "estimand", None)
     if name is None:
         return ""
-    estimate = verdict.estimates[name].estimate
-    return f" ({numbers.number(estimate.value)} {numbers.interval(estimate.low, estimate.high)})"
+    record = verdict.estimates[name]
+    ends = (
+        ""
+        if record.estimand.interval == "none"
+        else " " + numbers.interval(record.estimate.low, record.estimate.high)
+    )
+    return f" ({numbers.number(record.estimate.value)}{ends})"
 
 
 def _markdown_cell(text: object) -> str:
@@ -130,10 +135,15 @@ def _resampling(evidence: Evidence) -> Resampling:
     )
 
 
-def _curves(evidence: Evidence, column: str) -> list[Curve]:
+def _curves(evidence: Evidence, column: str, raw: str) -> list[Curve]:
+    """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
     design, how = evidence.registration.document.design, _resampling(evidence)
     curves = []
-    keys = dict.fromkeys((cell.dataset, cell.perturbation, cell.model) for cell in design.cells if cell.strength)
+    keys = dict.fromkeys(
+        (cell.dataset, cell.perturbation, cell.model)
+        for cell in design.cells
+        if cell.strength and (column == raw or design.perturbations[cell.perturbation].correspondence != "in-place")
+    )
     for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
         points = []
         for cell in design.cells:
@@ -147,7 +157,7 @@ def _curves(evidence: Evidence, column: str) -> list[Curve]:
                 points.append((cell.strength, estimate.value, estimate.low, estimate.high))
         if len(points) > 1:
             strengths, means, lows, highs = zip(*points, strict=True)
-            curves.append(Curve(dataset, perturbation, model, strengths, means, lows, highs))
+            curves.append(Curve(dataset, perturbation, model, column != raw, strengths, means, lows, highs))
     return curves
 
 

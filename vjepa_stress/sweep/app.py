@@ -102,7 +102,7 @@ def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | No
             config = compose("config", overrides=[*plain, *search])
         place = OmegaConf.to_container(config.exec, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise BadConfiguration("Hydra does not accept this command line", found=str(error)) from error
+        raise _refused(error) from error
     if "launch" in chosen:
         raise BadInput("launch is set by the launching process", found=chosen["launch"][0])
     wanted: dict[str, Any] = {
@@ -117,6 +117,12 @@ def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | No
         Wanted(**wanted),
         strictly(Exec, place, "exec"),  # type: ignore[arg-type]
     )
+
+
+def _refused(error: Exception) -> BadConfiguration:
+    # Hydra's composition error is empty; what went wrong is its cause.
+    reason = str(error) or str(error.__cause__)
+    return BadConfiguration("Hydra does not accept this command line", found=reason)
 
 
 def _typed(key: str, value: Any) -> str | float:
@@ -181,7 +187,7 @@ def _run_hydra(launch: Launch, request: Request) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise BadConfiguration("Hydra does not accept this command line", found=str(error)) from error
+        raise _refused(error) from error
     finally:
         sys.argv = before[0]
         if before[1] is None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.digest import Digest, sha256
-from vjepa_stress.errors import BadCheckpoint, BadDocument, BadInput
+from vjepa_stress.errors import BadDocument, NotHere
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Cell, Preregistration, VideoDesign
 from vjepa_stress.prereg.ledger import now
@@ -152,13 +152,13 @@ def resolve(
     for name in design.datasets:
         try:
             manifests[name] = clip_manifest(name, blocks, place, design.frames)
-        except BadInput as error:
+        except NotHere as error:
             notice(f"clips of {name} are not pinned now but by the first launch: {error.what}")
     weights: dict[str, Digest | None] = {}
     for name in design.models:
         try:
             weights[name] = blocks.encoder(name).identify(place.weights.expanduser())
-        except BadCheckpoint as error:
+        except NotHere as error:
             weights[name] = None
             notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
 

@@ -81,17 +81,19 @@ class Evidence:
     objections: tuple[NotEvaluable, ...]
 
 
-def gate(root: StudyRoot, study: str, *, exploratory: bool = False) -> Evidence:
+def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int | None = None) -> Evidence:
     """Check everything and collect the evidence.
 
     Args:
         exploratory: go on in spite of what stops an evaluation. Tampering is never passed over.
+        as_of: judge by the ledger's first so many leaves, as somebody did who looked then.
 
     Raises:
         Tampered: when something fixed has changed.
         NotEvaluable: when the evidence is intact but incomplete or invalid.
     """
     view = ledger.read(root)
+    view = view if as_of is None else view.first(as_of)
     registration = freeze.load(root, study, view)
     _check_identifiers(registration)
     check = _Gate(root, registration)
