@@ -24,7 +24,7 @@ from vjepa_stress.words import Compares, Correspondence, Family, PerturbationRol
 Pixels = UInt8[Tensor, "3 t h w"]
 """One clip as 8-bit RGB."""
 
-Video = Float[Tensor, "b 3 t h w"]
+Video = Float[Tensor, "b 3 frames height width"]
 """Clips as floating-point RGB in [0, 1]."""
 
 Features = Float[Tensor, "b t h w d"]
@@ -183,7 +183,8 @@ class Encoder(Block, ABC):
             store: folder that holds downloaded checkpoints.
 
         Raises:
-            BadCheckpoint: when the weights are not there; the message says how to get them.
+            NotHere: when the weights are not there; the message says how to get them.
+            IdentityChanged: when they are not the known ones.
         """
 
     @abstractmethod

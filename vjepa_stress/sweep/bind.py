@@ -42,12 +42,12 @@ class Exec(BaseModel):
     chunks: int = Field(default=1, ge=1)
     weights: Path
     scratch: Path | None = None
-    data: dict[str, Path] = {}
+    data: dict[str, Path] | None = None
     plugins: tuple[str, ...] = ()
 
     def home(self, dataset: str) -> Path | None:
         """Folder of a data set's files, or None."""
-        folder = self.data.get(dataset)
+        folder = (self.data or {}).get(dataset)
         return folder.expanduser() if folder else None
 
 

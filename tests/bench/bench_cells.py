@@ -1,0 +1,81 @@
+"""What a cell costs beside its work (decoding to writing): 300 cells of a model that does nothing."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tests.small import study
+from vjepa_stress.sweep import app, run
+
+CELLS = 300
+COMMAND = "python -m tests.bench cells"
+
+
+def idle_draft() -> str:
+    """The small study with one idle model and 100 strengths of three perturbations."""
+    text = (study.HERE / "draft.yaml").read_text().split("design:")[0]
+    rest = (study.HERE / "draft.yaml").read_text().split("hypotheses:")[1]
+    strengths = ", ".join(f"{k / 100:g}" for k in range(1, 101))
+    graded = "[low_light, frame_drops, gaussian_noise]"
+    design = f"""design:
+  datasets: [small]
+  models: {{idle: {{size_rank: 1}}}}
+  perturbations: {graded}
+  metrics: [M1, M2]
+  cells:
+    - {{dataset: [small], model: [idle], perturbation: {graded}, strength: [{strengths}]}}
+  seed: 3
+  frames: 16
+  resolution: 32
+  numerics: {{dtype: float32, compile: false}}
+"""
+    calibration = """
+  - id: H1
+    title: Noise
+    claim: M2 rises with noise.
+    rationale: A dose and its response.
+    family: drift
+    prediction: confirmed
+    estimands: {rise: {statistic: trend, metric: M2, where: {perturbation: [gaussian_noise]}}}
+    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point}
+"""
+    return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Run 300 cells through the real command and subtract the stages that do the work."""
+    root = study.new_root(folder / "root", idle_draft())
+    plugins = "exec.plugins=[idle_encoder]"
+    registered = study.register(root, plugins)
+    assert registered.code == 0, registered.err
+    outcomes = []
+    compute = run.run_cells
+
+    def watched(*arguments: Any) -> Any:
+        outcomes.append(compute(*arguments))
+        return outcomes[-1]
+
+    # An instrument, not a stand-in: the real function runs, and what it returns is read.
+    with mock.patch.object(app, "run_cells", watched):
+        started = time.perf_counter()
+        done = study.run(root, "-m", plugins)
+        total = time.perf_counter() - started
+    assert done.code == 0, done.err
+    assert done.json["computed"] == CELLS
+    work = sum(sum(outcome.seconds.values()) for outcome in outcomes)
+    return {"cells": CELLS, "seconds": total, "work": work, "milliseconds_a_cell": 1000 * (total - work) / CELLS}
+
+
+def main() -> dict[str, Any]:
+    """Median of three runs."""
+    runs = []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(measure(Path(folder)))
+    cost = statistics.median(run["milliseconds_a_cell"] for run in runs)
+    return {"milliseconds_a_cell": cost, "limit": 20.0, "runs": runs, "command": COMMAND}

@@ -1,0 +1,320 @@
+"""Meta's released V-JEPA 2.1 checkpoints: read safely and strictly, and identified by their bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from vjepa_stress.digest import Digest, sha256_stream
+from vjepa_stress.encoders.vjepa21 import VJEPA21, VJEPA21Config
+from vjepa_stress.errors import BadCheckpoint, IdentityChanged, NotHere
+from vjepa_stress.interfaces import DType, Encoder, Features, LoadedEncoder, Video
+
+Size = Literal["base", "large", "giant", "gigantic"]
+"""The four released sizes."""
+
+SIZES: dict[Size, VJEPA21Config] = {
+    "base": VJEPA21Config(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4),
+    "large": VJEPA21Config(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4),
+    "giant": VJEPA21Config(embed_dim=1408, depth=40, num_heads=22, mlp_ratio=48 / 11),
+    "gigantic": VJEPA21Config(embed_dim=1664, depth=48, num_heads=26, mlp_ratio=64 / 13),
+}
+"""Architectures of the release (patch 16, tubelet 2, trained at 384 px)."""
+
+ENCODER_KEYS = ("ema_encoder", "target_encoder")
+"""Where a released file keeps the encoder that is meant to be used: the averaged, not the trained one."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# More shapes and models than this in one process do not occur; the default, 8, a sweep over six models reaches.
+_COMPILED_VARIANTS = 256
+
+
+class Released(Encoder):
+    """One released checkpoint.
+
+    Attributes:
+        size: its architecture, a row of `SIZES`.
+        file: its name in the folder of checkpoints.
+        url: where it is published.
+        key: the entry of the file that holds the encoder.
+        sha256: digest of the file. None: recorded when it is first fetched, and held from then on.
+    """
+
+    size: Size
+    file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    url: str = Field(pattern=r"^https?://[^\s/]+/\S+$")
+    key: str
+    sha256: Digest | None
+
+    def identify(self, store: Path) -> Digest:
+        """Digest of the checkpoint's bytes.
+
+        Raises:
+            NotHere: when it is not in `store`.
+            IdentityChanged: when it is not the pinned file, or not the one that was recorded when fetched.
+        """
+        with self._verified(store) as (_, digest):
+            return digest
+
+    def load(self, store: Path, device: torch.device, dtype: DType, compiled: bool) -> LoadedEncoder:
+        """Verify the checkpoint, then build the model from those very bytes.
+
+        Raises:
+            NotHere, IdentityChanged: as `identify`, and when the file is written to meanwhile.
+            BadCheckpoint: when it is unsafe or does not fit.
+        """
+        with self._verified(store) as (stream, digest):
+            model = _read_model(stream, store / self.file, SIZES[self.size], self.key)
+        return LoadedEncoder(weights=digest, encode=pixel_encoder(model, device, dtype, compiled))
+
+    @contextmanager
+    def _verified(self, store: Path) -> Iterator[tuple[BufferedReader, Digest]]:
+        path = store / self.file
+        if not path.is_file():
+            raise NotHere(
+                "the weights are not on this machine",
+                expected=path,
+                todo=f"run `vjepa-stress fetch {self.size}`",
+            )
+        with _reading(path) as stream:
+            digest = sha256_stream(stream)
+            self.agree(digest, path)
+            yield stream, digest
+
+    def agree(self, digest: Digest, path: Path) -> None:
+        """Compare a digest with the pinned one and with the one recorded beside `path`, where they exist.
+
+        Raises:
+            IdentityChanged: when it differs from either.
+        """
+        for source, known in (("pinned", self.sha256), ("recorded when it was first fetched", recorded(path))):
+            if known is not None and known != digest:
+                raise IdentityChanged(
+                    "these weights are not the known ones",
+                    where=path,
+                    expected=f"{known} ({source})",
+                    found=digest,
+                    todo="put the known file back; other weights are another model, with a YAML of its own",
+                )
+
+
+def record_of(path: Path) -> Path:
+    """Where the digest of the checkpoint at `path` is recorded; `sha256sum -c` reads this file too."""
+    return path.with_name(path.name + ".sha256")
+
+
+def recorded(path: Path) -> Digest | None:
+    """The digest recorded for the checkpoint at `path`, or None where none is.
+
+    Raises:
+        IdentityChanged: when there is a record that cannot be read.
+    """
+    record = record_of(path)
+    if not record.exists():
+        return None
+    text = record.read_bytes()
+    found = re.fullmatch(rb"([0-9a-f]{64})  (.+)\n", text)
+    if not found or found[2] != path.name.encode():
+        raise IdentityChanged(
+            "the recorded digest of these weights cannot be read",
+            where=record,
+            expected=f"64 hexadecimal digits, two spaces, {path.name}",
+            found=text[:80],
+            todo="restore the record; to start anew, delete it and the weights, and fetch again",
+        )
+    return Digest("sha256:" + found[1].decode())
+
+
+def load_released(path: str | os.PathLike[str], config: VJEPA21Config, key: str | None = None) -> VJEPA21:
+    """Read a checkpoint in the layout of Meta's release.
+
+    Args:
+        path: a file that `torch.save` wrote: {key: state dictionary, …}. Nothing but tensors and plain containers is
+            unpickled.
+        config: the architecture it must fit, tensor by tensor.
+        key: the entry with the encoder; None takes `ema_encoder` or `target_encoder`, whichever is there.
+
+    Returns:
+        The frozen encoder, on the CPU, in float32. Its memory is its own: the file may be deleted.
+
+    Raises:
+        BadCheckpoint: when the file is absent, truncated, unsafe or no checkpoint; when it lacks the entry; when a
+            tensor is missing, left over, of the wrong shape or format, or not finite. The message names it.
+        IdentityChanged: when the file is written to while it is read.
+    """
+    with _reading(Path(path)) as stream:
+        return _read_model(stream, Path(path), config, key)
+
+
+def pixel_encoder(model: VJEPA21, device: torch.device, dtype: DType, compiled: bool) -> Callable[[Video], Features]:
+    """Wrap an encoder so that it maps pixels to a grid of features.
+
+    Args:
+        model: the encoder; it is moved and cast.
+        device: where it runs; the features stay there.
+        dtype: what it computes in. Features come as float32 all the same.
+        compiled: whether its blocks go through `torch.compile`; that changes the last bits of the result.
+
+    Returns:
+        A function from video in [0, 1], (B, 3, T, H, W), to features (B, T', H', W', D); it normalises by ImageNet's
+        mean and deviation, as the release's evaluation does.
+    """
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    model = model.eval().requires_grad_(False).to(device=device, dtype=kind)
+    if compiled:
+        # Block by block: all share one compiled kernel, which takes seconds where a whole model takes minutes.
+        # `fullgraph` makes it an error, not a silent fallback, when a block cannot be compiled.
+        for block in model.blocks:
+            block.compile(fullgraph=True, dynamic=False)
+    mean, std = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+
+    def encode(video: Video) -> Features:
+        # The compiler takes seconds to import, and only a compiled model needs its limit raised.
+        limit = torch._dynamo.config.patch(recompile_limit=_COMPILED_VARIANTS) if compiled else nullcontext()
+        with torch.inference_mode(), limit:
+            grid = model.grid(video)
+            normalised = (video.to(device=device, dtype=torch.float32) - mean) / std
+            features: Tensor = model(normalised.to(kind)).float().unflatten(1, grid)
+            return features
+
+    return encode
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedReader]:
+    """Open a file, and make sure that nobody wrote to it until it is closed."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise BadCheckpoint("the weights file cannot be opened", where=path, found=error.strerror) from error
+    with stream:
+        before = os.fstat(stream.fileno())
+        yield stream
+        after = os.fstat(stream.fileno())
+        if any(getattr(before, x) != getattr(after, x) for x in ("st_size", "st_mtime_ns", "st_ctime_ns")):
+            raise IdentityChanged(
+                "the weights file was written to while it was read",
+                where=path,
+                todo="wait until nobody writes to it, then run the same command again",
+            )
+
+
+def _read_model(stream: BufferedReader, path: Path, config: VJEPA21Config, key: str | None) -> VJEPA21:
+    state = _own_copy(_encoder_entry(_unpickle(stream, path), path, key), path, config)
+    return assemble(config, state)
+
+
+def assemble(config: VJEPA21Config, state: Mapping[str, Tensor]) -> VJEPA21:
+    """Build an encoder around the tensors of `state`, without a copy and without drawing random numbers."""
+    with torch.device("meta"):
+        model = VJEPA21(config)
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _unpickle(stream: BufferedReader, path: Path) -> object:
+    # Mapped, a training checkpoint costs the memory of what is used of it, not of all it holds. torch maps by name
+    # only; this name leads to the file that is open, and was hashed, whatever `path` has come to mean.
+    source: Any = stream
+    opened = Path(f"/dev/fd/{stream.fileno()}")
+    mapped = zipfile.is_zipfile(stream) and opened.exists()
+    if mapped:
+        source = opened
+    stream.seek(0)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are refused all the same
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files torch raises whatever its parser stumbles over
+        unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if unsafe:
+            raise BadCheckpoint(
+                "this weights file asks for more than tensors; it was refused and nothing in it was run",
+                where=path,
+                expected="tensors and plain containers",
+                found=unsafe[1],
+                todo="get the file from its publisher; do not unpickle this one by other means",
+            ) from None
+        raise BadCheckpoint(
+            "this file is no checkpoint, or a damaged one",
+            where=path,
+            expected="a file that torch.save wrote, complete",
+            found=f"{os.fstat(stream.fileno()).st_size} bytes that torch cannot read ({type(error).__name__})",
+            todo="fetch it again",
+        ) from None
+
+
+def _encoder_entry(content: object, path: Path, key: str | None) -> Mapping[object, object]:
+    entries = content if isinstance(content, Mapping) else {}
+    candidates = [name for name in ENCODER_KEYS if name in entries] if key is None else [key]
+    if len(candidates) != 1 or not isinstance(entries.get(candidates[0]), Mapping):
+        raise BadCheckpoint(
+            "it is not clear which entry of this file is the encoder",
+            where=path,
+            expected=f"a state dictionary under {key or 'exactly one of ' + ', '.join(ENCODER_KEYS)}",
+            found=f"entries {_some(map(repr, entries))}" if entries else type(content).__name__,
+            todo="say which with `key`" if len(candidates) > 1 else None,
+        )
+    entry: Mapping[object, object] = entries[candidates[0]]
+    return entry
+
+
+def _own_copy(entry: Mapping[object, object], path: Path, config: VJEPA21Config) -> dict[str, Tensor]:
+    """Check an entry tensor by tensor, and copy it out of the file that it may be mapped from."""
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in VJEPA21(config).state_dict().items()}
+    found: dict[str, object] = {}
+    for full_name, value in entry.items():
+        name = re.sub(r"^((module|backbone)\.)+", "", str(full_name))
+        if name in found:
+            raise BadCheckpoint("a tensor is there twice", where=path, found=f"{name} under two prefixes")
+        found[name] = value
+    if found.keys() != expected.keys():
+        raise BadCheckpoint(
+            "this checkpoint is not of this architecture",
+            where=path,
+            expected=f"{len(expected)} tensors; missing: {_some(n for n in expected if n not in found)}",
+            found=f"{len(found)} tensors; extra: {_some(n for n in found if n not in expected)}",
+        )
+    state: dict[str, Tensor] = {}
+    for name, shape in expected.items():
+        value = found[name]
+        if not isinstance(value, Tensor) or value.shape != shape:
+            have = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise BadCheckpoint(f"{name} does not fit", where=path, expected=tuple(shape), found=have)
+        state[name] = _plain(value, name, path)
+    return state
+
+
+def _plain(tensor: Tensor, name: str, path: Path) -> Float[Tensor, "*shape"]:
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        found = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
+        # Formats that float32 holds exactly, so that loading changes no weight.
+        expected = "float32, float16 or bfloat16, dense"
+        raise BadCheckpoint(f"{name} has an unexpected format", where=path, expected=expected, found=found)
+    copy = tensor.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    if not copy.isfinite().all():
+        raise BadCheckpoint(f"{name} holds NaN or infinity", where=path, expected="finite weights")
+    return copy
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return (", ".join(listed[:5]) or "none") + more
