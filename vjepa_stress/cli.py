@@ -170,7 +170,8 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
     root = prepare(args.out)
     base = ["--root", str(root.path)]
     for words in (
-        ["run", *base, "study=demo", "-m"],
+        # One thread: such small models gain little from a second, and lose much where cores are shared.
+        ["run", *base, "study=demo", "exec.threads=1", "-m"],
         ["verdict", *base, "demo"],
         ["report", *base, "demo"],
         ["audit", *base, "demo"],
