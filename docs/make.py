@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from vjepa_stress.cli import main as command
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
@@ -30,7 +32,7 @@ from vjepa_stress.verdict.evaluate import StudyVerdict
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent
-DOCUMENTS = {
+DOCUMENTS: dict[str, type[BaseModel]] = {
     "prereg": Preregistration,
     "leaf": Leaf,
     "clips": ClipManifest,
@@ -60,7 +62,9 @@ def demo() -> str:
             + ("" if estimate["low"] == estimate["high"] else f" {interval(estimate['low'], estimate['high'])}")
             for name, estimate in one["estimates"].items()
         ]
-        rows.append([one["id"], one["title"], f"**{one['verdict']}**", "; ".join(shown[:2]) + ("; …" * (len(shown) > 2))])
+        rows.append(
+            [one["id"], one["title"], f"**{one['verdict']}**", "; ".join(shown[:2]) + ("; …" * (len(shown) > 2))]
+        )
     return table(["", "hypothesis", "verdict", "estimates"], rows)
 
 
