@@ -28,9 +28,7 @@ from vjepa_stress.prereg.document import Cell, Text, Time, VideoDesign
 from vjepa_stress.prereg.ledger import tree_root
 from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
-
-COUNTS = ("n", "n_both_zero", "n_one_zero", "n_non_finite")
-"""Columns beside each metric, as `M2_n` and so on."""
+from vjepa_stress.words import COUNTS
 
 Row = dict[str, str | float | int | bool | None]
 """One clip of a shard."""

@@ -12,8 +12,21 @@ from pydantic import Field, model_validator
 
 from vjepa_stress.digest import LARGEST_INTEGER, Digest, digest_of
 from vjepa_stress.prereg.root import STUDY_NAME
-from vjepa_stress.prereg.rules import Estimand, Frozen, Name, Rule, Strength, Where, filters, leaves
-from vjepa_stress.words import Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.prereg.rules import (
+    Difference,
+    Estimand,
+    Frozen,
+    Jumps,
+    Name,
+    Pearson,
+    Rule,
+    Strength,
+    Where,
+    filters,
+    leaves,
+    metrics,
+)
+from vjepa_stress.words import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
 
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -130,6 +143,12 @@ class VideoDesign(Frozen):
         """Which metric each shard column belongs to."""
         return {column: entry for entry in self.metrics.values() for column in entry.columns}
 
+    @property
+    def shard_columns(self) -> frozenset[str]:
+        """Every column that a shard has."""
+        counts = {f"{column}_{count}" for column in self.columns for count in COUNTS}
+        return frozenset({"clip", "non_finite", *self.columns, *counts})
+
     def select(self, where: Where) -> tuple[Cell, ...]:
         """Cells of a filter, in the design's order; models left open are all subjects."""
 
@@ -192,6 +211,18 @@ class Analysis(Frozen):
     stopping: Literal["fixed"]
 
 
+class ClusterCheck(Frozen):
+    """A correlation with a Fisher interval, once more with whole clips resampled; it decides nothing."""
+
+    kind: Literal["cluster"]
+    hypothesis: Name
+    estimand: Name
+
+
+Sensitivity = ClusterCheck
+"""An analysis promised beside the registered one."""
+
+
 class Preregistration(Frozen):
     """The frozen document."""
 
@@ -208,7 +239,7 @@ class Preregistration(Frozen):
     design: VideoDesign
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
-    sensitivity: tuple[()] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
     operating_characteristics: None = None
 
     @model_validator(mode="after")
@@ -219,11 +250,27 @@ class Preregistration(Frozen):
                 raise ValueError(f"the hypothesis id {name!r} stands twice")
         for hypothesis, name, estimand in self.estimands():
             where = f"{hypothesis.id}.{name}"
-            if estimand.metric not in self.design.columns:
-                known = sorted(self.design.columns)
-                raise ValueError(f"{where}: no metric {estimand.metric!r} in the design, only {known}")
+            for metric in metrics(estimand):
+                if metric not in self.design.columns:
+                    known = sorted(self.design.columns)
+                    raise ValueError(f"{where}: no metric {metric!r} in the design, only {known}")
             for chosen in filters(estimand):
                 _check_filter(self.design, chosen, where)
+            _check_comparison(self.design, estimand, where)
+        return self
+
+    @model_validator(mode="after")
+    def _sensitivity_fits(self) -> Self:
+        correlations = {
+            (hypothesis.id, name)
+            for hypothesis, name, estimand in self.estimands()
+            if isinstance(estimand, Pearson) and estimand.interval == "fisher"
+        }
+        for promised in self.sensitivity:
+            if (promised.hypothesis, promised.estimand) not in correlations:
+                raise ValueError(
+                    f"sensitivity: {promised.hypothesis}.{promised.estimand} is no correlation with a Fisher interval"
+                )
         return self
 
     def estimands(self) -> Iterator[tuple[Hypothesis, str, Estimand]]:
@@ -242,3 +289,24 @@ def _check_filter(design: VideoDesign, chosen: Where, where: str) -> None:
         for wanted in getattr(chosen, field) or ():
             if not any(getattr(cell, field) == wanted for cell in cells):
                 raise ValueError(f"{where}: {field} {wanted!r} selects no cell of the design")
+    for condition in chosen.rows or ():
+        if condition.column not in design.shard_columns:
+            known = sorted(design.shard_columns)
+            raise ValueError(f"{where}: no shard has a column {condition.column!r}, only {known}")
+        if isinstance(condition.equals, str) != (condition.column == "clip"):
+            raise ValueError(f"{where}: `clip` equals a digest, and no other column a text")
+
+
+def _check_comparison(design: VideoDesign, estimand: Estimand, where: str) -> None:
+    """What is compared must differ, and in nothing but what the comparison is about."""
+    if isinstance(estimand, Difference) and estimand.of.rows == estimand.minus.rows:
+        if design.select(estimand.of) == design.select(estimand.minus):
+            raise ValueError(f"{where}: both filters select the same cells, whose difference is 0")
+    elif isinstance(estimand, Jumps):
+        seen = {
+            name: tuple((c.dataset, c.perturbation, c.strength) for c in design.select(chosen))
+            for name, chosen in zip(estimand.models, filters(estimand), strict=True)
+        }
+        for name in estimand.models[1:]:
+            if seen[name] != seen[estimand.models[0]]:
+                raise ValueError(f"{where}: {estimand.models[0]} and {name} do not have the same cells")

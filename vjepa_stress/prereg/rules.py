@@ -25,36 +25,82 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+class Condition(Frozen):
+    """Which rows of a shard: those whose value in a column lies in a range, or equals a value.
+
+    A row that has no value in the column fulfils no condition.
+    """
+
+    column: Name
+    at_least: Finite | None = None
+    at_most: Finite | None = None
+    equals: bool | Finite | str | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        bounded = self.at_least is not None or self.at_most is not None
+        if bounded == (self.equals is not None):
+            raise ValueError(f"a condition on {self.column} is either `equals` or `at_least` and `at_most`")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"no {self.column} is at least {self.at_least} and at most {self.at_most}")
+        return self
+
+
 class Where(Frozen):
-    """Which cells of the design. A field left null does not filter; models left null are all subjects."""
+    """Which cells of the design. A field left null does not filter; models left null are all subjects.
+
+    `rows` filters further, on columns of the shards: a row must fulfil every condition.
+    """
 
     dataset: tuple[Name, ...] | None = Field(default=None, min_length=1)
     model: tuple[Name, ...] | None = Field(default=None, min_length=1)
     perturbation: tuple[Name, ...] | None = Field(default=None, min_length=1)
     strength: tuple[Strength, ...] | None = Field(default=None, min_length=1)
+    # Left out of files where it says nothing: verdicts written before it existed stay what they are.
+    rows: tuple[Condition, ...] | None = Field(default=None, min_length=1, exclude_if=lambda rows: rows is None)
+
+
+Resampled = Literal["percentile", "bca"]
+"""Bootstrap over clips: ends at the percentiles of the resamples, or those bias-corrected and accelerated."""
 
 
 class Mean(Frozen):
-    """Mean of a metric over all (clip, cell) pairs of a filter; percentile bootstrap over clips."""
+    """Mean of a metric over all (clip, cell) pairs of a filter; bootstrap over clips."""
 
     statistic: Literal["mean"]
     metric: Name
     where: Where
-    interval: Literal["percentile"] = "percentile"
+    interval: Resampled = "percentile"
 
 
 class RatioOfMeans(Frozen):
-    """Mean of one filter divided by mean of another on the same clips; paired percentile bootstrap."""
+    """Mean of one filter divided by mean of another on the same clips; paired bootstrap."""
 
     statistic: Literal["ratio_of_means"]
     metric: Name
     numerator: Where
     denominator: Where
-    interval: Literal["percentile"] = "percentile"
+    interval: Resampled = "percentile"
+
+
+class Difference(Frozen):
+    """Mean of one filter minus mean of another on the same clips; paired bootstrap."""
+
+    statistic: Literal["difference"]
+    metric: Name
+    of: Where
+    minus: Where
+    interval: Resampled = "percentile"
+
+    @model_validator(mode="after")
+    def _two_filters(self) -> Self:
+        if self.of == self.minus:
+            raise ValueError("a filter minus itself is 0")
+        return self
 
 
 class Trend(Frozen):
-    """Spearman correlation of cell means with strength; percentile bootstrap over clips.
+    """Spearman correlation of cell means with strength; bootstrap over clips.
 
     Cells that share a strength are pooled into one mean.
     """
@@ -62,7 +108,64 @@ class Trend(Frozen):
     statistic: Literal["trend"]
     metric: Name
     where: Where
-    interval: Literal["percentile"] = "percentile"
+    interval: Resampled = "percentile"
+
+
+class Pearson(Frozen):
+    """Pearson correlation of two metrics over all (clip, cell) pairs of a filter.
+
+    `fisher` takes pairs for independent, which pairs of one clip are not; `cluster` resamples whole clips.
+    """
+
+    statistic: Literal["pearson"]
+    x: Name
+    y: Name
+    where: Where
+    interval: Literal["fisher", "cluster"] = "fisher"
+
+    @model_validator(mode="after")
+    def _two_metrics(self) -> Self:
+        if self.x == self.y:
+            raise ValueError(f"{self.x} would correlate with itself")
+        return self
+
+
+class Spearman(Frozen):
+    """Spearman correlation of two metrics over all (clip, cell) pairs of a filter; bootstrap of whole clips."""
+
+    statistic: Literal["spearman"]
+    x: Name
+    y: Name
+    where: Where
+    interval: Literal["cluster"] = "cluster"
+
+    @model_validator(mode="after")
+    def _two_metrics(self) -> Self:
+        if self.x == self.y:
+            raise ValueError(f"{self.x} would correlate with itself")
+        return self
+
+
+class Jumps(Frozen):
+    """What a metric gains from each model of an ordered list to the next, averaged over the filter a clip first.
+
+    Each model's mean has Student's t half-width; a jump has both of them pooled, √(h₁² + h₂²), and beside it the
+    paired interval over the clips that both models have.
+    """
+
+    statistic: Literal["jumps"]
+    metric: Name
+    models: tuple[Name, ...] = Field(min_length=2)
+    where: Where
+    interval: Literal["t"] = "t"
+
+    @model_validator(mode="after")
+    def _models_in_one_place(self) -> Self:
+        if self.where.model is not None:
+            raise ValueError("`models` says which models, in order: leave `model` out of the filter")
+        if len(set(self.models)) < len(self.models):
+            raise ValueError(f"each model has one place in the order: {', '.join(self.models)}")
+        return self
 
 
 class Maximum(Frozen):
@@ -74,14 +177,26 @@ class Maximum(Frozen):
     interval: Literal["none"] = "none"
 
 
-Estimand = Annotated[Mean | RatioOfMeans | Trend | Maximum, Field(discriminator="statistic")]
+Estimand = Annotated[
+    Mean | RatioOfMeans | Difference | Trend | Pearson | Spearman | Jumps | Maximum,
+    Field(discriminator="statistic"),
+]
 
 
 def filters(estimand: Estimand) -> tuple[Where, ...]:
     """The filters of an estimand, in the order its statistic reads them."""
     if isinstance(estimand, RatioOfMeans):
         return (estimand.numerator, estimand.denominator)
+    if isinstance(estimand, Difference):
+        return (estimand.of, estimand.minus)
+    if isinstance(estimand, Jumps):
+        return tuple(estimand.where.model_copy(update={"model": (name,)}) for name in estimand.models)
     return (estimand.where,)
+
+
+def metrics(estimand: Estimand) -> tuple[Name, ...]:
+    """The shard columns that an estimand computes with, in the order its statistic reads them."""
+    return (estimand.x, estimand.y) if isinstance(estimand, Pearson | Spearman) else (estimand.metric,)
 
 
 class Band(Frozen):

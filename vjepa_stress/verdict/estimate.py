@@ -1,180 +1,341 @@
-"""Estimands to numbers. Arrays in, `Estimate` out; one vectorised bootstrap over clips serves them all.
+"""Estimands to numbers: numpy arrays in, `Estimate` out.
 
-Resampling draws whole clips, so that what a clip has in several cells stays together: estimates over several
-cells are clustered by clip, and comparisons of two filters are paired. Every function is deterministic, and
-independent of the order of its rows as long as the caller sorts clips the same way.
+Every function is deterministic and, as long as the caller sorts clips the same way, independent of the order of its
+rows; those that take a clip's name for each value sort by it themselves. NaN stands for a value that is missing.
+What `ask_…` returns may be answered together with others, which costs less than one by one.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
+from scipy import special, stats
 
+from vjepa_stress.verdict.answer import NAMES, Asked, Estimate, Step, answer, undefined
+from vjepa_stress.verdict.resample import (
+    Ends,
+    OfMeans,
+    Resampling,
+    clip_counts,
+    percentile_ends,
+    rank_correlation,
+)
 from vjepa_stress.verdict.table import Floats
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+__all__ = [
+    "Estimate",
+    "Resampling",
+    "Step",
+    "bootstrap_mean",
+    "clip_counts",
+    "cluster_bootstrap",
+    "difference",
+    "fisher_ci",
+    "jumps",
+    "maximum",
+    "pearson",
+    "ratio_of_means",
+    "spearman",
+    "trend",
+]
+
+_CONSTANT = 1e-12
+"""A variance below this share of the mean square about a fixed point is rounding."""
+
+_AT_ONCE = 2_000_000
+"""Numbers that a resampled rank correlation holds at once."""
 
 
-class Estimate(BaseModel):
-    """A number with its interval.
-
-    Attributes:
-        value: the estimate, null where undefined.
-        low, high: ends of the interval; both equal `value` where the statistic has no sampling interval.
-        n: clips it rests on.
-        method: how value and interval were computed.
-        note: why it is undefined, or what was left out.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: Finite | None
-    low: Finite | None
-    high: Finite | None
-    n: int
-    method: str
-    note: str = ""
-
-    @property
-    def defined(self) -> bool:
-        """Whether a rule can read it."""
-        return self.value is not None and self.low is not None and self.high is not None
+def ask_mean(values: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
+    """See `bootstrap_mean`."""
+    table, method = _columns(values), "mean; {} over clips"
+    if table.shape[0] < 2 or not np.isfinite(table).any():
+        return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than two clips have a value")
+    return Asked(OfMeans(table, np.ones((table.shape[1], 1)), lambda means: means[:, 0]), method, ends)
 
 
-class Resampling(BaseModel):
-    """How intervals are computed.
-
-    Attributes:
-        level: coverage of the interval, between 0 and 1.
-        resamples: bootstrap resamples.
-        seed: seed of the one stream of resamples; all estimates over equally many clips share it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: float = 0.95
-    resamples: int = 10_000
-    seed: int = 0
-
-
-@functools.lru_cache(maxsize=8)
-def clip_counts(clips: int, resamples: int, seed: int) -> Floats:
-    """How often each clip is drawn in each resample: (resamples, clips), rows sum to `clips`."""
-    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, clips, size=(resamples, clips))
-    flat = drawn + np.arange(resamples)[:, None] * clips
-    counts = np.bincount(flat.ravel(), minlength=resamples * clips).reshape(resamples, clips).astype(np.float64)
-    counts.setflags(write=False)
-    return counts
-
-
-def _estimate(value: float, samples: Floats, n: int, level: float, method: str) -> Estimate:
-    """An estimate with its percentile interval; undefined when any resample is."""
-    if not math.isfinite(value):
-        return _undefined(n, method, "the statistic has no value on these clips")
-    if not np.isfinite(samples).all():
-        share = float(np.mean(~np.isfinite(samples)))
-        return _undefined(n, method, f"the statistic has no value on {share:.2%} of the resamples")
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), n=n, method=method)
-
-
-def _undefined(n: int, method: str, note: str) -> Estimate:
-    return Estimate(value=None, low=None, high=None, n=n, method=method, note=note)
-
-
-def _sums(values: Floats) -> tuple[Floats, Floats]:
-    """For each clip the sum of its defined values and their number; (clips, cells) → (clips,) each."""
-    return np.nansum(values, axis=1), np.isfinite(values).sum(axis=1).astype(np.float64)
-
-
-def bootstrap_mean(values: ArrayLike, how: Resampling | None = None) -> Estimate:
-    """Mean over (clip, cell) pairs, with a percentile bootstrap over clips.
+def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
+    """Mean over (clip, cell) pairs, with a bootstrap over clips.
 
     Args:
-        values: (clips,) or (clips, cells); NaN where a clip has no value.
+        values: (clips,) or (clips, cells).
         how: level, resamples and seed.
+        interval: how it ends.
     """
-    how = how or Resampling()
-    table = _columns(values)
-    method = "mean; percentile bootstrap over clips"
-    if table.shape[0] < 2 or not np.isfinite(table).any():
-        return _undefined(table.shape[0], method, "fewer than two clips have a value")
-    sums, counts = _sums(table)
-    drawn = clip_counts(table.shape[0], how.resamples, how.seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        samples = (drawn @ sums) / (drawn @ counts)
-    return _estimate(float(sums.sum() / counts.sum()), samples, table.shape[0], how.level, method)
+    return answer([ask_mean(values, interval)], how or Resampling())[0]
 
 
-def ratio_of_means(numerator: ArrayLike, denominator: ArrayLike, how: Resampling | None = None) -> Estimate:
-    """Ratio of two means on the same clips, with a paired percentile bootstrap.
+def cluster_bootstrap(
+    values: ArrayLike,
+    clips: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    weighting: Literal["row", "clip"] = "row",
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Mean of rows that belong to clips: whole clips are drawn, and all rows of a drawn clip are kept.
+
+    Args:
+        values: (rows,), in any order.
+        clips: (rows,), which clip each row belongs to.
+        how: level, resamples and seed.
+        weighting: whether every row counts the same, or every clip (the mean of clip means).
+        interval: how it ends.
+    """
+    (table,) = _by_clip(clips, values)
+    if weighting == "clip":
+        table = _clip_means(table)
+    return bootstrap_mean(table[np.isfinite(table).any(axis=1)] if table.size else table, how, interval=interval)
+
+
+def ask_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
+    """See `ratio_of_means`."""
+    return _compare(
+        numerator, denominator, lambda means: means[:, 0] / means[:, 1], "ratio of means; paired {} over clips", ends
+    )
+
+
+def ratio_of_means(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Ratio of two means on the same clips, with a paired bootstrap.
 
     Args:
         numerator, denominator: (clips,) or (clips, cells), rows of the same clips in the same order.
         how: level, resamples and seed.
+        interval: how it ends.
     """
-    how = how or Resampling()
-    above, below = _columns(numerator), _columns(denominator)
-    if above.shape[0] != below.shape[0]:
-        raise ValueError(f"both sides need the same clips, found {above.shape[0]} and {below.shape[0]}")
-    method = "ratio of means; paired percentile bootstrap over clips"
-    if above.shape[0] < 2:
-        return _undefined(above.shape[0], method, "fewer than two clips have both values")
-    (above_sums, above_counts), (below_sums, below_counts) = _sums(above), _sums(below)
-    drawn = clip_counts(above.shape[0], how.resamples, how.seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        samples = (drawn @ above_sums) / (drawn @ above_counts) / ((drawn @ below_sums) / (drawn @ below_counts))
-        value = above_sums.sum() / above_counts.sum() / (below_sums.sum() / below_counts.sum())
-    return _estimate(float(value), samples, above.shape[0], how.level, method)
+    return answer([ask_ratio(numerator, denominator, interval)], how or Resampling())[0]
 
 
-def trend(values: ArrayLike, strengths: Sequence[float], how: Resampling | None = None) -> Estimate:
-    """Spearman correlation of cell means with strength, with a percentile bootstrap over clips.
+def ask_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
+    """See `difference`."""
+    return _compare(
+        of, minus, lambda means: means[:, 0] - means[:, 1], "difference of means; paired {} over clips", ends
+    )
+
+
+def difference(
+    of: ArrayLike, minus: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile"
+) -> Estimate:
+    """Difference of two means on the same clips, with a paired bootstrap.
 
     Args:
-        values: (clips, cells); NaN where a clip has no value.
+        of, minus: (clips,) or (clips, cells), rows of the same clips in the same order.
+        how: level, resamples and seed.
+        interval: how it ends.
+    """
+    return answer([ask_difference(of, minus, interval)], how or Resampling())[0]
+
+
+def _compare(
+    one: ArrayLike, other: ArrayLike, of: Callable[[Floats], Floats], method: str, ends: Ends
+) -> Asked | Estimate:
+    first, second = _columns(one), _columns(other)
+    if first.shape[0] != second.shape[0]:
+        raise ValueError(f"both sides need the same clips, found {first.shape[0]} and {second.shape[0]}")
+    if first.shape[0] < 2:
+        return undefined(first.shape[0], method.format(NAMES[ends]), "fewer than two clips have both values")
+    sides = np.repeat(np.eye(2), [first.shape[1], second.shape[1]], axis=0)
+    return Asked(OfMeans(np.hstack([first, second]), sides, of), method, ends)
+
+
+def ask_trend(values: ArrayLike, strengths: Sequence[float], ends: Ends = "percentile") -> Asked | Estimate:
+    """See `trend`."""
+    table, method = _columns(values), "Spearman correlation of cell means with strength; {} over clips"
+    levels, level = np.unique(strengths, return_inverse=True)
+    if len(levels) < 3 or table.shape[0] < 2:
+        return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than three strengths or two clips")
+    of_strength = np.eye(len(levels))[level]
+    return Asked(OfMeans(table, of_strength, lambda means: rank_correlation(means, levels)), method, ends)
+
+
+def trend(
+    values: ArrayLike,
+    strengths: Sequence[float],
+    how: Resampling | None = None,
+    *,
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Spearman correlation of cell means with strength, with a bootstrap over clips.
+
+    Args:
+        values: (clips, cells).
         strengths: one a cell; cells that share a strength are pooled.
         how: level, resamples and seed.
+        interval: how it ends.
+    """
+    return answer([ask_trend(values, strengths, interval)], how or Resampling())[0]
+
+
+def ask_pearson(
+    x: ArrayLike, y: ArrayLike, level: float, interval: Literal["fisher", "cluster"] = "fisher"
+) -> Asked | Estimate:
+    """See `pearson`; tables only."""
+    left, right = _pairs(_columns(x), _columns(y))
+    defined = np.isfinite(left)
+    pairs = int(defined.sum())
+    method = f"Pearson correlation of {pairs} pairs from {left.shape[0]} clips"
+    if pairs < 3:
+        return undefined(pairs, method, "fewer than three pairs")
+    if np.ptp(left[defined]) == 0 or np.ptp(right[defined]) == 0:
+        return undefined(pairs, method, "a correlation with a constant is undefined")
+    # Centred and scaled first: moments of what lies far from 0 would lose digits.
+    left, right = ((part - part[defined].mean()) / part[defined].std() for part in (left, right))
+    moments = OfMeans(
+        np.hstack([left, right, left**2, right**2, left * right]),
+        np.repeat(np.eye(5), left.shape[1], axis=0),
+        _correlation,
+    )
+    if interval == "cluster":
+        return Asked(moments, f"{method}; {{}} over clips", "percentile")
+    r = moments.value()
+    low, high = fisher_ci(r, pairs, level)
+    method = f"{method}; Fisher-z interval, pairs taken for independent"
+    return Estimate(value=r, low=low, high=high, n=pairs, method=method)
+
+
+def _correlation(means: Floats) -> Floats:
+    """Pearson's r from means of x, y, x², y² and xy; NaN where a side is constant."""
+    x, y, xx, yy, xy = means.T
+    x_variance, y_variance = xx - x**2, yy - y**2
+    constant = (x_variance <= _CONSTANT * xx) | (y_variance <= _CONSTANT * yy)
+    r: Floats = np.where(constant, np.nan, (xy - x * y) / np.sqrt(x_variance * y_variance))
+    return r.clip(-1, 1)
+
+
+def pearson(
+    x: ArrayLike,
+    y: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    interval: Literal["fisher", "cluster"] = "fisher",
+    clips: ArrayLike | None = None,
+) -> Estimate:
+    """Pearson correlation over (clip, cell) pairs; a pair counts where both values are there.
+
+    Args:
+        x, y: (clips,) or (clips, cells), alike; or (pairs,) with `clips`.
+        how: level, resamples and seed.
+        interval: `fisher` takes pairs for independent; `cluster` is the percentile bootstrap over clips.
+        clips: (pairs,), which clip each pair belongs to.
     """
     how = how or Resampling()
-    table, levels = _columns(values), np.unique(strengths)
-    method = "Spearman correlation of cell means with strength; percentile bootstrap over clips"
-    if len(levels) < 3 or table.shape[0] < 2:
-        return _undefined(table.shape[0], method, "fewer than three strengths or two clips")
-    groups = [_sums(table[:, np.asarray(strengths) == level]) for level in levels]
-    sums, counts = (np.stack(part, axis=1) for part in zip(*groups, strict=True))
-    drawn = clip_counts(table.shape[0], how.resamples, how.seed)
+    if clips is not None:
+        x, y = _by_clip(clips, x, y)
+    return answer([ask_pearson(x, y, how.level, interval)], how)[0]
+
+
+def spearman(
+    x: ArrayLike, y: ArrayLike, how: Resampling | None = None, *, clips: ArrayLike | None = None
+) -> Estimate:
+    """Spearman correlation over (clip, cell) pairs, ties sharing their rank; percentile bootstrap over clips.
+
+    Args:
+        x, y: (clips,) or (clips, cells), alike; or (pairs,) with `clips`.
+        how: level, resamples and seed.
+        clips: (pairs,), which clip each pair belongs to.
+    """
+    how = how or Resampling()
+    if clips is not None:
+        x, y = _by_clip(clips, x, y)
+    left, right = _pairs(_columns(x), _columns(y))
+    clip, cell = np.nonzero(np.isfinite(left))
+    method = f"Spearman correlation of {len(clip)} pairs from {left.shape[0]} clips; percentile bootstrap over clips"
+    if len(clip) < 3 or left.shape[0] < 2:
+        return undefined(left.shape[0], method, "fewer than three pairs or two clips")
+    sides = [np.unique(side[clip, cell], return_inverse=True)[1] for side in (left, right)]
+    drawn = clip_counts(left.shape[0], how.resamples, how.seed)
+    step = max(1, _AT_ONCE // len(clip))
+    samples = np.concatenate(
+        [_weighted_spearman(drawn[at : at + step][:, clip], *sides) for at in range(0, len(drawn), step)]
+    )
+    value = float(_weighted_spearman(np.ones((1, len(clip))), *sides)[0])
+    if not math.isfinite(value):
+        return undefined(left.shape[0], method, "a correlation with a constant is undefined")
+    if not np.isfinite(samples).all():
+        return undefined(left.shape[0], method, "the statistic has no value on some resamples")
+    low, high = percentile_ends(samples, how.level)
+    return Estimate(value=value, low=low, high=high, n=left.shape[0], method=method)
+
+
+def _weighted_spearman(weights: Floats, x: NDArray[np.int64], y: NDArray[np.int64]) -> Floats:
+    """Spearman's rho of pairs that each stand `weights` times, (rows, pairs), x and y numbered by size."""
+    centred = []
+    for side in (x, y):
+        ordered = np.argsort(side, kind="stable")
+        starts = np.flatnonzero(np.diff(side[ordered], prepend=-1))
+        tied = np.add.reduceat(weights[:, ordered], starts, axis=1)
+        # The mean rank of equal values, less the mean of all ranks.
+        ranks = tied.cumsum(axis=1) - tied / 2 - weights.sum(axis=1, keepdims=True) / 2
+        centred.append(ranks[:, side])
+    left, right = centred
     with np.errstate(divide="ignore", invalid="ignore"):
-        samples = _spearman(levels, (drawn @ sums) / (drawn @ counts))
-        value = _spearman(levels, (sums.sum(0) / counts.sum(0))[None])[0]
-    return _estimate(float(value), samples, table.shape[0], how.level, method)
-
-
-def _spearman(levels: Floats, means: Floats) -> Floats:
-    """Spearman's rho of each row of means (rows, levels) with the levels; NaN for a constant row."""
-    ranks = stats.rankdata(means, axis=1, nan_policy="propagate") - (len(levels) + 1) / 2
-    along = stats.rankdata(levels) - (len(levels) + 1) / 2
-    rho: Floats = (ranks @ along) / np.sqrt((ranks**2).sum(1) * (along**2).sum())
+        spread = np.sqrt((weights * left**2).sum(1) * (weights * right**2).sum(1))
+        rho: Floats = (weights * left * right).sum(1) / spread
     return rho.clip(-1, 1)
+
+
+def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimate:
+    """What a metric gains from each model to the next, averaged over cells a clip first; Student's t half-widths.
+
+    Args:
+        models: for each model in order (clips,) or (clips, cells), rows of the same clips in the same order.
+        how: only its level is used.
+
+    Returns:
+        The last model against the first, with the pooled half-width either side; `steps` are the jumps between.
+    """
+    level = (how or Resampling()).level
+    method = "last model minus first, a clip averaged over cells first; Student's t half-widths pooled √(h₁² + h₂²)"
+    clips = np.stack([_clip_means(_columns(values))[:, 0] for values in models], axis=1)
+    n = int(np.isfinite(clips).any(axis=1).sum())
+    if clips.shape[1] < 2 or np.isfinite(clips).sum(axis=0).min() < 2:
+        return undefined(n, method, "fewer than two models, or than two clips of a model")
+    steps = tuple(_step(one, other, level) for one, other in pairwise(clips.T))
+    overall = _step(clips[:, 0], clips[:, -1], level)
+    low, high = overall.value - overall.half_width, overall.value + overall.half_width
+    return Estimate(
+        value=overall.value, low=low, high=high, n=n, method=method, steps=steps, overall=overall
+    )  # fmt: skip
+
+
+def _step(first: Floats, second: Floats, level: float) -> Step:
+    means, halves = zip(*(_student(side[np.isfinite(side)], level) for side in (first, second)), strict=True)
+    gained = second - first
+    paired = gained[np.isfinite(gained)]
+    low = high = None
+    if len(paired) >= 2:
+        mean, half = _student(paired, level)
+        low, high = mean - half, mean + half
+    return Step(value=means[1] - means[0], half_width=math.hypot(*halves), low=low, high=high, n=len(paired))
+
+
+def _student(values: Floats, level: float) -> tuple[float, float]:
+    """Mean, and half-width of its Student's t interval."""
+    n = len(values)
+    return float(values.mean()), float(special.stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(n))
 
 
 def maximum(values: ArrayLike) -> Estimate:
     """Largest absolute value over all clips and cells; it has no sampling interval.
 
     Args:
-        values: (clips,) or (clips, cells); NaN where a clip has no value.
+        values: (clips,) or (clips, cells).
     """
     table = _columns(values)
     method = "largest absolute value; no sampling interval"
     if not np.isfinite(table).any():
-        return _undefined(table.shape[0], method, "no clip has a value")
+        return undefined(table.shape[0], method, "no clip has a value")
     value = float(np.nanmax(np.abs(table)))
     return Estimate(value=value, low=value, high=value, n=table.shape[0], method=method)
 
@@ -203,3 +364,36 @@ def fisher_ci(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
 def _columns(values: ArrayLike) -> Floats:
     table: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     return table[:, None] if table.ndim == 1 else table
+
+
+def _clip_means(table: Floats) -> Floats:
+    """Mean of each clip over the cells where it has a value, (clips, 1); NaN where it has none."""
+    with np.errstate(invalid="ignore"):
+        means: Floats = np.nansum(table, axis=1, keepdims=True) / np.isfinite(table).sum(axis=1, keepdims=True)
+    return means
+
+
+def _pairs(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Both sides where both have a value, NaN elsewhere; without the clips that have no pair."""
+    if x.shape != y.shape:
+        raise ValueError(f"a correlation needs pairs, found {x.shape} and {y.shape}")
+    both = np.isfinite(x) & np.isfinite(y)
+    seen = both.any(axis=1)
+    return np.where(both, x, np.nan)[seen], np.where(both, y, np.nan)[seen]
+
+
+def _by_clip(clips: ArrayLike, *rows: ArrayLike) -> tuple[Floats, ...]:
+    """Rows in any order to tables (clips, most rows of a clip), NaN beyond a clip's last row."""
+    columns = [np.asarray(row, dtype=np.float64) for row in rows]
+    names, clip = np.unique(np.asarray(clips), return_inverse=True)
+    if any(column.shape != clip.shape for column in columns):
+        raise ValueError(f"each row belongs to one clip, found {[c.shape for c in columns]} and {clip.shape}")
+    order = np.lexsort((*columns, clip))
+    sizes = np.bincount(clip, minlength=len(names))
+    place = np.arange(len(clip)) - np.repeat(sizes.cumsum() - sizes, sizes)
+    tables = []
+    for column in columns:
+        table = np.full((len(names), sizes.max(initial=0)), np.nan)
+        table[clip[order], place] = column[order]
+        tables.append(table)
+    return tuple(tables)

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
-from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, VideoDesign
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, Sensitivity, VideoDesign
 from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.rules import (
-    Estimand,
-    Frozen,
-    Maximum,
-    Mean,
-    RatioOfMeans,
-    Rule,
-    Trend,
-    Where,
-    filters,
-)
+from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
-from vjepa_stress.verdict.estimate import Estimate, Resampling, bootstrap_mean, maximum, ratio_of_means, trend
+from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
 from vjepa_stress.verdict.gate import Deviation, Evidence
-from vjepa_stress.verdict.judge import Verdict, judge
-from vjepa_stress.verdict.table import Floats, Table
+from vjepa_stress.verdict.judge import Outcome, Verdict, judge
+from vjepa_stress.verdict.question import Question
+from vjepa_stress.verdict.resample import Resampling
 
 Said = Literal[
     "confirmed",
@@ -56,6 +46,14 @@ class EstimateRecord(Frozen):
     shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the design's order")
 
 
+class SensitivityRecord(Frozen):
+    """An analysis promised beside the registered one."""
+
+    analysis: Sensitivity
+    estimate: Estimate
+    verdict: Outcome = Field(description="what the rule would say if it read this estimate; it decides nothing")
+
+
 class HypothesisVerdict(Frozen):
     """What the rule of one hypothesis says."""
 
@@ -68,6 +66,8 @@ class HypothesisVerdict(Frozen):
     rule: Rule
     estimates: dict[str, EstimateRecord]
     controls: dict[str, dict[str, Estimate]] = Field(description="control model → estimand → the same number")
+    # Left out of files where nothing was promised, so that verdicts written before it stay what they are.
+    sensitivity: tuple[SensitivityRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
     multiplicity: Literal["none"]
 
 
@@ -124,18 +124,41 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     )
 
 
+def resampling(document: Preregistration) -> Resampling:
+    """How the intervals of a study are computed."""
+    analysis = document.analysis
+    return Resampling(
+        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
+    )
+
+
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
     document = evidence.registration.document
-    records = {name: _record(estimand, evidence) for name, estimand in hypothesis.estimands.items()}
-    verdict = judge(hypothesis.rule, {name: record.estimate for name, record in records.items()})
-    controls: dict[str, dict[str, Estimate]] = {}
-    for control in sorted(name for name, entry in document.design.models.items() if entry.role == "control"):
-        beside = {
-            name: _record(for_model(estimand, control), evidence).estimate
-            for name, estimand in hypothesis.estimands.items()
-            if all(document.design.select(where) for where in filters(for_model(estimand, control)))
-        }
-        controls |= {control: beside} if beside else {}
+    subjects = hypothesis.estimands
+    controls = {
+        (control, name): other
+        for control in sorted(name for name, entry in document.design.models.items() if entry.role == "control")
+        for name, estimand in subjects.items()
+        if (other := for_control(estimand, control, document.design))
+    }
+    promised = [analysis for analysis in document.sensitivity if analysis.hypothesis == hypothesis.id]
+    others = [subjects[analysis.estimand].model_copy(update={"interval": analysis.kind}) for analysis in promised]
+    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence))
+
+    records = {
+        name: EstimateRecord(estimand=estimand, estimate=next(estimates), shards=_shards(estimand, evidence))
+        for name, estimand in subjects.items()
+    }
+    judged = {name: record.estimate for name, record in records.items()}
+    verdict = judge(hypothesis.rule, judged)
+    beside: dict[str, dict[str, Estimate]] = {}
+    for control, name in controls:
+        beside.setdefault(control, {})[name] = next(estimates)
+    sensitivity = []
+    for analysis in promised:
+        estimate = next(estimates)
+        said = judge(hypothesis.rule, judged | {analysis.estimand: estimate}).outcome
+        sensitivity.append(SensitivityRecord(analysis=analysis, estimate=estimate, verdict=said))
     return HypothesisVerdict(
         id=hypothesis.id,
         title=hypothesis.title,
@@ -145,70 +168,49 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         parts=verdict.parts,
         rule=hypothesis.rule,
         estimates=records,
-        controls=controls,
+        controls=beside,
+        sensitivity=tuple(sensitivity),
         multiplicity=document.analysis.multiplicity,
     )
 
 
-def for_model(estimand: Estimand, model: str) -> Estimand:
-    """The same estimand computed on one model, as for a control."""
-    fields = {
-        name: value.model_copy(update={"model": (model,)})
+def for_control(estimand: Estimand, control: str, design: VideoDesign) -> Estimand | None:
+    """The same estimand computed on a control; None where that says nothing.
+
+    An order of models has no place for a control, and what compares two models, or a model with a control, would
+    compare the control with itself.
+    """
+    if isinstance(estimand, Jumps):
+        return None
+    changed = {
+        name: value.model_copy(update={"model": (control,)})
         for name, value in vars(estimand).items()
         if isinstance(value, Where)
     }
-    return estimand.model_copy(update=fields)
+    other = estimand.model_copy(update=changed)
+    chosen = [(design.select(where), where.rows) for where in filters(other)]
+    distinct = all(one != another for n, one in enumerate(chosen) for another in chosen[:n])
+    return other if distinct and all(cells for cells, _ in chosen) else None
 
 
-def _record(estimand: Estimand, evidence: Evidence) -> EstimateRecord:
-    document = evidence.registration.document
-    cells = {cell for where in filters(estimand) for cell in document.design.select(where)}
-    used = [cell for cell in document.design.cells if cell in cells]
-    missing = [cell for cell in used if cell not in evidence.cells]
-    if missing:  # only an exploratory reading comes here
-        estimate = Estimate(value=None, low=None, high=None, n=0, method="none", note=f"{len(missing)} cells missing")
-    else:
-        analysis = document.analysis
-        how = Resampling(
-            level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
-        )
-        strict = analysis.missing_data == "not-evaluable"
-        estimate = compute(estimand, evidence.table, document.design, how, strict=strict)
-    shards = tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
-    return EstimateRecord(estimand=estimand, estimate=estimate, shards=shards)
+def _cells(estimand: Estimand, design: VideoDesign) -> list[Cell]:
+    cells = {cell for where in filters(estimand) for cell in design.select(where)}
+    return [cell for cell in design.cells if cell in cells]
 
 
-def compute(estimand: Estimand, table: Table, design: VideoDesign, how: Resampling, *, strict: bool) -> Estimate:
-    """Compute one estimand.
-
-    Args:
-        strict: an undefined clip value makes the estimate undefined; else the clip is left out where it is.
-    """
-    chosen = [design.select(where) for where in filters(estimand)]
-    parts = [table.take(estimand.metric, cells) for cells in chosen]
-    holes = sum(int((np.isnan(values) & present).sum()) for values, present in parts)
-    if strict and holes:
-        note = f"{estimand.metric} is undefined for {holes} clip values"
-        return Estimate(value=None, low=None, high=None, n=0, method=estimand.statistic, note=note)
-    estimate = _statistic(estimand, [values for values, _ in parts], _strengths(design, estimand), how)
-    return estimate.model_copy(update={"note": f"{holes} undefined clip values left out"}) if holes else estimate
+def _shards(estimand: Estimand, evidence: Evidence) -> tuple[Digest, ...]:
+    used = _cells(estimand, evidence.registration.document.design)
+    return tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
 
 
-def _statistic(estimand: Estimand, values: list[Floats], strengths: list[float], how: Resampling) -> Estimate:
-    # Clips without any value in these cells (those of other data sets) are no observations of the estimand.
-    seen = [np.isfinite(part).any(axis=1) for part in values]
-    rows: NDArray[np.bool_] = np.logical_and.reduce(seen)
-    kept = [part[rows] for part in values]
-    if isinstance(estimand, Mean):
-        return bootstrap_mean(kept[0], how)
-    if isinstance(estimand, RatioOfMeans):
-        return ratio_of_means(kept[0], kept[1], how)
-    if isinstance(estimand, Trend):
-        return trend(kept[0], strengths, how)
-    if isinstance(estimand, Maximum):
-        return maximum(kept[0])
-    raise TypeError(f"no such statistic: {estimand!r}")
-
-
-def _strengths(design: VideoDesign, estimand: Estimand) -> list[float]:
-    return [cell.strength or 0.0 for cell in design.select(filters(estimand)[0])]
+def _estimates(estimands: Sequence[Estimand], evidence: Evidence) -> list[Estimate]:
+    document, asked = evidence.registration.document, list[Asked | Estimate]()
+    how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
+    for estimand in estimands:
+        missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
+        if missing:  # only an exploratory reading comes here
+            asked.append(undefined(0, "none", f"{len(missing)} cells missing"))
+        else:
+            question = Question.of(estimand, evidence.table, document.design)
+            asked.append(question.put(evidence.table, how, strict=strict))
+    return answer(asked, how)

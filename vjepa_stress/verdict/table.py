@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,18 +11,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vjepa_stress.prereg.document import Cell
+from vjepa_stress.prereg.rules import Condition
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Values of every metric column, one row a clip and one column a cell.
+    """Values of every shard column that holds numbers, one row a clip and one column a cell.
 
     Attributes:
         cells: the cells, in the design's order.
         clips: clip digests, sorted; the union over data sets.
-        values: for each metric, (clips, cells) with NaN where undefined or where a clip is of another data set.
+        values: for each shard column, (clips, cells) with NaN where undefined or where a clip is of another data
+            set; true is 1, false is 0.
         present: (clips, cells), whether the shard of the cell has a row for the clip.
     """
 
@@ -37,7 +40,7 @@ class Table:
         """Assemble shards; the order of their rows does not matter.
 
         Args:
-            columns: metric columns to read.
+            columns: metric columns; what else the shards count or flag is read beside them.
             excluded: clips that no estimate may use.
         """
         cells = tuple(sorted(shards, key=Cell.order))
@@ -45,16 +48,57 @@ class Table:
         clips = tuple(sorted({clip for names in by_cell for clip in names} - excluded))
         position = {clip: number for number, clip in enumerate(clips)}
         present = np.zeros((len(clips), len(cells)), dtype=bool)
-        values = {name: np.full((len(clips), len(cells)), np.nan) for name in columns}
+        numeric = {
+            field.name: None
+            for shard in shards.values()
+            for field in shard.schema
+            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
+        }
+        values = {name: np.full((len(clips), len(cells)), np.nan) for name in (*columns, *numeric)}
         for column, (cell, names) in enumerate(zip(cells, by_cell, strict=True)):
             kept = [number for number, clip in enumerate(names) if clip in position]
             rows = [position[names[number]] for number in kept]
             present[rows, column] = True
-            for name in columns:
-                values[name][rows, column] = shards[cell][name].to_numpy(zero_copy_only=False)[kept]
+            for name in values:
+                if name in columns or name in shards[cell].column_names:
+                    numbers = shards[cell][name].to_numpy(zero_copy_only=False).astype(np.float64)
+                    values[name][rows, column] = numbers[kept]
         return cls(cells, clips, values, present)
 
     def take(self, metric: str, cells: Sequence[Cell]) -> tuple[Floats, NDArray[np.bool_]]:
         """Values (clips, cells) of a metric in some cells, and which of them should exist."""
-        columns = [self.cells.index(cell) for cell in cells]
+        columns = self.columns(cells)
         return self.values[metric][:, columns], self.present[:, columns]
+
+    @functools.cached_property
+    def _position(self) -> dict[Cell, int]:
+        return {cell: number for number, cell in enumerate(self.cells)}
+
+    def columns(self, cells: Sequence[Cell]) -> NDArray[np.int64]:
+        """Where some cells stand."""
+        return np.array([self._position[cell] for cell in cells], dtype=np.int64)
+
+    def fulfils(self, conditions: Sequence[Condition], columns: NDArray[np.int64]) -> Floats:
+        """Which rows of some cells fulfil all conditions.
+
+        Returns:
+            (clips, cells): 1 or 0, and NaN where a column that a condition needs is undefined.
+        """
+        answer = np.ones((len(self.clips), len(columns)))
+        for condition in conditions:
+            answer *= self._fulfils(condition, columns)
+        return answer
+
+    def _fulfils(self, condition: Condition, columns: NDArray[np.int64]) -> Floats:
+        if isinstance(condition.equals, str):
+            named = np.array([clip == condition.equals for clip in self.clips], dtype=np.float64)
+            return np.repeat(named[:, None], len(columns), axis=1)
+        values = self.values[condition.column][:, columns]
+        inside = np.ones_like(values, dtype=bool)
+        if condition.equals is not None:
+            inside &= values == float(condition.equals)
+        if condition.at_least is not None:
+            inside &= values >= condition.at_least
+        if condition.at_most is not None:
+            inside &= values <= condition.at_most
+        return np.where(np.isnan(values), np.nan, inside)

@@ -1,0 +1,126 @@
+"""Preregistrations and tables of shards, sketched for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_stress.digest import digest_of
+from vjepa_stress.prereg.document import Cell, Preregistration
+from vjepa_stress.verdict.table import Table
+
+BLOCK = {"spec": {}, "spec_digest": digest_of({})}
+PROBES = ("identity", "reverse", "hflip")
+METRICS: dict[str, tuple[float, float]] = {"M1": (0, 2), "M2": (0, 2), "dM3": (-1, 1)}
+
+
+def cells(
+    datasets: Sequence[str], models: Sequence[str], perturbations: Sequence[str], strengths: Sequence[float] = ()
+) -> list[dict[str, Any]]:
+    """All combinations; probes once."""
+    return [
+        {"dataset": dataset, "model": model, "perturbation": perturbation, "strength": strength}
+        for dataset, model, perturbation in product(datasets, models, perturbations)
+        for strength in ([None] if perturbation in PROBES else strengths)
+    ]
+
+
+def design(
+    chosen: list[dict[str, Any]],
+    *,
+    clips: Mapping[str, int],
+    controls: Sequence[str] = (),
+    metrics: Mapping[str, tuple[float, float]] = METRICS,
+) -> dict[str, Any]:
+    """A design of these cells; models are ranked in the order they are met."""
+    perturbations = {cell["perturbation"] for cell in chosen}
+    models = list(dict.fromkeys(cell["model"] for cell in chosen))
+    return {
+        "kind": "video",
+        "datasets": {name: {**BLOCK, "clip_manifest_digest": None, "n_clips": n} for name, n in clips.items()},
+        "models": {
+            name: {
+                **BLOCK,
+                "weights_digest": None,
+                "size_rank": rank,
+                "role": "control" if name in controls else "subject",
+                "untrained": name in controls,
+            }
+            for rank, name in enumerate(models)
+        },
+        "perturbations": {
+            name: {
+                **BLOCK,
+                "role": "probe" if name in PROBES else "tier1",
+                "family": "calibration" if name == "identity" else "image-noise",
+                "correspondence": "in-place",
+            }
+            for name in sorted(perturbations)
+        },
+        "metrics": {
+            name: {**BLOCK, "range": span, "compares": "positions", "columns": (name,)}
+            for name, span in metrics.items()
+        },
+        "cells": sorted(chosen, key=lambda cell: Cell.model_validate(cell).order()),
+        "seed": 1,
+        "frames": 16,
+        "resolution": 32,
+        "numerics": {"dtype": "float32", "compile": False},
+    }
+
+
+def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], family: str = "drift") -> dict[str, Any]:
+    """A hypothesis without much to say."""
+    prose = dict.fromkeys(("title", "claim", "rationale", "prediction"), "…")
+    return {"id": name, **prose, "estimands": estimands, "rule": rule, "family": family, "status": "active"}
+
+
+def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "interval") -> dict[str, Any]:
+    """A threshold to be above."""
+    numbers = {"confirm_at": confirm_at, "refute_at": refute_at}
+    return {"kind": "threshold", "estimand": estimand, "direction": "above", "use": use, **numbers}
+
+
+def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: Any) -> Preregistration:
+    """A whole preregistration."""
+    analysis = {
+        "confidence_level": 0.95,
+        "bootstrap_resamples": 1000,
+        "bootstrap_seed": 5,
+        "multiplicity": "none",
+        "exclusions": [],
+        "missing_data": "not-evaluable",
+        "stopping": "fixed",
+        **more.pop("analysis", {}),
+    }
+    return Preregistration.model_validate(
+        {
+            "schema": "vjepa-stress/prereg/v1",
+            "study": "sketch",
+            "version": "v1",
+            "title": "A sketch",
+            "authors": ["Nobody"],
+            "created": "2026-01-01T00:00:00Z",
+            "data_status": "before-creation",
+            "parent": None,
+            "design": chosen,
+            "hypotheses": hypotheses,
+            "analysis": analysis,
+            **more,
+        }
+    )
+
+
+def table(of: Preregistration, seed: int = 0) -> Table:
+    """Random values in [0, 1) of every metric for every cell, each data set with clips of its own."""
+    chance, numbers = np.random.default_rng(seed), of.design.datasets
+    clips = [f"{name}-{n:03}" for name in sorted(numbers) for n in range(numbers[name].n_clips)]
+    owner = np.array([clip.rsplit("-", 1)[0] for clip in clips])
+    present: NDArray[np.bool_] = owner[:, None] == np.array([cell.dataset for cell in of.design.cells])
+    values = {name: np.where(present, chance.uniform(size=present.shape), np.nan) for name in of.design.columns}
+    values |= {f"{name}_n": np.where(present, chance.integers(0, 9, present.shape), np.nan) for name in values}
+    return Table(of.design.cells, tuple(clips), values, present)

@@ -1,0 +1,116 @@
+"""What an estimand comes to: an estimate, or all of one but its resamples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjepa_stress.verdict.resample import Ends, OfMeans, Resampling, bca_ends, percentile_ends, resample
+from vjepa_stress.verdict.table import Floats
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+NAMES: dict[Ends, str] = {"percentile": "percentile bootstrap", "bca": "BCa bootstrap"}
+"""What the two bootstraps are called."""
+
+
+class Step(BaseModel):
+    """What a metric gains from one model to another.
+
+    Attributes:
+        value: mean of the second model minus mean of the first, each over its own clips.
+        half_width: both means' half-widths pooled, √(h₁² + h₂²).
+        low, high: the paired interval, over the clips that both have; null for fewer than two.
+        n: clips that both have.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Finite
+    half_width: Finite
+    low: Finite | None
+    high: Finite | None
+    n: int
+
+
+class Estimate(BaseModel):
+    """A number with its interval.
+
+    Attributes:
+        value: the estimate, null where undefined.
+        low, high: ends of the interval; both equal `value` where the statistic has no sampling interval.
+        n: what the interval takes for independent: clips, or pairs for a Fisher interval.
+        method: how value and interval were computed.
+        note: why it is undefined, or what was left out.
+        steps: of `jumps`, each model against the one before.
+        overall: of `jumps`, the last model against the first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Finite | None
+    low: Finite | None
+    high: Finite | None
+    n: int
+    method: str
+    note: str = ""
+    # Left out of files where they say nothing, so that verdicts written before them stay what they are.
+    steps: tuple[Step, ...] = Field(default=(), exclude_if=lambda steps: not steps)
+    overall: Step | None = Field(default=None, exclude_if=lambda step: step is None)
+
+    @property
+    def defined(self) -> bool:
+        """Whether a rule can read it."""
+        return self.value is not None and self.low is not None and self.high is not None
+
+
+def undefined(n: int, method: str, note: str) -> Estimate:
+    """An estimate that no rule can read."""
+    return Estimate(value=None, low=None, high=None, n=n, method=method, note=note)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An estimate that only lacks its resamples.
+
+    Attributes:
+        statistic: what is resampled.
+        method: what is computed, with a place for the name of the bootstrap.
+        ends: how its interval ends.
+        note: what was left out.
+    """
+
+    statistic: OfMeans
+    method: str
+    ends: Ends
+    note: str = ""
+
+    def answer(self, samples: Floats, level: float) -> Estimate:
+        """The estimate; undefined when any resample is."""
+        n, value = self.statistic.clips, self.statistic.value()
+        method = self.method.format(NAMES[self.ends])
+        if not math.isfinite(value):
+            return undefined(n, method, "the statistic has no value on these clips")
+        if not np.isfinite(samples).all():
+            share = float(np.mean(~np.isfinite(samples)))
+            return undefined(n, method, f"the statistic has no value on {share:.2%} of the resamples")
+        if self.ends == "percentile":
+            low, high = percentile_ends(samples, level)
+        else:
+            low, high = bca_ends(value, samples, self.statistic.leaving_one_out(), level)
+            if not math.isfinite(low + high):
+                return undefined(n, method, "the resamples allow no bias correction")
+        return Estimate(value=value, low=low, high=high, n=n, method=method, note=self.note)
+
+
+def answer(asked: Sequence[Asked | Estimate], how: Resampling) -> list[Estimate]:
+    """Answer many at once, in the order given; what is known already passes through."""
+    open_ = [one for one in asked if isinstance(one, Asked)]
+    samples = resample([one.statistic for one in open_], how)
+    return [one.answer(next(samples), how.level) if isinstance(one, Asked) else one for one in asked]

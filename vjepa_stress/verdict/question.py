@@ -1,0 +1,124 @@
+"""An estimand put to a table: which of its columns it reads, and which rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_stress.prereg.document import VideoDesign
+from vjepa_stress.prereg.rules import (
+    Difference,
+    Estimand,
+    Jumps,
+    Maximum,
+    Mean,
+    Pearson,
+    RatioOfMeans,
+    Spearman,
+    Trend,
+    Where,
+    filters,
+    metrics,
+)
+from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
+from vjepa_stress.verdict.estimate import (
+    ask_difference,
+    ask_mean,
+    ask_pearson,
+    ask_ratio,
+    ask_trend,
+    jumps,
+    maximum,
+    spearman,
+)
+from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.verdict.table import Floats, Table
+
+
+@dataclass(frozen=True)
+class Question:
+    """An estimand, ready to be put to tables that have the same cells.
+
+    Attributes:
+        estimand: what is asked.
+        parts: for each of its filters the filter and the table's columns it selects.
+        strengths: of the columns that the first filter selects; 0 for a probe.
+    """
+
+    estimand: Estimand
+    parts: tuple[tuple[Where, NDArray[np.int64]], ...]
+    strengths: tuple[float, ...]
+
+    @classmethod
+    def of(cls, estimand: Estimand, table: Table, design: VideoDesign) -> Question:
+        """Find an estimand's columns.
+
+        Raises:
+            KeyError: when the table lacks one of its cells.
+        """
+        chosen = [(where, design.select(where)) for where in filters(estimand)]
+        strengths = tuple(cell.strength or 0.0 for cell in chosen[0][1])
+        return cls(estimand, tuple((where, table.columns(cells)) for where, cells in chosen), strengths)
+
+    def put(self, table: Table, how: Resampling, *, strict: bool) -> Asked | Estimate:
+        """Read the table.
+
+        Args:
+            strict: an undefined clip value makes the estimate undefined; else the clip is left out where it is.
+        """
+        names = metrics(self.estimand)
+        read = [_read(table, names, where, columns) for where, columns in self.parts]
+        holes = sum(missing for _, missing in read)
+        if strict and holes:
+            note = f"{' or '.join(names)} is undefined for {holes} clip values"
+            return undefined(0, self.estimand.statistic, note)
+        asked = self._ask([values for part, _ in read for values in part], how)
+        if not holes:
+            return asked
+        note = f"{holes} undefined clip values left out"
+        if isinstance(asked, Asked):
+            return Asked(asked.statistic, asked.method, asked.ends, note)
+        return asked.model_copy(update={"note": f"{asked.note}; {note}" if asked.note else note})
+
+    def _ask(self, values: list[Floats], how: Resampling) -> Asked | Estimate:
+        asked = self.estimand
+        if isinstance(asked, Jumps):
+            return jumps(values, how)
+        # Clips without any value in these cells (those of other data sets) are no observations of the estimand.
+        rows = np.logical_and.reduce([np.isfinite(part).any(axis=1) for part in values])
+        kept = [part[rows] for part in values]
+        if isinstance(asked, Mean):
+            return ask_mean(kept[0], asked.interval)
+        if isinstance(asked, RatioOfMeans):
+            return ask_ratio(kept[0], kept[1], asked.interval)
+        if isinstance(asked, Difference):
+            return ask_difference(kept[0], kept[1], asked.interval)
+        if isinstance(asked, Trend):
+            return ask_trend(kept[0], self.strengths, asked.interval)
+        if isinstance(asked, Pearson):
+            return ask_pearson(kept[0], kept[1], how.level, asked.interval)
+        if isinstance(asked, Spearman):
+            return spearman(kept[0], kept[1], how)
+        if isinstance(asked, Maximum):
+            return maximum(kept[0])
+        raise TypeError(f"no such statistic: {asked!r}")
+
+
+def _read(table: Table, names: Sequence[str], where: Where, columns: NDArray[np.int64]) -> tuple[list[Floats], int]:
+    """Values of each metric, (clips, cells), NaN where a row is filtered out, and how many are undefined."""
+    values, present = [table.values[name][:, columns] for name in names], table.present[:, columns]
+    defined = np.logical_and.reduce([np.isfinite(part) for part in values])
+    if where.rows:
+        fulfilled = table.fulfils(where.rows, columns)
+        present = present & (fulfilled != 0)  # nobody can say of a row without the value whether it belongs
+        values = [np.where(fulfilled == 1, part, np.nan) for part in values]
+        defined = defined & (fulfilled == 1)
+    return values, int((present & ~defined).sum())
+
+
+def compute(estimand: Estimand, table: Table, design: VideoDesign, how: Resampling, *, strict: bool) -> Estimate:
+    """Compute one estimand; see `Question.put`."""
+    return answer([Question.of(estimand, table, design).put(table, how, strict=strict)], how)[0]

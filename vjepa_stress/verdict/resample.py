@@ -1,0 +1,218 @@
+"""One bootstrap over clips: what is drawn, what a statistic becomes on each resample, where its interval ends.
+
+Resampling draws whole clips, so that what a clip has in several cells stays together: statistics over several
+cells are clustered by clip, and comparisons of two filters are paired. How often each clip was drawn is one matrix
+for all statistics over equally many clips, and a statistic that depends on the clips through means alone needs its
+sums on every resample: one matrix product gives those of many statistics at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy import special
+
+from vjepa_stress.verdict.table import Floats
+
+Ends = Literal["percentile", "bca"]
+"""How an interval ends: at percentiles of the resamples, or bias-corrected and accelerated (Efron 1987)."""
+
+_AT_ONCE = 4_000_000
+"""Numbers of resampled sums that are held at once."""
+
+_TIE = 1e-12
+"""Resamples that differ from the estimate by less than this share of it differ by rounding only."""
+
+
+class Resampling(BaseModel):
+    """How intervals are computed.
+
+    Attributes:
+        level: coverage of the interval, between 0 and 1.
+        resamples: bootstrap resamples.
+        seed: seed of the one stream of resamples; all estimates over equally many clips share it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = 0.95
+    resamples: int = 10_000
+    seed: int = 0
+
+
+@functools.lru_cache(maxsize=8)
+def clip_counts(clips: int, resamples: int, seed: int) -> Floats:
+    """How often each clip is drawn in each resample: (resamples, clips), rows sum to `clips`."""
+    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, clips, size=(resamples, clips))
+    return counts_of(drawn, clips)
+
+
+def counts_of(drawn: ArrayLike, clips: int) -> Floats:
+    """How often each clip stands in each resample.
+
+    Args:
+        drawn: (resamples, draws), positions of the clips drawn.
+        clips: how many clips there are.
+
+    Returns:
+        (resamples, clips), read-only.
+    """
+    positions = np.asarray(drawn, dtype=np.int64)
+    resamples = positions.shape[0]
+    flat = positions + np.arange(resamples)[:, None] * clips
+    counts = np.bincount(flat.ravel(), minlength=resamples * clips).reshape(resamples, clips).astype(np.float64)
+    counts.setflags(write=False)
+    return counts
+
+
+@dataclass(frozen=True)
+class OfMeans:
+    """A statistic that depends on the clips through means of groups of values, not yet computed.
+
+    Attributes:
+        values: (clips, columns); NaN where a clip has no value.
+        groups: (columns, groups) of 0 and 1, which columns each mean is taken over.
+        of: the statistic, (rows, groups) means → (rows,); NaN where it has no value.
+    """
+
+    values: Floats
+    groups: Floats
+    of: Callable[[Floats], Floats]
+
+    @property
+    def clips(self) -> int:
+        """How many clips are resampled."""
+        return len(self.values)
+
+    @functools.cached_property
+    def sums(self) -> Floats:
+        """For each clip the sums over its groups, then, where a value is missing, how many there are."""
+        missing = np.isnan(self.values)
+        if not missing.any():
+            sums: Floats = self.values @ self.groups
+            return sums
+        return np.hstack([np.where(missing, 0.0, self.values) @ self.groups, ~missing @ self.groups])
+
+    def on(self, sums: Floats, clips: int) -> Floats:
+        """The statistic of sums over `clips` clips each, (rows, k) → (rows,)."""
+        groups = self.groups.shape[1]
+        counts = sums[:, groups:] if sums.shape[1] > groups else clips * self.groups.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.of(sums[:, :groups] / counts)
+
+    def value(self) -> float:
+        """The statistic of the clips as they are."""
+        return float(self.on(self.sums.sum(0, keepdims=True), self.clips)[0])
+
+    def leaving_one_out(self) -> Floats:
+        """The jackknife: the statistic without each clip in turn, (clips,)."""
+        return self.on(self.sums.sum(0, keepdims=True) - self.sums, self.clips - 1)
+
+
+def resample(statistics: Sequence[OfMeans], how: Resampling) -> Iterator[Floats]:
+    """Each statistic on every resample, (resamples,), in the order given.
+
+    Neighbours over equally many clips share their matrix products.
+    """
+    waiting: list[OfMeans] = []
+    for statistic in statistics:
+        columns = sum(one.sums.shape[1] for one in waiting) + statistic.sums.shape[1]
+        if waiting and (waiting[0].clips != statistic.clips or columns * how.resamples > _AT_ONCE):
+            yield from resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
+            waiting = []
+        waiting.append(statistic)
+    if waiting:
+        yield from resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
+
+
+def resample_with(counts: Floats, statistics: Sequence[OfMeans]) -> Iterator[Floats]:
+    """Each statistic on every resample, given how often each clip is drawn, (resamples, clips)."""
+    drawn = counts @ np.hstack([one.sums for one in statistics])
+    first = 0
+    for one in statistics:
+        last = first + one.sums.shape[1]
+        yield one.on(drawn[:, first:last], one.clips)
+        first = last
+
+
+def percentile_ends(samples: Floats, level: float) -> tuple[float, float]:
+    """Percentiles of the resamples, between which lies a share of `level`."""
+    return _quantiles(samples, (1 - level) / 2, (1 + level) / 2)
+
+
+def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> tuple[float, float]:
+    """Ends of the bias-corrected and accelerated interval (Efron 1987); NaN where it has none.
+
+    The bias correction is the normal quantile of the share of resamples below the estimate, with those equal to it
+    counted half; the acceleration comes from the jackknife, and is 0 where leaving out any clip changes nothing.
+
+    Args:
+        value: the estimate.
+        samples: (resamples,).
+        leaving_one_out: (clips,), the jackknife.
+        level: coverage.
+    """
+    equal = np.abs(samples - value) <= _TIE * abs(value)
+    below = (samples < value) & ~equal
+    bias = special.ndtri((below.mean() + (below | equal).mean()) / 2)
+    if not np.isfinite(bias):
+        # With every resample on one side of the estimate there is no correction that could be believed.
+        return float("nan"), float("nan")
+    influence = (len(leaving_one_out) - 1) * (leaving_one_out.mean() - leaving_one_out)
+    spread = float((influence**2).sum())
+    acceleration = float((influence**3).sum()) / (6 * spread**1.5) if spread else 0.0
+    shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(divide="ignore"):
+        shares = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+    if not np.isfinite(shares).all():
+        return float("nan"), float("nan")
+    return _quantiles(samples, float(shares[0]), float(shares[1]))
+
+
+def _quantiles(samples: Floats, *shares: float) -> tuple[float, float]:
+    """Quantiles with linear interpolation, as `numpy.quantile` has them, which takes ten times as long."""
+    ordered = np.sort(samples)
+    places = np.asarray(shares) * (len(ordered) - 1)
+    under = np.minimum(places.astype(np.int64), max(len(ordered) - 2, 0))
+    over = np.minimum(under + 1, len(ordered) - 1)
+    low, high = ordered[under] + (places - under) * (ordered[over] - ordered[under])
+    return float(low), float(high)
+
+
+def rank_correlation(means: Floats, along: ArrayLike) -> Floats:
+    """Spearman's rho of each row of means with fixed numbers, ties sharing their rank.
+
+    A rank is half the number of others below minus those above, plus a constant that a correlation does not see:
+    signs of all differences give the ranks of every row without sorting any.
+
+    Args:
+        means: (rows, n).
+        along: (n,).
+
+    Returns:
+        (rows,); NaN where a row is constant or holds NaN.
+    """
+    pairs = _pairs(means.shape[1])
+    fixed = np.sign(np.asarray(along, dtype=np.float64) @ pairs) @ pairs.T
+    rho = np.empty(len(means))
+    step = max(1, _AT_ONCE // pairs.shape[1])
+    for first in range(0, len(means), step):
+        ranks = np.sign(means[first : first + step] @ pairs) @ pairs.T
+        with np.errstate(invalid="ignore"):
+            rho[first : first + step] = (ranks @ fixed) / np.sqrt((ranks**2).sum(1) * (fixed**2).sum())
+    return rho.clip(-1, 1)
+
+
+@functools.lru_cache(maxsize=32)
+def _pairs(n: int) -> Floats:
+    """The first minus the second of each pair out of n, as a matrix (n, pairs)."""
+    first, second = np.triu_indices(n, 1)
+    pairs: NDArray[np.float64] = np.eye(n)[:, first] - np.eye(n)[:, second]
+    pairs.setflags(write=False)
+    return pairs
