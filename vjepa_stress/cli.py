@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from vjepa_stress import __version__
 from vjepa_stress.digest import sha256, write_durably
-from vjepa_stress.errors import BadInput, MissingExtra, StressError
+from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
 from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.root import StudyRoot
 
 if TYPE_CHECKING:
+    from vjepa_stress.prereg.document import Preregistration
     from vjepa_stress.sweep.app import Request
+    from vjepa_stress.verdict.check import Finding
 
 _EXIT = """exit codes: 0 done; 1 a bug; 2 bad usage or input; 3 tampered; 4 the machine gave up;
 11 cannot be evaluated; with --strict also 10 some hypothesis refuted, 20 some ambiguous"""
@@ -61,6 +63,7 @@ def register(args: argparse.Namespace) -> dict[str, Any]:
     root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
     request = _request(args, args.overrides)
     document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
+    _say_findings(document)
     digest, checkpoint = freeze.register(root, document, manifests)
     say(f"registered {document.study} {document.version}: {len(document.design.cells)} cells")
     say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
@@ -70,6 +73,36 @@ def register(args: argparse.Namespace) -> dict[str, Any]:
         "digest": digest,
         "checkpoint": str(checkpoint),
     }
+
+
+def check(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what is wrong with a draft; change nothing."""
+    from vjepa_stress.sweep.draft import read_draft, resolve
+
+    request = _request(args, args.overrides)
+    draft = read_draft(args.draft)
+    document, _ = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
+    findings = _say_findings(document)
+    say(f"{len(document.design.cells)} cells, {len(document.hypotheses)} hypotheses: it can be registered")
+    return {"study": document.study, "findings": [dataclasses.asdict(finding) for finding in findings]}
+
+
+def _say_findings(document: Preregistration) -> tuple[Finding, ...]:
+    """Print what `check` finds, and stop at what must not be registered."""
+    from vjepa_stress.verdict.check import check as findings_of
+
+    findings = findings_of(document)
+    for finding in findings:
+        say(str(finding))
+    blocking = [finding for finding in findings if finding.blocks]
+    if blocking:
+        raise BadDocument(
+            "this draft cannot be registered",
+            where=f"{document.study} {document.version}",
+            found="\n    ".join(["", *map(str, blocking)]),
+            todo="mend errors; acknowledge warnings with a reason",
+        )
+    return findings
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -222,6 +255,9 @@ def _parser() -> argparse.ArgumentParser:
     one = command("demo", demo, "vjepa-stress demo --out my-demo")
     one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
+    one.add_argument("draft", type=Path)
+    with_overrides(one)
+    one = command("check", check, "vjepa-stress check prereg/vjepa21/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
     one = command("run", run, "vjepa-stress run study=demo -m")

@@ -17,6 +17,7 @@ from vjepa_stress.prereg.rules import (
     Estimand,
     Frozen,
     Jumps,
+    Monotone,
     Name,
     Pearson,
     Rule,
@@ -32,6 +33,9 @@ Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
+
+Warned = Literal["moved-positions", "too-few-clips"]
+"""Warnings that a draft must acknowledge with a reason before it can be registered."""
 
 CALIBRATION = "calibration"
 """Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
@@ -185,6 +189,11 @@ class Hypothesis(Frozen):
         used = {leaf.estimand for leaf in leaves(self.rule)}
         for name in sorted(used - set(self.estimands)):
             raise ValueError(f"the rule reads {name!r}, which is no estimand of {self.id}: {sorted(self.estimands)}")
+        for leaf in leaves(self.rule):
+            if isinstance(leaf, Monotone) != isinstance(self.estimands[leaf.estimand], Jumps):
+                raise ValueError(
+                    f"{leaf.kind} reads {leaf.estimand!r} of {self.id}: monotone rules read jumps, and no others do"
+                )
         for name in sorted(set(self.estimands) - used):
             raise ValueError(f"the estimand {name!r} of {self.id} decides nothing: the rule never reads it")
         return self
@@ -223,6 +232,15 @@ Sensitivity = ClusterCheck
 """An analysis promised beside the registered one."""
 
 
+class Acknowledged(Frozen):
+    """A warning of `check` that the authors know of, and why they register all the same."""
+
+    warning: Warned
+    hypothesis: Name
+    estimand: Name
+    reason: Text
+
+
 class Preregistration(Frozen):
     """The frozen document."""
 
@@ -240,6 +258,8 @@ class Preregistration(Frozen):
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
     sensitivity: tuple[Sensitivity, ...] = ()
+    # Left out of files where there is nothing to acknowledge: what was frozen before it existed stays what it is.
+    acknowledged: tuple[Acknowledged, ...] = Field(default=(), exclude_if=lambda warnings: not warnings)
     operating_characteristics: None = None
 
     @model_validator(mode="after")
@@ -257,6 +277,14 @@ class Preregistration(Frozen):
             for chosen in filters(estimand):
                 _check_filter(self.design, chosen, where)
             _check_comparison(self.design, estimand, where)
+        return self
+
+    @model_validator(mode="after")
+    def _acknowledged_exist(self) -> Self:
+        known = {(hypothesis.id, name) for hypothesis, name, _ in self.estimands()}
+        for one in self.acknowledged:
+            if (one.hypothesis, one.estimand) not in known:
+                raise ValueError(f"acknowledged: there is no estimand {one.hypothesis}.{one.estimand}")
         return self
 
     @model_validator(mode="after")

@@ -239,6 +239,31 @@ class Threshold(Frozen):
         return self
 
 
+class Equivalence(Frozen):
+    """Interval inside ±margin: confirmed; interval and ±margin disjoint: refuted; else ambiguous.
+
+    At a level of 95 % this is two one-sided tests at α = 0.025 each (Schuirmann 1987).
+    """
+
+    kind: Literal["equivalence"]
+    estimand: Name
+    margin: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Monotone(Frozen):
+    """A curve over ordered models, read from `jumps`: it should fall (or rise) all the way, beyond noise.
+
+    A jump against the order by more than `noise` pooled half-widths: refuted. No such jump, and a change from first
+    to last model along the order by more than `noise` pooled half-widths: confirmed. Else ambiguous, so that a study
+    too small to see anything confirms nothing.
+    """
+
+    kind: Literal["monotone"]
+    estimand: Name
+    order: Literal["falling", "rising"]
+    noise: float = Field(gt=0, allow_inf_nan=False, description="in pooled half-widths √(h₁² + h₂²)")
+
+
 class Count(Frozen):
     """Confirmed when enough of several sub-rules confirm, refuted when enough of them refute, else ambiguous."""
 
@@ -274,13 +299,16 @@ class AnyOf(Frozen):
     of: tuple[Rule, ...] = Field(min_length=1)
 
 
-Rule = Annotated[Band | Threshold | Count | AllOf | AnyOf, Field(discriminator="kind")]
+Leaf = Band | Threshold | Equivalence | Monotone
+"""Rules that read an estimand."""
+
+Rule = Annotated[Leaf | Count | AllOf | AnyOf, Field(discriminator="kind")]
 Count.model_rebuild()
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
 
 
-def leaves(rule: Rule) -> Iterator[Band | Threshold]:
+def leaves(rule: Rule) -> Iterator[Leaf]:
     """The rules at the ends of the tree, those that read an estimand."""
     if isinstance(rule, Count | AllOf | AnyOf):
         for part in rule.of:

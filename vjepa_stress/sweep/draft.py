@@ -67,6 +67,8 @@ class Draft(_Part):
     design: DraftDesign
     hypotheses: tuple[dict[str, Any], ...]
     analysis: dict[str, Any]
+    sensitivity: tuple[dict[str, Any], ...] = ()
+    acknowledged: tuple[dict[str, Any], ...] = ()
 
 
 def read_draft(path: Path) -> Draft:
@@ -183,6 +185,8 @@ def resolve(
             "numerics": design.numerics,
         },
         "hypotheses": [{"status": "active", **hypothesis} for hypothesis in draft.hypotheses],
+        "sensitivity": list(draft.sensitivity),
+        "acknowledged": list(draft.acknowledged),
     }
     return validate(Preregistration, value, f"draft of {draft.study}"), manifests
 
