@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import replay
 from pydantic import BaseModel
 
 from vjepa_stress.cli import main as command
@@ -85,7 +86,29 @@ def costs() -> str:
     return table(["figure", "measured", "limit", "command"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"demo": demo, "costs": costs}
+def verdicts_replayed() -> str:
+    """The published numbers under the rules of the replica."""
+    rows = [[name, f"**{verdict.outcome}**", verdict.clause] for name, verdict in replay.replay().items()]
+    return table(["", "verdict", "clause"], rows)
+
+
+def correlations_replayed() -> str:
+    """The published correlations, their Fisher intervals made again, and whether they are as good as zero."""
+    rows = []
+    for name, ends in replay.fisher_ends().items():
+        row = replay.PUBLISHED["correlations"][name]
+        published = interval(row["low"], row["high"])
+        said = replay.small_enough(name).outcome
+        rows.append([name.replace("_", " "), number(row["r"]), str(row["n"]), published, interval(*ends), said])
+    return table(["", "r", "pairs", "published", "made again", "within ±0.15"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "demo": demo,
+    "costs": costs,
+    "replay": verdicts_replayed,
+    "correlations": correlations_replayed,
+}
 
 
 def filled(page: str) -> str:

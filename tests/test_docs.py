@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 
 
 def made() -> dict[Path, str]:
+    sys.path.insert(0, str(PROJECT / "docs"))  # as when the script is run
     spec = importlib.util.spec_from_file_location("make", PROJECT / "docs" / "make.py")
     assert spec is not None
     assert spec.loader is not None
