@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vjepa_stress.verdict.answer import Asked, Estimate
+from vjepa_stress.verdict.answer import Asked, Estimate, answers
 from vjepa_stress.verdict.estimate import (
     ask_mean,
     ask_pearson,
@@ -106,11 +106,12 @@ def test_exact_resamples(statistic: str) -> None:
     assert bca_ends(value, samples, left_out, 0.95) == pytest.approx(entry["bca95"], abs=1e-9)
 
 
-def given(asked: Asked | Estimate, drawn: NDArray[np.uint8]) -> tuple[Asked, Table]:
-    """An open question and its resamples, drawn as given."""
+def given(asked: Asked | Estimate, drawn: NDArray[np.uint8]) -> tuple[Estimate, Table]:
+    """The answer to an open question and its resamples, drawn as given."""
     assert isinstance(asked, Asked)
-    (samples,) = resample_with(counts_of(drawn, asked.statistic.clips), [asked.statistic])
-    return asked, samples
+    found = resample_with(counts_of(drawn, asked.statistic.clips), [asked.statistic])
+    (answered,) = answers([asked], iter([found]), 0.95)
+    return answered, found[0][1]
 
 
 def test_exact_resamples_through_the_engine() -> None:
@@ -118,8 +119,8 @@ def test_exact_resamples_through_the_engine() -> None:
     entry = EXPECTED["exact_resamples"]["stats"]["mean"]
     values = np.array([value for _, value in sorted(ROWS[tuple(cell[key] for key in CELL)].items())])
     for interval, key in (("percentile", "percentile95"), ("bca", "bca95")):
-        asked, samples = given(ask_mean(values, interval), STORED["idx"])  # type: ignore[arg-type]
-        assert ends(asked.answer(samples, 0.95)) == pytest.approx(entry[key], abs=1e-9)
+        found, samples = given(ask_mean(values, interval), STORED["idx"])  # type: ignore[arg-type]
+        assert ends(found) == pytest.approx(entry[key], abs=1e-9)
     assert samples.std(ddof=1) == pytest.approx(entry["bootstrap_se_ddof1"], abs=1e-9)
 
 
@@ -129,8 +130,7 @@ def test_cluster_bootstrap(entry: dict[str, Any]) -> None:
     assert np.isfinite(values).sum() == entry["n_rows"]
     weighted = {"row_weighted": values, "clip_weighted": np.nanmean(values, axis=1)}
     for key, weighing in weighted.items():
-        asked, samples = given(ask_mean(weighing), STORED["cluster_idx"])
-        found = asked.answer(samples, 0.95)
+        found, samples = given(ask_mean(weighing), STORED["cluster_idx"])
         assert found.value == pytest.approx(entry[key]["estimate"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[key]["percentile95"], abs=1e-9)
         assert samples.std(ddof=1) == pytest.approx(entry[key]["se"], abs=1e-9)
@@ -153,9 +153,9 @@ def test_pearson(pair: str) -> None:
         assert found.value == pytest.approx(entry[where]["r"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[where]["fisher_ci95"], abs=1e-9)
         assert found.n == entry[where]["n"]
-    asked, samples = given(ask_pearson(left, right, 0.95, "cluster"), STORED["cluster_idx"])
+    found, _ = given(ask_pearson(left, right, 0.95, "cluster"), STORED["cluster_idx"])
     expected = entry["pooled_rows_cluster_bootstrap_percentile95"]
-    assert ends(asked.answer(samples, 0.95)) == pytest.approx(expected, abs=1e-9)
+    assert ends(found) == pytest.approx(expected, abs=1e-9)
     clip, cell = np.nonzero(np.isfinite(left))
     flat = pearson(left[clip, cell], right[clip, cell], HOW, interval="cluster", clips=clip)
     assert ends(flat) == pytest.approx(expected, abs=0.05 * (expected[1] - expected[0]))

@@ -59,9 +59,9 @@ def values(metric: str = "M2", /, **where: Any) -> np.ndarray:
 def test_filters_and_arguments_reach_the_statistics() -> None:
     noise, drops = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
     assert found(MEAN) == estimate.bootstrap_mean(values(**noise), HOW)
-    bca = {**MEAN, "interval": "bca", "where": {**noise, "model": ["twin"], "dataset": ["davis"]}}
-    expected = estimate.bootstrap_mean(values(**bca["where"]), HOW, interval="bca")
-    assert found(bca) == expected
+    where = {**noise, "model": ["twin"], "dataset": ["davis"]}
+    expected = estimate.bootstrap_mean(values(**where), HOW, interval="bca")
+    assert found({**MEAN, "interval": "bca", "where": where}) == expected
     assert expected.n == 8
     assert "BCa" in expected.method
     sides = (values(**noise), values(**drops))
@@ -69,17 +69,10 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     assert found(ratio) == estimate.ratio_of_means(*sides, HOW)
     difference = {"statistic": "difference", "metric": "M2", "of": noise, "minus": drops}
     assert found(difference) == estimate.difference(*sides, HOW)
-    rising: dict[str, Any] = {
-        "statistic": "trend",
-        "metric": "M2",
-        "where": {**noise, "dataset": ["ssv2"]},
-        "interval": "bca",
-    }
-    strengths = [cell.strength for cell in TABLE.cells if cell.perturbation == "noise" and cell.dataset == "ssv2"]
-    expected = estimate.trend(
-        values(**rising["where"]), [s for s in strengths if s][: 3 * len(STRENGTHS)], HOW, interval="bca"
-    )
-    assert found(rising) == expected
+    where = {**noise, "dataset": ["ssv2"]}
+    strengths = STRENGTHS * 3  # models come before strengths
+    expected = estimate.trend(values(**where), strengths, HOW, interval="bca")
+    assert found({"statistic": "trend", "metric": "M2", "where": where, "interval": "bca"}) == expected
     floor = {"statistic": "maximum", "metric": "M1", "where": noise}
     assert found(floor).value == values("M1", **noise)[np.isfinite(values("M1", **noise))].max()
 

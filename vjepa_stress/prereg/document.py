@@ -27,6 +27,7 @@ from vjepa_stress.prereg.rules import (
     leaves,
     metrics,
 )
+from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
 from vjepa_stress.words import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
 
 Text = Annotated[str, Field(min_length=1)]
@@ -260,7 +261,7 @@ class Preregistration(Frozen):
     sensitivity: tuple[Sensitivity, ...] = ()
     # Left out of files where there is nothing to acknowledge: what was frozen before it existed stays what it is.
     acknowledged: tuple[Acknowledged, ...] = Field(default=(), exclude_if=lambda warnings: not warnings)
-    operating_characteristics: None = None
+    operating_characteristics: OperatingCharacteristics | None = None
 
     @model_validator(mode="after")
     def _estimands_fit(self) -> Self:
@@ -301,11 +302,40 @@ class Preregistration(Frozen):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _scenarios_fit(self) -> Self:
+        if self.operating_characteristics is None:
+            return self
+        check_scenarios(self.design, self.operating_characteristics)
+        known = {hypothesis.id for hypothesis in self.hypotheses}
+        for scenario, chances in self.operating_characteristics.chances.items():
+            for name in sorted(set(chances) - known):
+                raise ValueError(f"scenario {scenario}: there is no hypothesis {name!r}")
+        return self
+
     def estimands(self) -> Iterator[tuple[Hypothesis, str, Estimand]]:
         """All estimands, with the hypothesis and name they have."""
         for hypothesis in self.hypotheses:
             for name, estimand in hypothesis.estimands.items():
                 yield hypothesis, name, estimand
+
+
+def check_scenarios(design: VideoDesign, plan: Plan) -> None:
+    """Refuse scenarios that speak of what the design does not have.
+
+    Raises:
+        ValueError: naming the scenario.
+    """
+    for name, scenario in plan.scenarios.items():
+        if isinstance(scenario, Given):
+            named = {effect.metric for effect in scenario.effects} | set(scenario.within_clip)
+            named |= {metric for pair in scenario.associations for metric in (pair.x, pair.y)}
+            for metric in sorted(named - set(design.columns)):
+                raise ValueError(
+                    f"scenario {name}: no metric {metric!r} in the design, only {sorted(design.columns)}"
+                )
+            for effect in scenario.effects:
+                _check_filter(design, effect.where, f"scenario {name}")
 
 
 def _check_filter(design: VideoDesign, chosen: Where, where: str) -> None:

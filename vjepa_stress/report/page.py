@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vjepa_stress.prereg.document import VideoDesign
 from vjepa_stress.prereg.ledger import LedgerView
-from vjepa_stress.prereg.rules import Rule
+from vjepa_stress.prereg.rules import Rule, metrics
 from vjepa_stress.report import numbers
 from vjepa_stress.report.figures import Curve, dose_response
 from vjepa_stress.verdict.estimate import Resampling, bootstrap_mean
@@ -102,7 +102,7 @@ def _environment(html: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
-    environment.globals |= {"interval": numbers.interval, "read": _read}
+    environment.globals |= {"interval": numbers.interval, "metrics": metrics, "read": _read}
     return environment
 
 

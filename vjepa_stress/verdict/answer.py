@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -91,26 +91,36 @@ class Asked:
     ends: Ends
     note: str = ""
 
-    def answer(self, samples: Floats, level: float) -> Estimate:
-        """The estimate; undefined when any resample is."""
-        n, value = self.statistic.clips, self.statistic.value()
-        method = self.method.format(NAMES[self.ends])
+    def answer(self, value: float, samples: Floats, ends: Floats) -> Estimate:
+        """The estimate, given the statistic, its resamples and their interval; undefined when one of them is."""
+        n, method = self.statistic.clips, self.method.format(NAMES[self.ends])
+        low, high = ends.tolist()
         if not math.isfinite(value):
             return undefined(n, method, "the statistic has no value on these clips")
-        if not np.isfinite(samples).all():
+        if not math.isfinite(low + high):
             share = float(np.mean(~np.isfinite(samples)))
-            return undefined(n, method, f"the statistic has no value on {share:.2%} of the resamples")
-        if self.ends == "percentile":
-            low, high = percentile_ends(samples, level)
-        else:
-            low, high = bca_ends(value, samples, self.statistic.leaving_one_out(), level)
-            if not math.isfinite(low + high):
-                return undefined(n, method, "the resamples allow no bias correction")
+            note = f"the statistic has no value on {share:.2%} of the resamples"
+            return undefined(n, method, note if share else "the resamples allow no bias correction")
         return Estimate(value=value, low=low, high=high, n=n, method=method, note=self.note)
 
 
 def answer(asked: Sequence[Asked | Estimate], how: Resampling) -> list[Estimate]:
     """Answer many at once, in the order given; what is known already passes through."""
-    open_ = [one for one in asked if isinstance(one, Asked)]
-    samples = resample([one.statistic for one in open_], how)
-    return [one.answer(next(samples), how.level) if isinstance(one, Asked) else one for one in asked]
+    pending = [one for one in asked if isinstance(one, Asked)]
+    answered = answers(pending, resample([one.statistic for one in pending], how), how.level)
+    return [next(answered) if isinstance(one, Asked) else one for one in asked]
+
+
+def answers(
+    pending: Sequence[Asked], resampled: Iterator[list[tuple[float, Floats]]], level: float
+) -> Iterator[Estimate]:
+    """Estimates from resamples, intervals of all that were resampled together at once."""
+    first = 0
+    for found in resampled:
+        here = pending[first : first + len(found)]
+        ends = percentile_ends(np.stack([samples for _, samples in found]), level)
+        for n, (one, (value, samples)) in enumerate(zip(here, found, strict=True)):
+            if one.ends == "bca" and math.isfinite(value) and np.isfinite(ends[n]).all():
+                ends[n] = bca_ends(value, samples, one.statistic.leaving_one_out(), level)
+            yield one.answer(value, samples, ends[n])
+        first += len(found)

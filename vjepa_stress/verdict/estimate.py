@@ -7,9 +7,9 @@ What `ask_…` returns may be answered together with others, which costs less th
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ def ask_mean(values: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
     table, method = _columns(values), "mean; {} over clips"
     if table.shape[0] < 2 or not np.isfinite(table).any():
         return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than two clips have a value")
-    return Asked(OfMeans(table, np.ones((table.shape[1], 1)), lambda means: means[:, 0]), method, ends)
+    return Asked(OfMeans(table, np.ones((table.shape[1], 1)), lambda means: means[0]), method, ends)
 
 
 def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
@@ -96,7 +96,7 @@ def cluster_bootstrap(
 def ask_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
     """See `ratio_of_means`."""
     return _compare(
-        numerator, denominator, lambda means: means[:, 0] / means[:, 1], "ratio of means; paired {} over clips", ends
+        numerator, denominator, lambda means: means[0] / means[1], "ratio of means; paired {} over clips", ends
     )
 
 
@@ -119,9 +119,7 @@ def ratio_of_means(
 
 def ask_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
     """See `difference`."""
-    return _compare(
-        of, minus, lambda means: means[:, 0] - means[:, 1], "difference of means; paired {} over clips", ends
-    )
+    return _compare(of, minus, lambda means: means[0] - means[1], "difference of means; paired {} over clips", ends)
 
 
 def difference(
@@ -152,11 +150,17 @@ def _compare(
 def ask_trend(values: ArrayLike, strengths: Sequence[float], ends: Ends = "percentile") -> Asked | Estimate:
     """See `trend`."""
     table, method = _columns(values), "Spearman correlation of cell means with strength; {} over clips"
-    levels, level = np.unique(strengths, return_inverse=True)
+    levels, of_strength = _levels(tuple(strengths))
     if len(levels) < 3 or table.shape[0] < 2:
         return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than three strengths or two clips")
-    of_strength = np.eye(len(levels))[level]
     return Asked(OfMeans(table, of_strength, lambda means: rank_correlation(means, levels)), method, ends)
+
+
+@functools.lru_cache(maxsize=64)
+def _levels(strengths: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """The different strengths, and which cells have each, (cells, strengths) of 0 and 1."""
+    levels, level = np.unique(np.asarray(strengths, dtype=np.float64), return_inverse=True)
+    return levels, np.eye(len(levels))[level]
 
 
 def trend(
@@ -206,7 +210,7 @@ def ask_pearson(
 
 def _correlation(means: Floats) -> Floats:
     """Pearson's r from means of x, y, x², y² and xy; NaN where a side is constant."""
-    x, y, xx, yy, xy = means.T
+    x, y, xx, yy, xy = means
     x_variance, y_variance = xx - x**2, yy - y**2
     constant = (x_variance <= _CONSTANT * xx) | (y_variance <= _CONSTANT * yy)
     r: Floats = np.where(constant, np.nan, (xy - x * y) / np.sqrt(x_variance * y_variance))
@@ -264,7 +268,7 @@ def spearman(
         return undefined(left.shape[0], method, "a correlation with a constant is undefined")
     if not np.isfinite(samples).all():
         return undefined(left.shape[0], method, "the statistic has no value on some resamples")
-    low, high = percentile_ends(samples, how.level)
+    low, high = percentile_ends(samples, how.level).tolist()
     return Estimate(value=value, low=low, high=high, n=left.shape[0], method=method)
 
 
@@ -301,29 +305,32 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
     n = int(np.isfinite(clips).any(axis=1).sum())
     if clips.shape[1] < 2 or np.isfinite(clips).sum(axis=0).min() < 2:
         return undefined(n, method, "fewer than two models, or than two clips of a model")
-    steps = tuple(_step(one, other, level) for one, other in pairwise(clips.T))
-    overall = _step(clips[:, 0], clips[:, -1], level)
+    means, halves, _ = _student(clips, level)
+    firsts, lasts = [*range(clips.shape[1] - 1), 0], [*range(1, clips.shape[1]), -1]
+    middles, pairs, shared = _student(clips[:, lasts] - clips[:, firsts], level)
+    steps = [
+        Step(
+            value=means[last] - means[first],
+            half_width=math.hypot(halves[first], halves[last]),
+            low=middles[at] - pairs[at] if shared[at] > 1 else None,
+            high=middles[at] + pairs[at] if shared[at] > 1 else None,
+            n=shared[at],
+        )
+        for at, (first, last) in enumerate(zip(firsts, lasts, strict=True))
+    ]
+    overall = steps.pop()
     low, high = overall.value - overall.half_width, overall.value + overall.half_width
-    return Estimate(
-        value=overall.value, low=low, high=high, n=n, method=method, steps=steps, overall=overall
-    )  # fmt: skip
+    return Estimate(value=overall.value, low=low, high=high, n=n, method=method, steps=tuple(steps), overall=overall)
 
 
-def _step(first: Floats, second: Floats, level: float) -> Step:
-    means, halves = zip(*(_student(side[np.isfinite(side)], level) for side in (first, second)), strict=True)
-    gained = second - first
-    paired = gained[np.isfinite(gained)]
-    low = high = None
-    if len(paired) >= 2:
-        mean, half = _student(paired, level)
-        low, high = mean - half, mean + half
-    return Step(value=means[1] - means[0], half_width=math.hypot(*halves), low=low, high=high, n=len(paired))
-
-
-def _student(values: Floats, level: float) -> tuple[float, float]:
-    """Mean, and half-width of its Student's t interval."""
-    n = len(values)
-    return float(values.mean()), float(special.stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(n))
+def _student(values: Floats, level: float) -> tuple[list[float], list[float], list[int]]:
+    """Of each column the mean, the half-width of its Student's t interval, and how many values it has."""
+    n = np.isfinite(values).sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.nansum(values, axis=0) / n
+        spread = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (n - 1))
+        half = special.stdtrit(n - 1.0, (1 + level) / 2) * spread / np.sqrt(n)
+    return mean.tolist(), half.tolist(), n.tolist()
 
 
 def maximum(values: ArrayLike) -> Estimate:

@@ -142,7 +142,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         if (other := for_control(estimand, control, document.design))
     }
     promised = [analysis for analysis in document.sensitivity if analysis.hypothesis == hypothesis.id]
-    others = [subjects[analysis.estimand].model_copy(update={"interval": analysis.kind}) for analysis in promised]
+    others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in promised]
     estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence))
 
     records = {

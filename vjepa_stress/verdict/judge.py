@@ -139,7 +139,7 @@ def _curve(rule: Monotone, outcome: Outcome) -> str:
     return f"{rule.estimand} nowhere {against} {noise}, {whole}"
 
 
-def explain(rule: Rule, estimates: Mapping[str, Estimate], number: Callable[[float], str] = repr) -> str:
+def explain(rule: Rule, estimates: Mapping[str, Estimate], number: Callable[[float], str] = "{:.6g}".format) -> str:
     """Say in words and numbers which clause fired, and which fired below it; one line a rule.
 
     Args:

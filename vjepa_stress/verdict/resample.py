@@ -78,7 +78,7 @@ class OfMeans:
     Attributes:
         values: (clips, columns); NaN where a clip has no value.
         groups: (columns, groups) of 0 and 1, which columns each mean is taken over.
-        of: the statistic, (rows, groups) means → (rows,); NaN where it has no value.
+        of: the statistic, (groups, rows) means → (rows,); NaN where it has no value.
     """
 
     values: Floats
@@ -100,53 +100,63 @@ class OfMeans:
         return np.hstack([np.where(missing, 0.0, self.values) @ self.groups, ~missing @ self.groups])
 
     def on(self, sums: Floats, clips: int) -> Floats:
-        """The statistic of sums over `clips` clips each, (rows, k) → (rows,)."""
+        """The statistic of sums over `clips` clips each, (k, rows) → (rows,)."""
         groups = self.groups.shape[1]
-        counts = sums[:, groups:] if sums.shape[1] > groups else clips * self.groups.sum(0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.of(sums[:, :groups] / counts)
+        counts = sums[groups:] if len(sums) > groups else clips * self.groups.sum(0)[:, None]
+        return self.of(sums[:groups] / counts)
 
     def value(self) -> float:
         """The statistic of the clips as they are."""
-        return float(self.on(self.sums.sum(0, keepdims=True), self.clips)[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(self.on(self.sums.sum(0)[:, None], self.clips)[0])
 
     def leaving_one_out(self) -> Floats:
         """The jackknife: the statistic without each clip in turn, (clips,)."""
-        return self.on(self.sums.sum(0, keepdims=True) - self.sums, self.clips - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.on((self.sums.sum(0) - self.sums).T, self.clips - 1)
 
 
-def resample(statistics: Sequence[OfMeans], how: Resampling) -> Iterator[Floats]:
-    """Each statistic on every resample, (resamples,), in the order given.
+def resample(statistics: Sequence[OfMeans], how: Resampling) -> Iterator[list[tuple[float, Floats]]]:
+    """Each statistic on the clips as they are, and on every resample, (resamples,), in the order given.
 
-    Neighbours over equally many clips share their matrix products.
+    Neighbours over equally many clips share a matrix product, and come in one list.
     """
-    waiting: list[OfMeans] = []
+    waiting, columns = list[OfMeans](), 0
     for statistic in statistics:
-        columns = sum(one.sums.shape[1] for one in waiting) + statistic.sums.shape[1]
+        columns += statistic.sums.shape[1]
         if waiting and (waiting[0].clips != statistic.clips or columns * how.resamples > _AT_ONCE):
-            yield from resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
-            waiting = []
+            yield resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
+            waiting, columns = [], statistic.sums.shape[1]
         waiting.append(statistic)
     if waiting:
-        yield from resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
+        yield resample_with(clip_counts(waiting[0].clips, how.resamples, how.seed), waiting)
 
 
-def resample_with(counts: Floats, statistics: Sequence[OfMeans]) -> Iterator[Floats]:
-    """Each statistic on every resample, given how often each clip is drawn, (resamples, clips)."""
-    drawn = counts @ np.hstack([one.sums for one in statistics])
-    first = 0
-    for one in statistics:
-        last = first + one.sums.shape[1]
-        yield one.on(drawn[:, first:last], one.clips)
-        first = last
+def resample_with(counts: Floats, statistics: Sequence[OfMeans]) -> list[tuple[float, Floats]]:
+    """The same, given how often each clip is drawn, (resamples, clips)."""
+    sums = np.hstack([one.sums for one in statistics])
+    drawn = np.empty((sums.shape[1], len(counts) + 1))
+    drawn[:, 0] = sums.sum(0)
+    np.matmul(sums.T, counts.T, out=drawn[:, 1:])
+    answers, first = [], 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for one in statistics:
+            last = first + one.sums.shape[1]
+            found = one.on(drawn[first:last], one.clips)
+            answers.append((float(found[0]), found[1:]))
+            first = last
+    return answers
 
 
-def percentile_ends(samples: Floats, level: float) -> tuple[float, float]:
-    """Percentiles of the resamples, between which lies a share of `level`."""
+def percentile_ends(samples: Floats, level: float) -> Floats:
+    """Percentiles of the resamples, between which lies a share of `level`: (..., resamples) → (..., 2).
+
+    NaN where a resample is.
+    """
     return _quantiles(samples, (1 - level) / 2, (1 + level) / 2)
 
 
-def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> tuple[float, float]:
+def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> Floats:
     """Ends of the bias-corrected and accelerated interval (Efron 1987); NaN where it has none.
 
     The bias correction is the normal quantile of the share of resamples below the estimate, with those equal to it
@@ -163,7 +173,7 @@ def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: floa
     bias = special.ndtri((below.mean() + (below | equal).mean()) / 2)
     if not np.isfinite(bias):
         # With every resample on one side of the estimate there is no correction that could be believed.
-        return float("nan"), float("nan")
+        return np.full(2, np.nan)
     influence = (len(leaving_one_out) - 1) * (leaving_one_out.mean() - leaving_one_out)
     spread = float((influence**2).sum())
     acceleration = float((influence**3).sum()) / (6 * spread**1.5) if spread else 0.0
@@ -171,41 +181,44 @@ def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: floa
     with np.errstate(divide="ignore"):
         shares = special.ndtr(bias + shifted / (1 - acceleration * shifted))
     if not np.isfinite(shares).all():
-        return float("nan"), float("nan")
-    return _quantiles(samples, float(shares[0]), float(shares[1]))
+        return np.full(2, np.nan)
+    return _quantiles(samples, *shares)
 
 
-def _quantiles(samples: Floats, *shares: float) -> tuple[float, float]:
+def _quantiles(samples: Floats, *shares: float) -> Floats:
     """Quantiles with linear interpolation, as `numpy.quantile` has them, which takes ten times as long."""
-    ordered = np.sort(samples)
-    places = np.asarray(shares) * (len(ordered) - 1)
-    under = np.minimum(places.astype(np.int64), max(len(ordered) - 2, 0))
-    over = np.minimum(under + 1, len(ordered) - 1)
-    low, high = ordered[under] + (places - under) * (ordered[over] - ordered[under])
-    return float(low), float(high)
+    ordered = np.sort(samples, axis=-1)
+    ordered[~(np.isfinite(ordered[..., 0]) & np.isfinite(ordered[..., -1]))] = np.nan  # NaN is sorted to the end
+    places = np.asarray(shares) * (samples.shape[-1] - 1)
+    under = places.astype(np.int64)
+    low, high = ordered[..., under], ordered[..., np.minimum(under + 1, samples.shape[-1] - 1)]
+    quantiles: Floats = low + (places - under) * (high - low)
+    return quantiles
 
 
 def rank_correlation(means: Floats, along: ArrayLike) -> Floats:
-    """Spearman's rho of each row of means with fixed numbers, ties sharing their rank.
+    """Spearman's rho of each column of means with fixed numbers, ties sharing their rank.
 
     A rank is half the number of others below minus those above, plus a constant that a correlation does not see:
-    signs of all differences give the ranks of every row without sorting any.
+    signs of all differences give the ranks of every column without sorting any.
 
     Args:
-        means: (rows, n).
+        means: (n, rows).
         along: (n,).
 
     Returns:
-        (rows,); NaN where a row is constant or holds NaN.
+        (rows,); NaN where a column of means is constant or holds NaN.
     """
-    pairs = _pairs(means.shape[1])
-    fixed = np.sign(np.asarray(along, dtype=np.float64) @ pairs) @ pairs.T
-    rho = np.empty(len(means))
+    n, pairs = len(means), _pairs(len(means))
+    fixed = pairs @ np.sign(pairs.T @ np.asarray(along, dtype=np.float64))
+    rho = np.empty(means.shape[1])
     step = max(1, _AT_ONCE // pairs.shape[1])
-    for first in range(0, len(means), step):
-        ranks = np.sign(means[first : first + step] @ pairs) @ pairs.T
+    for first in range(0, len(rho), step):
+        signs = np.sign(pairs.T @ means[:, first : first + step])
+        tied = not signs.all()
+        spread = ((pairs @ signs) ** 2).sum(0) if tied else n * (n**2 - 1) / 3  # that of 1 − n, 3 − n, …, n − 1
         with np.errstate(invalid="ignore"):
-            rho[first : first + step] = (ranks @ fixed) / np.sqrt((ranks**2).sum(1) * (fixed**2).sum())
+            rho[first : first + step] = (fixed @ pairs @ signs) / np.sqrt(spread * (fixed**2).sum())
     return rho.clip(-1, 1)
 
 

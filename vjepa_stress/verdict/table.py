@@ -81,6 +81,16 @@ class Table:
         """Where some cells stand."""
         return np.array([self._position[cell] for cell in cells], dtype=np.int64)
 
+    @functools.cached_property
+    def _holes(self) -> dict[str, NDArray[np.int64]]:
+        return {}
+
+    def holes(self, metric: str) -> NDArray[np.int64]:
+        """How many values of a metric each cell lacks, (cells,)."""
+        if metric not in self._holes:
+            self._holes[metric] = (self.present & np.isnan(self.values[metric])).sum(0)
+        return self._holes[metric]
+
     def fulfils(self, conditions: Sequence[Condition], columns: NDArray[np.int64]) -> Floats:
         """Which rows of some cells fulfil all conditions.
 

@@ -1,0 +1,226 @@
+"""Operating characteristics: how often each verdict would be given in each of several worlds.
+
+Simulated clips go through the estimands and rules that will judge the real ones, calibration gate included. Every
+study has a random stream of its own, so the chances do not depend on how many processes share the work.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+
+from vjepa_stress.errors import BadDocument
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, check_scenarios
+from vjepa_stress.prereg.rules import filters, metrics
+from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
+from vjepa_stress.verdict.answer import answer
+from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.judge import Outcome, judge
+from vjepa_stress.verdict.question import Question
+from vjepa_stress.verdict.table import Table
+from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
+
+_AT_ONCE = 50
+"""Studies that a process simulates before it reports."""
+
+
+def operating_characteristics(
+    document: Preregistration, plan: Plan, pilots: Mapping[str, Table] | None = None, workers: int = 1
+) -> OperatingCharacteristics:
+    """Simulate studies in every scenario and count verdicts.
+
+    Args:
+        document: the hypotheses and their design; what it says of operating characteristics is not read.
+        plan: scenarios, number of studies and resamples, seed.
+        pilots: for each scenario taken from a pilot, by the scenario's name, the pilot's table.
+        workers: processes; the result does not depend on it.
+
+    Raises:
+        BadDocument: when a scenario leaves open what an estimand needs, or describes what cannot be.
+    """
+    try:
+        check_scenarios(document.design, plan)
+    except ValueError as error:
+        raise BadDocument(str(error)) from error
+    names = [hypothesis.id for hypothesis in _active(document)]
+    counts = {scenario: {name: Counter[str]() for name in names} for scenario in plan.scenarios}
+    for scenario, outcomes in _outcomes(document, plan, pilots or {}, workers):
+        for name, outcome in zip(names, outcomes, strict=True):
+            counts[scenario][name][outcome] += 1
+    return OperatingCharacteristics(
+        **vars(plan),
+        chances={
+            scenario: {name: _chances(seen, plan.studies) for name, seen in of_scenario.items()}
+            for scenario, of_scenario in counts.items()
+        },
+    )
+
+
+def constant_rules(document: Preregistration, found: OperatingCharacteristics) -> tuple[str, ...]:
+    """Hypotheses that got one and the same verdict in every simulated study of every scenario.
+
+    A rule that no scenario can turn tests nothing. Gates are left out: they ask about the instrument, and a scenario
+    in which it is broken says nothing about the hypotheses behind them.
+    """
+    constant = []
+    for hypothesis in _active(document):
+        seen = {
+            outcome
+            for chances in found.chances.values()
+            for outcome in ("confirmed", "ambiguous", "refuted")
+            if hypothesis.id in chances and getattr(chances[hypothesis.id], outcome).p > 0
+        }
+        if hypothesis.family != CALIBRATION and len(seen) < 2:
+            constant.append(hypothesis.id)
+    return tuple(constant)
+
+
+def _active(document: Preregistration) -> list[Hypothesis]:
+    return [hypothesis for hypothesis in document.hypotheses if hypothesis.status == "active"]
+
+
+def _chances(seen: Counter[str], studies: int) -> Chances:
+    def chance(outcome: Outcome) -> Chance:
+        p = seen[outcome] / studies
+        return Chance(p=p, error=math.sqrt(p * (1 - p) / studies))
+
+    return Chances(
+        confirmed=chance("confirmed"),
+        ambiguous=chance("ambiguous"),
+        refuted=chance("refuted"),
+        not_evaluable=chance("not-evaluable"),
+    )
+
+
+class _Simulation:
+    """One scenario, ready to be simulated."""
+
+    def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
+        self.hypotheses, self.seed = _active(document), plan.seed
+        self.how = resampling(document).model_copy(update={"resamples": plan.resamples})
+        self.strict = document.analysis.missing_data == "not-evaluable"
+        self.world = _world(document, plan, scenario, pilots)
+        self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
+        self.questions = [
+            Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
+        ]
+
+    def study(self, number: int) -> list[Outcome]:
+        """What the rules say of one simulated study."""
+        table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
+        asked = [question.put(table, self.how, strict=self.strict) for question in self.questions]
+        estimates = iter(answer(asked, self.how))
+        said: list[Outcome] = []
+        for one in self.hypotheses:
+            said.append(judge(one.rule, {name: next(estimates) for name in one.estimands}).outcome)
+        gates = [outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION]
+        if any(outcome != "confirmed" for outcome in gates):
+            shut: Outcome = "not-evaluable"
+            return [
+                outcome if one.family == CALIBRATION else shut
+                for one, outcome in zip(self.hypotheses, said, strict=True)
+            ]
+        return said
+
+
+def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str, Table]) -> World:
+    needed: dict[Cell, set[str]] = {}
+    for hypothesis in _active(document):
+        for estimand in hypothesis.estimands.values():
+            for where in filters(estimand):
+                columns = {*metrics(estimand), *(condition.column for condition in where.rows or ())}
+                for cell in document.design.select(where):
+                    needed.setdefault(cell, set()).update(columns)
+    scenario = plan.scenarios[name]
+    if isinstance(scenario, Given):
+        other = {column for columns in needed.values() for column in columns} - set(document.design.columns)
+        if other:
+            raise BadDocument(
+                f"scenario {name}: only metrics can be described, but an estimand filters by {sorted(other)}",
+                todo="take the scenario from a pilot, whose shards have these columns",
+            )
+        return GivenWorld(name, scenario, document.design, [(c, frozenset(m)) for c, m in sorted_cells(needed)])
+    if name not in pilots:
+        raise BadDocument(f"scenario {name} is taken from a pilot whose shards are not here", found=scenario.study)
+    return PilotWorld(name, pilots[name], document.design, needed)
+
+
+def sorted_cells(needed: Mapping[Cell, set[str]]) -> list[tuple[Cell, set[str]]]:
+    """Cells in the order of a design."""
+    return sorted(needed.items(), key=lambda item: item[0].order())
+
+
+def _outcomes(
+    document: Preregistration, plan: Plan, pilots: Mapping[str, Table], workers: int
+) -> Iterator[tuple[str, list[Outcome]]]:
+    """Every simulated study's verdicts, with its scenario."""
+    tasks = [
+        (scenario, range(first, min(first + _AT_ONCE, plan.studies)))
+        for scenario in plan.scenarios
+        for first in range(0, plan.studies, _AT_ONCE)
+    ]
+    if workers <= 1:
+        simulate = _Worker(document, plan, pilots)
+        results = map(simulate, tasks)
+        for (scenario, _), outcomes in zip(tasks, results, strict=True):
+            yield from ((scenario, one) for one in outcomes)
+        return
+    # Processes of their own: whatever else this one holds (threads, a model) is not carried over.
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(document, plan, dict(pilots))
+        ) as pool,
+    ):
+        for (scenario, _), outcomes in zip(tasks, pool.map(_simulate, tasks), strict=True):
+            yield from ((scenario, one) for one in outcomes)
+
+
+class _Worker:
+    """Simulates what it is told to, and keeps each scenario's preparations."""
+
+    def __init__(self, document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
+        self.document, self.plan, self.pilots = document, plan, pilots
+        self.ready: dict[str, _Simulation] = {}
+
+    def __call__(self, task: tuple[str, range]) -> list[list[Outcome]]:
+        scenario, numbers = task
+        if scenario not in self.ready:
+            self.ready = {scenario: _Simulation(self.document, self.plan, scenario, self.pilots)}
+        return [self.ready[scenario].study(number) for number in numbers]
+
+
+_worker: _Worker | None = None
+
+
+def _start(document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
+    global _worker  # the pool's way to give a process something to keep
+    _worker = _Worker(document, plan, pilots)
+
+
+def _simulate(task: tuple[str, range]) -> list[list[Outcome]]:
+    assert _worker is not None  # noqa: S101  # `_start` ran first
+    return _worker(task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here compute with one thread each: more would only wait for each other."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
