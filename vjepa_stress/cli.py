@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,13 +58,7 @@ def _request(args: argparse.Namespace, overrides: Sequence[str], multirun: bool 
 
 def register(args: argparse.Namespace) -> dict[str, Any]:
     """Freeze a draft."""
-    from vjepa_stress.sweep.draft import read_draft, resolve
-
-    draft = read_draft(args.draft)
-    root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
-    request = _request(args, args.overrides)
-    document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
-    _say_findings(document)
+    root, document, manifests, _ = _checked(args)
     digest, checkpoint = freeze.register(root, document, manifests)
     say(f"registered {document.study} {document.version}: {len(document.design.cells)} cells")
     say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
@@ -76,21 +71,33 @@ def register(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
-    """Say what is wrong with a draft; change nothing."""
-    from vjepa_stress.sweep.draft import read_draft, resolve
-
-    request = _request(args, args.overrides)
-    draft = read_draft(args.draft)
-    document, _ = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
-    findings = _say_findings(document)
+    """Say what is wrong with a draft, and what its rules would say in each scenario; change nothing."""
+    _, document, _, findings = _checked(args)
     say(f"{len(document.design.cells)} cells, {len(document.hypotheses)} hypotheses: it can be registered")
-    return {"study": document.study, "findings": [dataclasses.asdict(finding) for finding in findings]}
+    simulated = document.operating_characteristics
+    return {
+        "study": document.study,
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "chances": simulated.model_dump(mode="json")["chances"] if simulated else {},
+    }
 
 
-def _say_findings(document: Preregistration) -> tuple[Finding, ...]:
-    """Print what `check` finds, and stop at what must not be registered."""
+def _checked(
+    args: argparse.Namespace,
+) -> tuple[StudyRoot, Preregistration, dict[str, bytes], tuple[Finding, ...]]:
+    """Read a draft, simulate its scenarios, and stop at what must not be registered."""
+    from vjepa_stress.sweep.draft import read_draft, resolve
     from vjepa_stress.verdict.check import check as findings_of
+    from vjepa_stress.verdict.check import with_chances
 
+    draft = read_draft(args.draft)
+    root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
+    request = _request(args, args.overrides)
+    document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
+    if draft.operating_characteristics is not None:
+        say("simulating studies in each scenario")
+        document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
+        _say_chances(document)
     findings = findings_of(document)
     for finding in findings:
         say(str(finding))
@@ -98,11 +105,22 @@ def _say_findings(document: Preregistration) -> tuple[Finding, ...]:
     if blocking:
         raise BadDocument(
             "this draft cannot be registered",
-            where=f"{document.study} {document.version}",
-            found="\n    ".join(["", *map(str, blocking)]),
+            where=args.draft,
+            found=f"{len(blocking)} errors and warnings, listed above",
             todo="mend errors; acknowledge warnings with a reason",
         )
-    return findings
+    return root, document, manifests, findings
+
+
+def _say_chances(document: Preregistration) -> None:
+    """Print how often each verdict would be given, in per cent, with its Monte-Carlo error."""
+    simulated = document.operating_characteristics
+    for scenario, of_hypotheses in simulated.chances.items() if simulated else ():
+        say(f"{scenario}:")
+        for name, chances in of_hypotheses.items():
+            said = {word.replace("_", "-"): chance for word, chance in chances if chance.p > 0}
+            parts = [f"{word} {chance.p:.1%} ± {chance.error:.1%}" for word, chance in said.items()]
+            say(f"  {name:12} {', '.join(parts)}")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

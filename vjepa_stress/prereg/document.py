@@ -213,7 +213,7 @@ class Analysis(Frozen):
     confidence_level: float = Field(gt=0.5, lt=1, allow_inf_nan=False)
     bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
     bootstrap_seed: Seed
-    multiplicity: Literal["none"]
+    multiplicity: Literal["none", "bonferroni"]
     exclusions: tuple[ExcludedClip, ...]
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
         description="what an undefined clip value does: makes the estimate undefined, or leaves the clip out"

@@ -15,10 +15,11 @@ from vjepa_stress.prereg.ledger import LedgerView
 from vjepa_stress.prereg.rules import Rule, metrics
 from vjepa_stress.report import numbers
 from vjepa_stress.report.figures import Curve, dose_response
-from vjepa_stress.verdict.estimate import Resampling, bootstrap_mean
+from vjepa_stress.verdict.estimate import bootstrap_mean
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.verdict.multiplicity import resampling
 
 STAMP = "EXPLORATORY"
 
@@ -128,16 +129,9 @@ def _markdown_cell(text: object) -> str:
     return " ".join(escaped.split())
 
 
-def _resampling(evidence: Evidence) -> Resampling:
-    analysis = evidence.registration.document.analysis
-    return Resampling(
-        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
-    )
-
-
 def _curves(evidence: Evidence, column: str, raw: str) -> list[Curve]:
     """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
-    design, how = evidence.registration.document.design, _resampling(evidence)
+    design, how = evidence.registration.document.design, resampling(evidence.registration.document)
     curves = []
     keys = dict.fromkeys(
         (cell.dataset, cell.perturbation, cell.model)
@@ -185,7 +179,7 @@ def _expected(design: VideoDesign, perturbation: str, column: str) -> str:
 
 
 def _probes(evidence: Evidence) -> list[Probe]:
-    design, how, found = evidence.registration.document.design, _resampling(evidence), []
+    design, how, found = evidence.registration.document.design, resampling(evidence.registration.document), []
     for cell in design.cells:
         if design.perturbations[cell.perturbation].role != "probe" or cell not in evidence.cells:
             continue

@@ -69,6 +69,7 @@ class Draft(_Part):
     analysis: dict[str, Any]
     sensitivity: tuple[dict[str, Any], ...] = ()
     acknowledged: tuple[dict[str, Any], ...] = ()
+    operating_characteristics: dict[str, Any] | None = None
 
 
 def read_draft(path: Path) -> Draft:

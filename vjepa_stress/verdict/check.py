@@ -11,11 +11,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise, product
-from typing import Literal
+from typing import Any, Literal
 
 from scipy import stats
 
+from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration, VideoDesign, Warned
+from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import (
     AllOf,
     AnyOf,
@@ -35,8 +37,13 @@ from vjepa_stress.prereg.rules import (
     leaves,
     metrics,
 )
+from vjepa_stress.prereg.scenarios import Pilot, Plan
+from vjepa_stress.prereg.schema import validate
 from vjepa_stress.verdict.answer import Estimate, Step
+from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.judge import combined, regions
+from vjepa_stress.verdict.power import constant_rules, operating_characteristics
+from vjepa_stress.verdict.table import Table
 
 Severity = Literal["error", "warning", "acknowledged", "suggestion"]
 Vector = tuple[str, ...]
@@ -77,9 +84,41 @@ def check(document: Preregistration) -> tuple[Finding, ...]:
     The form (known cells, unique ids, declared multiplicity, borders in order) was checked when it was read.
     """
     found = [finding for hypothesis in document.hypotheses for finding in _hypothesis(document, hypothesis)]
-    found += _suggestions(document)
+    found += [*_powerless(document), *_suggestions(document)]
     order = ("error", "warning", "acknowledged", "suggestion")
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers: int = 1) -> Preregistration:
+    """The document with its operating characteristics, simulated now.
+
+    Args:
+        plan: what the draft says of scenarios, as it was read.
+        root: where the studies are that scenarios take as pilots.
+        workers: processes; the result does not depend on it.
+
+    Raises:
+        BadDocument: when a scenario is no valid one, or its pilot is not the one it names.
+    """
+    scenarios = validate(Plan, plan, "operating_characteristics")
+    pilots = {name: _pilot(root, one) for name, one in scenarios.scenarios.items() if isinstance(one, Pilot)}
+    chances = operating_characteristics(document, scenarios, pilots, workers)
+    value = document.model_dump(mode="json", by_alias=True)
+    value["operating_characteristics"] = chances.model_dump(mode="json")
+    return validate(Preregistration, value, f"draft of {document.study}")
+
+
+def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
+    evidence = gate(root, scenario.study)
+    found = (evidence.registration.digest, evidence.attempt)
+    if found != (scenario.document, scenario.attempt):
+        raise BadDocument(
+            "the pilot is another one than the scenario names",
+            where=scenario.study,
+            expected=f"{scenario.document}, attempt {scenario.attempt}",
+            found=f"{found[0]}, attempt {found[1]}",
+        )
+    return evidence.table
 
 
 def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
@@ -264,6 +303,22 @@ def _too_few(document: Preregistration, estimand: Estimand, leaf: Leaf) -> str:
 
 def _datasets(design: VideoDesign, estimand: Estimand) -> set[str]:
     return {cell.dataset for where in filters(estimand) for cell in design.select(where)}
+
+
+def _powerless(document: Preregistration) -> Iterator[Finding]:
+    """Rules that say the same in every scenario, and those that hardly ever decide."""
+    simulated = document.operating_characteristics
+    if simulated is None:
+        return
+    for name in constant_rules(document, simulated):
+        what = "its verdict is the same in every simulated study of every scenario: add one in which it should differ"
+        yield Finding("error", "constant", name, what)
+    for hypothesis in document.hypotheses:
+        seen = [chances[hypothesis.id] for chances in simulated.chances.values() if hypothesis.id in chances]
+        best = max((max(one.confirmed.p, one.refuted.p) for one in seen), default=1.0)
+        if best < 0.5:
+            what = f"in no scenario is it decided in more than {best:.0%} of the studies: more clips, or another rule"
+            yield Finding("suggestion", "low-power", hypothesis.id, what)
 
 
 # Suggestions

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
-from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, Sensitivity, VideoDesign
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters
 from vjepa_stress.provenance import code_state
@@ -17,6 +17,7 @@ from vjepa_stress.records import CheckpointRecord
 from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import Outcome, Verdict, judge
+from vjepa_stress.verdict.multiplicity import holm, p_value, resampling
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.resample import Resampling
 
@@ -68,7 +69,18 @@ class HypothesisVerdict(Frozen):
     controls: dict[str, dict[str, Estimate]] = Field(description="control model → estimand → the same number")
     # Left out of files where nothing was promised, so that verdicts written before it stay what they are.
     sensitivity: tuple[SensitivityRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
-    multiplicity: Literal["none"]
+    multiplicity: Literal["none", "bonferroni"]
+    level: float | None = Field(
+        default=None, exclude_if=lambda level: level is None, description="of this rule's intervals, where corrected"
+    )
+    p: float | None = Field(
+        default=None, exclude_if=lambda p: p is None, description="smallest α at which the rule would confirm"
+    )
+    p_holm: float | None = Field(
+        default=None,
+        exclude_if=lambda p: p is None,
+        description="the same, adjusted within the family; decides nothing",
+    )
 
 
 class StudyVerdict(Frozen):
@@ -101,6 +113,8 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     document = evidence.registration.document
     exploratory = bool(evidence.objections)
     judged = [_hypothesis(hypothesis, evidence) for hypothesis in document.hypotheses]
+    if document.analysis.multiplicity == "bonferroni":
+        judged = _with_p_values(judged, evidence)
     closed = [one for one in judged if one.family == CALIBRATION and one.verdict != "confirmed"]
     if closed:
         gates = ", ".join(f"{one.id} {one.verdict}" for one in closed)
@@ -124,12 +138,27 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     )
 
 
-def resampling(document: Preregistration) -> Resampling:
-    """How the intervals of a study are computed."""
-    analysis = document.analysis
-    return Resampling(
-        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
-    )
+def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> list[HypothesisVerdict]:
+    """Each hypothesis with its p-value, adjusted within its family; they decide nothing."""
+    document, found = evidence.registration.document, list(judged)
+    p_values = {
+        one.id: p
+        for one in document.hypotheses
+        if one.family != CALIBRATION
+        and _all_there(one, evidence)
+        and (p := p_value(one, evidence.table, document)) is not None
+    }
+    for family in {one.family for one in judged}:
+        members = [n for n, one in enumerate(judged) if one.family == family and one.id in p_values]
+        adjusted = holm([p_values[judged[n].id] for n in members])
+        for n, value in zip(members, adjusted, strict=True):
+            found[n] = judged[n].model_copy(update={"p": p_values[judged[n].id], "p_holm": value})
+    return found
+
+
+def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
+    design = evidence.registration.document.design
+    return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in _cells(one, design))
 
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
@@ -143,7 +172,8 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     }
     promised = [analysis for analysis in document.sensitivity if analysis.hypothesis == hypothesis.id]
     others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in promised]
-    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence))
+    how = resampling(document, hypothesis)
+    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
 
     records = {
         name: EstimateRecord(estimand=estimand, estimate=next(estimates), shards=_shards(estimand, evidence))
@@ -171,6 +201,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         controls=beside,
         sensitivity=tuple(sensitivity),
         multiplicity=document.analysis.multiplicity,
+        level=how.level if how.level != document.analysis.confidence_level else None,
     )
 
 
@@ -203,9 +234,9 @@ def _shards(estimand: Estimand, evidence: Evidence) -> tuple[Digest, ...]:
     return tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
 
 
-def _estimates(estimands: Sequence[Estimand], evidence: Evidence) -> list[Estimate]:
+def _estimates(estimands: Sequence[Estimand], evidence: Evidence, how: Resampling) -> list[Estimate]:
     document, asked = evidence.registration.document, list[Asked | Estimate]()
-    how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
+    strict = document.analysis.missing_data == "not-evaluable"
     for estimand in estimands:
         missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
         if missing:  # only an exploratory reading comes here
