@@ -56,6 +56,16 @@ def _request(args: argparse.Namespace, overrides: Sequence[str], multirun: bool 
     return read_request(overrides, multirun, args.config_dir)
 
 
+def new(args: argparse.Namespace) -> dict[str, Any]:
+    """Write a commented draft to start from."""
+    from vjepa_stress.sweep.draft import new_draft
+
+    root = StudyRoot.find_or_start(args.root)
+    path = new_draft(root, args.study)
+    say(f"fill in what stands in <…>, then: vjepa-stress check {path}")
+    return {"study": args.study, "draft": str(path)}
+
+
 def register(args: argparse.Namespace) -> dict[str, Any]:
     """Freeze a draft."""
     root, document, manifests, _ = _checked(args)
@@ -114,12 +124,14 @@ def _checked(
 
 def _say_chances(document: Preregistration) -> None:
     """Print how often each verdict would be given, in per cent, with its Monte-Carlo error."""
+    from vjepa_stress.report import numbers
+
     simulated = document.operating_characteristics
     for scenario, of_hypotheses in simulated.chances.items() if simulated else ():
         say(f"{scenario}:")
         for name, chances in of_hypotheses.items():
-            said = {word.replace("_", "-"): chance for word, chance in chances if chance.p > 0}
-            parts = [f"{word} {chance.p:.1%} ± {chance.error:.1%}" for word, chance in said.items()]
+            said = {word.replace("_", "-"): one for word, one in chances if one.p > 0}
+            parts = [f"{word} {numbers.chance(one.p, one.error)}" for word, one in said.items()]
             say(f"  {name:12} {', '.join(parts)}")
 
 
@@ -272,6 +284,8 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("demo", demo, "vjepa-stress demo --out my-demo")
     one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
+    one = command("new", new, "vjepa-stress new mine")
+    one.add_argument("study")
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vjepa_stress.digest import Digest, sha256
-from vjepa_stress.errors import BadDocument, NotHere
+from vjepa_stress.digest import Digest, sha256, write_durably
+from vjepa_stress.errors import AlreadyRegistered, BadDocument, NotHere, writing
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Cell, Preregistration, VideoDesign
 from vjepa_stress.prereg.ledger import now
+from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
 from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
@@ -81,7 +82,41 @@ def read_draft(path: Path) -> Draft:
     value = load_yaml(path)
     if not isinstance(value, dict):
         raise BadDocument("a draft is a mapping of fields", where=path, found=type(value).__name__)
+    if blanks := list(_blanks(value)):
+        raise BadDocument("blanks are not filled in", where=path, found="\n    ".join(["", *blanks]))
     return strictly(Draft, value, path)
+
+
+def new_draft(root: StudyRoot, study: str) -> Path:
+    """Write a commented draft to start from.
+
+    Raises:
+        BadInput: for a name that no study can have.
+        AlreadyRegistered: when the study has a draft or a registration already.
+        CannotWrite: when the folder cannot be written.
+    """
+    path = root.prereg / check_study_name(study) / "draft.yaml"
+    if path.parent.exists() and any(path.parent.iterdir()):
+        raise AlreadyRegistered(
+            "this study has been started", where=path.parent, todo="edit it, or take another name"
+        )
+    text = (Path(__file__).parent / "new_study.yaml").read_text(encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, text.replace("<STUDY>", study).encode())
+    return path
+
+
+def _blanks(value: Any, where: str = "") -> Iterator[str]:
+    """Places that still hold a blank <…> of a new draft."""
+    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+        yield f"{where}: {value}"
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _blanks(part, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for number, part in enumerate(value):
+            yield from _blanks(part, f"{where}[{number}]")
 
 
 def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[Cell, ...]:
