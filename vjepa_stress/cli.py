@@ -97,29 +97,40 @@ def _checked(
 ) -> tuple[StudyRoot, Preregistration, dict[str, bytes], tuple[Finding, ...]]:
     """Read a draft, simulate its scenarios, and stop at what must not be registered."""
     from vjepa_stress.sweep.draft import read_draft, resolve
-    from vjepa_stress.verdict.check import check as findings_of
     from vjepa_stress.verdict.check import with_chances
 
     draft = read_draft(args.draft)
     root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
     request = _request(args, args.overrides)
     document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
+    findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
         say("simulating studies in each scenario")
         document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
         _say_chances(document)
-    findings = findings_of(document)
+        findings = _say_findings(document, known=findings)
+    return root, document, manifests, findings
+
+
+def _say_findings(
+    document: Preregistration, known: tuple[Finding, ...] = (), planned: bool = False
+) -> tuple[Finding, ...]:
+    """Print what `check` finds beside what is known, and stop at what must not be registered."""
+    from vjepa_stress.verdict.check import check as findings_of
+
+    findings = findings_of(document, planned=planned)
     for finding in findings:
-        say(str(finding))
+        if finding not in known:
+            say(str(finding))
     blocking = [finding for finding in findings if finding.blocks]
     if blocking:
         raise BadDocument(
             "this draft cannot be registered",
-            where=args.draft,
+            where=f"{document.study} {document.version}",
             found=f"{len(blocking)} errors and warnings, listed above",
             todo="mend errors; acknowledge warnings with a reason",
         )
-    return root, document, manifests, findings
+    return findings
 
 
 def _say_chances(document: Preregistration) -> None:

@@ -78,13 +78,16 @@ class Finding:
         return self.severity in {"error", "warning"}
 
 
-def check(document: Preregistration) -> tuple[Finding, ...]:
+def check(document: Preregistration, *, planned: bool = False) -> tuple[Finding, ...]:
     """Everything to say of a document, errors first.
+
+    Args:
+        planned: its scenarios are still to be simulated.
 
     The form (known cells, unique ids, declared multiplicity, borders in order) was checked when it was read.
     """
     found = [finding for hypothesis in document.hypotheses for finding in _hypothesis(document, hypothesis)]
-    found += [*_powerless(document), *_suggestions(document)]
+    found += [*_powerless(document), *_suggestions(document, planned)]
     order = ("error", "warning", "acknowledged", "suggestion")
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
@@ -324,7 +327,7 @@ def _powerless(document: Preregistration) -> Iterator[Finding]:
 # Suggestions
 
 
-def _suggestions(document: Preregistration) -> Iterator[Finding]:
+def _suggestions(document: Preregistration, planned: bool) -> Iterator[Finding]:
     design = document.design
     if not any(model.role == "control" for model in design.models.values()):
         what = (
@@ -341,6 +344,6 @@ def _suggestions(document: Preregistration) -> Iterator[Finding]:
             "no calibration hypothesis: an identity probe with a maximum shows the noise floor before anything else"
         )
         yield Finding("suggestion", "no-calibration", "hypotheses", what)
-    if document.operating_characteristics is None:
+    if document.operating_characteristics is None and not planned:
         what = "no scenarios: nobody knows how likely these rules are to find what they look for"
         yield Finding("suggestion", "no-scenarios", "operating_characteristics", what)
