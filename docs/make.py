@@ -136,7 +136,7 @@ def run_demo() -> None:
         if code := command(["demo", "--out", folder]):
             sys.exit(code)
         root = StudyRoot(Path(folder))
-        outputs = root.outputs("demo", freeze.load(root, "demo").digest)
+        outputs = root.outputs("demo", freeze.load(root, "demo").root_digest)
         verdict = json.loads((outputs / "verdict.json").read_text())
         shutil.copy(outputs / "report-M2.svg", HERE / "demo.svg")
     kept = [

@@ -5,7 +5,7 @@ Both are closed discriminated unions. Nothing here computes; `vjepa_stress.verdi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -315,3 +315,23 @@ def leaves(rule: Rule) -> Iterator[Leaf]:
             yield from leaves(part)
     else:
         yield rule
+
+
+def remaining(rule: Rule, withdrawn: Collection[str]) -> Rule | None:
+    """What is left of a rule without some estimands; None when nothing is.
+
+    Raises:
+        ValueError: when a count would lose sub-rules: its two numbers were chosen for as many as it has.
+    """
+    if isinstance(rule, AllOf | AnyOf):
+        left = tuple(part for part in (remaining(part, withdrawn) for part in rule.of) if part is not None)
+        return rule.model_copy(update={"of": left}) if left else None
+    lost = sorted({leaf.estimand for leaf in leaves(rule)} & set(withdrawn))
+    if isinstance(rule, Count):
+        if lost:
+            raise ValueError(
+                f"{', '.join(lost)} is counted with others, and without it the counts mean something else: "
+                "an amendment must restate them"
+            )
+        return rule
+    return None if lost else rule

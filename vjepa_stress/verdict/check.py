@@ -86,7 +86,8 @@ def check(document: Preregistration, *, planned: bool = False) -> tuple[Finding,
 
     The form (known cells, unique ids, declared multiplicity, borders in order) was checked when it was read.
     """
-    found = [finding for hypothesis in document.hypotheses for finding in _hypothesis(document, hypothesis)]
+    judged = [hypothesis.judged for hypothesis in document.hypotheses]
+    found = [finding for one in judged if one is not None for finding in _hypothesis(document, one)]
     found += [*_powerless(document), *_suggestions(document, planned)]
     order = ("error", "warning", "acknowledged", "suggestion")
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))

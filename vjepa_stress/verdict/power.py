@@ -83,7 +83,7 @@ def constant_rules(document: Preregistration, found: OperatingCharacteristics) -
 
 
 def _active(document: Preregistration) -> list[Hypothesis]:
-    return [hypothesis for hypothesis in document.hypotheses if hypothesis.status == "active"]
+    return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
 def _chances(seen: Counter[str], studies: int) -> Chances:
