@@ -325,12 +325,18 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
 
 def _student(values: Floats, level: float) -> tuple[list[float], list[float], list[int]]:
     """Of each column the mean, the half-width of its Student's t interval, and how many values it has."""
-    n = np.isfinite(values).sum(0)
+    seen = np.isfinite(values)
+    n = seen.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.nansum(values, axis=0) / n
-        spread = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (n - 1))
-        half = special.stdtrit(n - 1.0, (1 + level) / 2) * spread / np.sqrt(n)
+        mean = np.where(seen, values, 0.0).sum(0) / n
+        spread = np.sqrt((np.where(seen, values - mean, 0.0) ** 2).sum(0) / (n - 1))
+        half = np.array([_student_quantile(int(one) - 1, (1 + level) / 2) for one in n]) * spread / np.sqrt(n)
     return mean.tolist(), half.tolist(), n.tolist()
+
+
+@functools.lru_cache(maxsize=256)
+def _student_quantile(freedom: int, share: float) -> float:
+    return float(special.stdtrit(freedom, share))
 
 
 def maximum(values: ArrayLike) -> Estimate:
@@ -375,8 +381,9 @@ def _columns(values: ArrayLike) -> Floats:
 
 def _clip_means(table: Floats) -> Floats:
     """Mean of each clip over the cells where it has a value, (clips, 1); NaN where it has none."""
+    seen = np.isfinite(table)
     with np.errstate(invalid="ignore"):
-        means: Floats = np.nansum(table, axis=1, keepdims=True) / np.isfinite(table).sum(axis=1, keepdims=True)
+        means: Floats = np.where(seen, table, 0.0).sum(1, keepdims=True) / seen.sum(1, keepdims=True)
     return means
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 from scipy import special
 
@@ -23,8 +23,8 @@ from vjepa_stress.verdict.table import Floats
 Ends = Literal["percentile", "bca"]
 """How an interval ends: at percentiles of the resamples, or bias-corrected and accelerated (Efron 1987)."""
 
-_AT_ONCE = 4_000_000
-"""Numbers of resampled sums that are held at once."""
+_AT_ONCE = 300_000
+"""Numbers that are held at once: few enough to stay near the processor."""
 
 _TIE = 1e-12
 """Resamples that differ from the estimate by less than this share of it differ by rounding only."""
@@ -210,22 +210,30 @@ def rank_correlation(means: Floats, along: ArrayLike) -> Floats:
         (rows,); NaN where a column of means is constant or holds NaN.
     """
     n, pairs = len(means), _pairs(len(means))
-    fixed = pairs @ np.sign(pairs.T @ np.asarray(along, dtype=np.float64))
+    fixed = pairs @ _signs(np.asarray(along, dtype=np.float64)[:, None])[:, 0]
     rho = np.empty(means.shape[1])
     step = max(1, _AT_ONCE // pairs.shape[1])
     for first in range(0, len(rho), step):
-        signs = np.sign(pairs.T @ means[:, first : first + step])
-        tied = not signs.all()
-        spread = ((pairs @ signs) ** 2).sum(0) if tied else n * (n**2 - 1) / 3  # that of 1 − n, 3 − n, …, n − 1
-        with np.errstate(invalid="ignore"):
+        signs = _signs(means[:, first : first + step])
+        # Without ties the ranks are 1 − n, 3 − n, …, n − 1.
+        spread = n * (n**2 - 1) / 3 if signs.all() else ((pairs @ signs) ** 2).sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
             rho[first : first + step] = (fixed @ pairs @ signs) / np.sqrt(spread * (fixed**2).sum())
-    return rho.clip(-1, 1)
+    return np.where(np.isnan(means).any(0), np.nan, rho.clip(-1, 1))
+
+
+def _signs(numbers: Floats) -> Floats:
+    """Signs of the differences between the rows of each pair, (n, rows) → (pairs, rows)."""
+    differences = [(numbers[lag:], numbers[:-lag]) for lag in range(1, len(numbers))]
+    above = np.concatenate([later > earlier for later, earlier in differences])
+    below = np.concatenate([later < earlier for later, earlier in differences])
+    return (above.view(np.int8) - below.view(np.int8)).astype(np.float64)
 
 
 @functools.lru_cache(maxsize=32)
 def _pairs(n: int) -> Floats:
-    """The first minus the second of each pair out of n, as a matrix (n, pairs)."""
-    first, second = np.triu_indices(n, 1)
-    pairs: NDArray[np.float64] = np.eye(n)[:, first] - np.eye(n)[:, second]
+    """The later minus the earlier of each pair out of n, neighbours first, as a matrix (n, pairs)."""
+    one = np.eye(n)
+    pairs: Floats = np.concatenate([one[lag:] - one[:-lag] for lag in range(1, n)]).T.copy()
     pairs.setflags(write=False)
     return pairs
