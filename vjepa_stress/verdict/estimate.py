@@ -19,6 +19,7 @@ from scipy import special, stats
 from vjepa_stress.verdict.answer import NAMES, Asked, Estimate, Step, answer, undefined
 from vjepa_stress.verdict.resample import (
     Ends,
+    Groups,
     OfMeans,
     Resampling,
     clip_counts,
@@ -56,7 +57,7 @@ def ask_mean(values: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
     table, method = _columns(values), "mean; {} over clips"
     if table.shape[0] < 2 or not np.isfinite(table).any():
         return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than two clips have a value")
-    return Asked(OfMeans(table, np.ones((table.shape[1], 1)), lambda means: means[0]), method, ends)
+    return Asked(OfMeans(table, Groups.side_by_side(table.shape[1]), lambda means: means[0]), method, ends)
 
 
 def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
@@ -143,7 +144,7 @@ def _compare(
         raise ValueError(f"both sides need the same clips, found {first.shape[0]} and {second.shape[0]}")
     if first.shape[0] < 2:
         return undefined(first.shape[0], method.format(NAMES[ends]), "fewer than two clips have both values")
-    sides = np.repeat(np.eye(2), [first.shape[1], second.shape[1]], axis=0)
+    sides = Groups.side_by_side(first.shape[1], second.shape[1])
     return Asked(OfMeans(np.hstack([first, second]), sides, of), method, ends)
 
 
@@ -157,10 +158,10 @@ def ask_trend(values: ArrayLike, strengths: Sequence[float], ends: Ends = "perce
 
 
 @functools.lru_cache(maxsize=64)
-def _levels(strengths: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """The different strengths, and which cells have each, (cells, strengths) of 0 and 1."""
+def _levels(strengths: tuple[float, ...]) -> tuple[Floats, Groups]:
+    """The different strengths, and which cells have each."""
     levels, level = np.unique(np.asarray(strengths, dtype=np.float64), return_inverse=True)
-    return levels, np.eye(len(levels))[level]
+    return levels, Groups.of(*level.tolist())
 
 
 def trend(
@@ -197,7 +198,7 @@ def ask_pearson(
     left, right = ((part - part[defined].mean()) / part[defined].std() for part in (left, right))
     moments = OfMeans(
         np.hstack([left, right, left**2, right**2, left * right]),
-        np.repeat(np.eye(5), left.shape[1], axis=0),
+        Groups.side_by_side(*[left.shape[1]] * 5),
         _correlation,
     )
     if interval == "cluster":
@@ -301,7 +302,7 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
     """
     level = (how or Resampling()).level
     method = "last model minus first, a clip averaged over cells first; Student's t half-widths pooled √(h₁² + h₂²)"
-    clips = np.stack([_clip_means(_columns(values))[:, 0] for values in models], axis=1)
+    clips = np.hstack([_clip_means(_columns(values)) for values in models])
     n = int(np.isfinite(clips).any(axis=1).sum())
     if clips.shape[1] < 2 or np.isfinite(clips).sum(axis=0).min() < 2:
         return undefined(n, method, "fewer than two models, or than two clips of a model")
