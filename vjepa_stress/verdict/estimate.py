@@ -19,6 +19,7 @@ from scipy import special, stats
 from vjepa_stress.verdict.answer import NAMES, Asked, Estimate, Step, answer, undefined
 from vjepa_stress.verdict.resample import (
     Ends,
+    Groups,
     OfMeans,
     Resampling,
     clip_counts,
@@ -56,7 +57,7 @@ def ask_mean(values: ArrayLike, ends: Ends = "percentile") -> Asked | Estimate:
     table, method = _columns(values), "mean; {} over clips"
     if table.shape[0] < 2 or not np.isfinite(table).any():
         return undefined(table.shape[0], method.format(NAMES[ends]), "fewer than two clips have a value")
-    return Asked(OfMeans(table, np.ones((table.shape[1], 1)), lambda means: means[0]), method, ends)
+    return Asked(OfMeans(table, Groups.side_by_side(table.shape[1]), lambda means: means[0]), method, ends)
 
 
 def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
@@ -143,7 +144,7 @@ def _compare(
         raise ValueError(f"both sides need the same clips, found {first.shape[0]} and {second.shape[0]}")
     if first.shape[0] < 2:
         return undefined(first.shape[0], method.format(NAMES[ends]), "fewer than two clips have both values")
-    sides = np.repeat(np.eye(2), [first.shape[1], second.shape[1]], axis=0)
+    sides = Groups.side_by_side(first.shape[1], second.shape[1])
     return Asked(OfMeans(np.hstack([first, second]), sides, of), method, ends)
 
 
@@ -157,10 +158,10 @@ def ask_trend(values: ArrayLike, strengths: Sequence[float], ends: Ends = "perce
 
 
 @functools.lru_cache(maxsize=64)
-def _levels(strengths: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """The different strengths, and which cells have each, (cells, strengths) of 0 and 1."""
+def _levels(strengths: tuple[float, ...]) -> tuple[Floats, Groups]:
+    """The different strengths, and which cells have each."""
     levels, level = np.unique(np.asarray(strengths, dtype=np.float64), return_inverse=True)
-    return levels, np.eye(len(levels))[level]
+    return levels, Groups.of(*level.tolist())
 
 
 def trend(
@@ -197,7 +198,7 @@ def ask_pearson(
     left, right = ((part - part[defined].mean()) / part[defined].std() for part in (left, right))
     moments = OfMeans(
         np.hstack([left, right, left**2, right**2, left * right]),
-        np.repeat(np.eye(5), left.shape[1], axis=0),
+        Groups.side_by_side(*[left.shape[1]] * 5),
         _correlation,
     )
     if interval == "cluster":
@@ -301,7 +302,7 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
     """
     level = (how or Resampling()).level
     method = "last model minus first, a clip averaged over cells first; Student's t half-widths pooled √(h₁² + h₂²)"
-    clips = np.stack([_clip_means(_columns(values))[:, 0] for values in models], axis=1)
+    clips = np.hstack([_clip_means(_columns(values)) for values in models])
     n = int(np.isfinite(clips).any(axis=1).sum())
     if clips.shape[1] < 2 or np.isfinite(clips).sum(axis=0).min() < 2:
         return undefined(n, method, "fewer than two models, or than two clips of a model")
@@ -325,12 +326,18 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
 
 def _student(values: Floats, level: float) -> tuple[list[float], list[float], list[int]]:
     """Of each column the mean, the half-width of its Student's t interval, and how many values it has."""
-    n = np.isfinite(values).sum(0)
+    seen = np.isfinite(values)
+    n = seen.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.nansum(values, axis=0) / n
-        spread = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (n - 1))
-        half = special.stdtrit(n - 1.0, (1 + level) / 2) * spread / np.sqrt(n)
+        mean = np.where(seen, values, 0.0).sum(0) / n
+        spread = np.sqrt((np.where(seen, values - mean, 0.0) ** 2).sum(0) / (n - 1))
+        half = np.array([_student_quantile(int(one) - 1, (1 + level) / 2) for one in n]) * spread / np.sqrt(n)
     return mean.tolist(), half.tolist(), n.tolist()
+
+
+@functools.lru_cache(maxsize=256)
+def _student_quantile(freedom: int, share: float) -> float:
+    return float(special.stdtrit(freedom, share))
 
 
 def maximum(values: ArrayLike) -> Estimate:
@@ -375,8 +382,9 @@ def _columns(values: ArrayLike) -> Floats:
 
 def _clip_means(table: Floats) -> Floats:
     """Mean of each clip over the cells where it has a value, (clips, 1); NaN where it has none."""
+    seen = np.isfinite(table)
     with np.errstate(invalid="ignore"):
-        means: Floats = np.nansum(table, axis=1, keepdims=True) / np.isfinite(table).sum(axis=1, keepdims=True)
+        means: Floats = np.where(seen, table, 0.0).sum(1, keepdims=True) / seen.sum(1, keepdims=True)
     return means
 
 

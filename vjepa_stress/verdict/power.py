@@ -176,7 +176,7 @@ def _outcomes(
         return
     # Processes of their own: whatever else this one holds (threads, a model) is not carried over.
     with (
-        _one_thread_each(),
+        _small_processes(),
         ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(document, plan, dict(pilots))
         ) as pool,
@@ -213,11 +213,15 @@ def _simulate(task: tuple[str, range]) -> list[list[Outcome]]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread each: more would only wait for each other."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+def _small_processes() -> Iterator[None]:
+    """Processes started here compute with one thread each, as more would only wait for each other.
+
+    And they keep the memory they had: giving it back between studies takes a quarter of their time (glibc).
+    """
+    settings = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    settings |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:

@@ -102,7 +102,7 @@ class Question:
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
         """Whether every clip is seen where it was when the question was made, without a hole or a filter of rows."""
         return table.present is self.present and not any(
-            where.rows or table.holes(name)[columns].any() for where, columns in self.parts for name in names
+            where.rows or table.lacks(name, columns) for where, columns in self.parts for name in names
         )
 
     def _ask(self, values: list[Floats], how: Resampling) -> Asked | Estimate:

@@ -23,8 +23,8 @@ from vjepa_stress.verdict.table import Floats
 Ends = Literal["percentile", "bca"]
 """How an interval ends: at percentiles of the resamples, or bias-corrected and accelerated (Efron 1987)."""
 
-_AT_ONCE = 4_000_000
-"""Numbers of resampled sums that are held at once."""
+_AT_ONCE = 300_000
+"""Numbers that are held at once: few enough to stay near the processor."""
 
 _TIE = 1e-12
 """Resamples that differ from the estimate by less than this share of it differ by rounding only."""
@@ -72,17 +72,43 @@ def counts_of(drawn: ArrayLike, clips: int) -> Floats:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Groups of columns.
+
+    Attributes:
+        members: (columns, groups) of 0 and 1.
+        sizes: (groups, 1).
+    """
+
+    members: Floats
+    sizes: Floats
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def of(cls, *group: int) -> Groups:
+        """The group that each column belongs to, numbered from 0."""
+        members = np.eye(max(group, default=-1) + 1)[list(group)]
+        return cls(members, members.sum(0)[:, None])
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def side_by_side(cls, *columns: int) -> Groups:
+        """Groups of so many columns each, one after the other."""
+        return cls.of(*(number for number, width in enumerate(columns) for _ in range(width)))
+
+
+@dataclass(frozen=True)
 class OfMeans:
     """A statistic that depends on the clips through means of groups of values, not yet computed.
 
     Attributes:
         values: (clips, columns); NaN where a clip has no value.
-        groups: (columns, groups) of 0 and 1, which columns each mean is taken over.
+        groups: which columns each mean is taken over.
         of: the statistic, (groups, rows) means → (rows,); NaN where it has no value.
     """
 
     values: Floats
-    groups: Floats
+    groups: Groups
     of: Callable[[Floats], Floats]
 
     @property
@@ -93,16 +119,16 @@ class OfMeans:
     @functools.cached_property
     def sums(self) -> Floats:
         """For each clip the sums over its groups, then, where a value is missing, how many there are."""
-        missing = np.isnan(self.values)
+        missing, members = np.isnan(self.values), self.groups.members
         if not missing.any():
-            sums: Floats = self.values @ self.groups
+            sums: Floats = self.values @ members
             return sums
-        return np.hstack([np.where(missing, 0.0, self.values) @ self.groups, ~missing @ self.groups])
+        return np.hstack([np.where(missing, 0.0, self.values) @ members, ~missing @ members])
 
     def on(self, sums: Floats, clips: int) -> Floats:
         """The statistic of sums over `clips` clips each, (k, rows) → (rows,)."""
-        groups = self.groups.shape[1]
-        counts = sums[groups:] if len(sums) > groups else clips * self.groups.sum(0)[:, None]
+        groups = len(self.groups.sizes)
+        counts = sums[groups:] if len(sums) > groups else clips * self.groups.sizes
         return self.of(sums[:groups] / counts)
 
     def value(self) -> float:
@@ -209,23 +235,33 @@ def rank_correlation(means: Floats, along: ArrayLike) -> Floats:
     Returns:
         (rows,); NaN where a column of means is constant or holds NaN.
     """
-    n, pairs = len(means), _pairs(len(means))
-    fixed = pairs @ np.sign(pairs.T @ np.asarray(along, dtype=np.float64))
+    n = len(means)
+    spread_along, of_pairs, pairs = _along(tuple(np.asarray(along, dtype=np.float64).tolist()))
     rho = np.empty(means.shape[1])
-    step = max(1, _AT_ONCE // pairs.shape[1])
+    step = max(1, _AT_ONCE // len(of_pairs))
     for first in range(0, len(rho), step):
-        signs = np.sign(pairs.T @ means[:, first : first + step])
-        tied = not signs.all()
-        spread = ((pairs @ signs) ** 2).sum(0) if tied else n * (n**2 - 1) / 3  # that of 1 − n, 3 − n, …, n − 1
-        with np.errstate(invalid="ignore"):
-            rho[first : first + step] = (fixed @ pairs @ signs) / np.sqrt(spread * (fixed**2).sum())
+        signs = _signs(means[:, first : first + step])
+        # Without ties the ranks are 1 − n, 3 − n, …, n − 1.
+        spread = n * (n**2 - 1) / 3 if signs.all() else ((pairs @ signs).astype(np.float64) ** 2).sum(0)
+        covariance = (of_pairs @ signs).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rho[first : first + step] = covariance / np.sqrt(spread * spread_along)
+    rho[np.isnan(means.sum(0))] = np.nan
     return rho.clip(-1, 1)
 
 
-@functools.lru_cache(maxsize=32)
-def _pairs(n: int) -> Floats:
-    """The first minus the second of each pair out of n, as a matrix (n, pairs)."""
-    first, second = np.triu_indices(n, 1)
-    pairs: NDArray[np.float64] = np.eye(n)[:, first] - np.eye(n)[:, second]
-    pairs.setflags(write=False)
-    return pairs
+def _signs(numbers: Floats) -> NDArray[np.float32]:
+    """Signs of the differences between the rows of each pair, (n, rows) → (pairs, rows)."""
+    above = np.concatenate([numbers[lag:] > numbers[:-lag] for lag in range(1, len(numbers))])
+    below = np.concatenate([numbers[lag:] < numbers[:-lag] for lag in range(1, len(numbers))])
+    # Small whole numbers, as are all sums of them: single precision is exact.
+    return (above.view(np.int8) - below.view(np.int8)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def _along(numbers: tuple[float, ...]) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
+    """Of fixed numbers the sum of squared ranks, what each pair's sign adds to a covariance with them, and pairs."""
+    one = np.eye(len(numbers), dtype=np.float32)
+    pairs = np.concatenate([one[lag:] - one[:-lag] for lag in range(1, len(numbers))]).T.copy()
+    ranks = pairs @ _signs(np.array(numbers)[:, None])[:, 0]
+    return float((ranks**2).sum()), ranks @ pairs, pairs

@@ -82,14 +82,15 @@ class Table:
         return np.array([self._position[cell] for cell in cells], dtype=np.int64)
 
     @functools.cached_property
-    def _holes(self) -> dict[str, NDArray[np.int64]]:
+    def _holes(self) -> dict[str, NDArray[np.bool_]]:
         return {}
 
-    def holes(self, metric: str) -> NDArray[np.int64]:
-        """How many values of a metric each cell lacks, (cells,)."""
+    def lacks(self, metric: str, columns: NDArray[np.int64]) -> bool:
+        """Whether a clip that some cells should have has no value of a metric there."""
         if metric not in self._holes:
-            self._holes[metric] = (self.present & np.isnan(self.values[metric])).sum(0)
-        return self._holes[metric]
+            self._holes[metric] = np.logical_or.reduce(self.present & np.isnan(self.values[metric]), axis=0)
+        holes = self._holes[metric]
+        return bool(holes.any() and holes[columns].any())
 
     def fulfils(self, conditions: Sequence[Condition], columns: NDArray[np.int64]) -> Floats:
         """Which rows of some cells fulfil all conditions.

@@ -1,0 +1,254 @@
+"""What the statistics are worth: coverage of intervals, and the time of estimates and operating characteristics.
+
+python -m tests.bench.bench_stats coverage|speed|power [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from tests.bench import replica
+from tests.verdict import sketch
+from vjepa_stress.verdict.answer import Estimate, answer
+from vjepa_stress.verdict.estimate import (
+    ask_mean,
+    bootstrap_mean,
+    difference,
+    jumps,
+    pearson,
+    ratio_of_means,
+    spearman,
+)
+from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.power import constant_rules, operating_characteristics
+from vjepa_stress.verdict.question import Question
+from vjepa_stress.verdict.resample import Resampling
+
+Floats = NDArray[np.float64]
+Reading = tuple[float | None, float | None, float]
+"""An interval and the truth it should cover."""
+
+SKEWED, ROUND = (2.0, 5.0), (4.0, 4.0)
+"""Two beta distributions: one leans to 0, one is symmetric."""
+
+CELLS = 5
+TOGETHER = 0.6
+"""Correlation of normal scores: between cells of one clip, and between two metrics of one pair."""
+
+
+def beta(scores: Floats, shape: tuple[float, float]) -> Floats:
+    """Beta-distributed values at normal scores."""
+    values: Floats = special.betaincinv(*shape, special.ndtr(scores))
+    return values
+
+
+def mean_of(shape: tuple[float, float]) -> float:
+    return shape[0] / sum(shape)
+
+
+@functools.cache
+def correlation_of(shapes: tuple[tuple[float, float], tuple[float, float]], r: float) -> float:
+    """Pearson's correlation of two beta values whose normal scores correlate by r, by quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    weights = weights / weights.sum()
+    x = beta(nodes, shapes[0])
+    y = beta(r * nodes[:, None] + math.sqrt(1 - r**2) * nodes, shapes[1])
+    centred = (x - mean_of(shapes[0]))[:, None] * (y - mean_of(shapes[1]))
+    variance = [stats.beta.var(*shape) for shape in shapes]
+    return float(weights @ centred @ weights) / math.sqrt(variance[0] * variance[1])
+
+
+def clips(chance: np.random.Generator, n: int, parts: int, within: float = TOGETHER) -> Floats:
+    """Normal scores of clips in several parts, (parts, clips, cells); all of a clip's scores correlate alike."""
+    shared, own = chance.standard_normal((1, n, 1)), chance.standard_normal((parts, n, CELLS))
+    scores: Floats = math.sqrt(within) * shared + math.sqrt(1 - within) * own
+    return scores
+
+
+def readings(chance: np.random.Generator, n: int, how: Resampling) -> dict[str, Reading]:
+    """One replicate: every interval once, beside the truth."""
+    first, second, third = clips(chance, n, 3)
+    low, high, other = beta(first, SKEWED), beta(second, ROUND), beta(third, SKEWED)
+    gained = mean_of(ROUND) - mean_of(SKEWED)
+    found: dict[str, tuple[Estimate, float]] = {
+        "mean": (bootstrap_mean(low, how), mean_of(SKEWED)),
+        "mean, BCa": (bootstrap_mean(low, how, interval="bca"), mean_of(SKEWED)),
+        "ratio_of_means": (ratio_of_means(high, low, how), mean_of(ROUND) / mean_of(SKEWED)),
+        "ratio_of_means, BCa": (ratio_of_means(high, low, how, interval="bca"), mean_of(ROUND) / mean_of(SKEWED)),
+        "difference": (difference(high, low, how), gained),
+    }
+    step = jumps([low, high, other], how).steps[0]
+    alone = [beta(chance.standard_normal((n, CELLS)), shape) for shape in (SKEWED, ROUND)]
+    apart = jumps(alone, how).steps[0]
+    pooled = (apart.value - apart.half_width, apart.value + apart.half_width, gained)
+    # One pair a clip; then five pairs a clip that share what the clip is like.
+    x, y = chance.standard_normal((2, n))
+    y = TOGETHER * x + math.sqrt(1 - TOGETHER**2) * y
+    pair = beta(x, SKEWED), beta(y, ROUND)
+    r = correlation_of((SKEWED, ROUND), TOGETHER)
+    clip, own = chance.standard_normal((2, n, 1)), chance.standard_normal((2, n, CELLS))
+    for part in (clip, own):
+        part[1] = TOGETHER * part[0] + math.sqrt(1 - TOGETHER**2) * part[1]
+    scores = math.sqrt(0.7) * clip + math.sqrt(0.3) * own
+    shared = beta(scores[0], SKEWED), beta(scores[1], ROUND)
+    found |= {
+        "pearson, Fisher": (pearson(*pair, how), r),
+        "pearson, cluster": (pearson(*pair, how, interval="cluster"), r),
+        "pearson of pairs that share clips, Fisher": (pearson(*shared, how), r),
+        "pearson of pairs that share clips, cluster": (pearson(*shared, how, interval="cluster"), r),
+    }
+    return {
+        **{name: (one.low, one.high, truth) for name, (one, truth) in found.items()},
+        "jumps, paired": (step.low, step.high, gained),
+        "jumps, pooled, models on clips of their own": pooled,
+    }
+
+
+def coverage(n: int, replicates: int, resamples: int = 1000) -> dict[str, float]:
+    """Share of replicates whose interval holds the truth."""
+    held: dict[str, int] = {}
+    for number in range(replicates):
+        chance = np.random.default_rng([n, number])
+        how = Resampling(resamples=resamples, seed=n)
+        for name, (low, high, truth) in readings(chance, n, how).items():
+            inside = low is not None and high is not None and low <= truth <= high
+            held[name] = held.get(name, 0) + inside
+    return {name: count / replicates for name, count in held.items()}
+
+
+def measure_coverage(replicates: int = 2000) -> dict[str, Any]:
+    """Coverage of 95 % intervals with 200 clips and with 30."""
+    return {
+        "replicates": replicates,
+        "resamples": 1000,
+        "standard_error": math.sqrt(0.95 * 0.05 / replicates),
+        "coverage": {str(n): coverage(n, replicates) for n in (200, 30)},
+    }
+
+
+def cell_means(values: list[Floats], how: Resampling) -> list[tuple[float, float]]:
+    """Percentile intervals of cell means, all at once."""
+    return [(one.low or 0.0, one.high or 0.0) for one in answer([ask_mean(part) for part in values], how)]
+
+
+def scipy_means(values: list[Floats], how: Resampling) -> Iterator[tuple[float, float]]:
+    """The same by scipy, cell by cell."""
+    for n, part in enumerate(values):
+        chance = np.random.default_rng([how.seed, n])
+        found = stats.bootstrap((part,), np.mean, n_resamples=how.resamples, method="percentile", rng=chance)
+        yield float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds, and what came out."""
+    start = time.perf_counter()
+    found = run()
+    return time.perf_counter() - start, found
+
+
+def measure_speed(resamples: int = 10_000) -> dict[str, Any]:
+    """All estimands of H1 to H6 on 322 cells; then the means of the cells, beside scipy's."""
+    document = replica.study(resamples)
+    table, how = sketch.table(document), resampling(document)
+    asked = [estimand for _, _, estimand in document.estimands()]
+
+    def everything() -> list[Estimate]:
+        return answer([Question.of(one, table, document.design).put(table, how, strict=True) for one in asked], how)
+
+    seconds, estimates = timed(everything)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    columns = [table.values["M2"][:, n] for n in range(len(table.cells))]
+    values = [column[np.isfinite(column)] for column in columns]
+    # Twice: the first time draws the resamples.
+    ours, intervals = min((timed(lambda: cell_means(values, how)) for _ in range(2)), key=lambda run: run[0])
+    theirs, references = timed(lambda: list(scipy_means(values, how)))
+    apart = [
+        max(abs(a - b) for a, b in zip(one, other, strict=True)) / ((other[1] - other[0]) / 2)
+        for one, other in zip(intervals, references, strict=True)
+    ]
+    davis = [n for n, cell in enumerate(table.cells) if cell.dataset == "davis" and cell.strength]
+    x, y = (table.values[name][:, davis] for name in ("M2", "dM3"))
+    seen = np.isfinite(x).any(axis=1)
+    ranks, _ = timed(lambda: spearman(x[seen], y[seen], how))
+    return {
+        "cells": len(table.cells),
+        "clips": 200,
+        "resamples": resamples,
+        "estimands": len(estimates),
+        "seconds": seconds,
+        "limit_seconds": 20,
+        "peak_gibibytes": peak,
+        "limit_gibibytes": 1,
+        "cell_means_seconds": ours,
+        "scipy_cell_by_cell_seconds": theirs,
+        "times_faster": theirs / ours,
+        "largest_difference_in_half_widths": max(apart),
+        "spearman_of_3000_pairs_seconds": ranks,
+    }
+
+
+def measure_power(studies: int = 2000, workers: int = 2) -> dict[str, Any]:
+    """Operating characteristics of H1 to H6 in three scenarios."""
+    document, plan = replica.study(), replica.plan(studies)
+    seconds, found = timed(lambda: operating_characteristics(document, plan, workers=workers))
+    return {
+        "studies": studies,
+        "resamples": plan.resamples,
+        "workers": workers,
+        "seconds": seconds,
+        "limit_seconds": 60,
+        "milliseconds_a_study": 1000 * seconds / studies / len(plan.scenarios),
+        "confirmed": {
+            scenario: {name: one.confirmed.p for name, one in chances.items()}
+            for scenario, chances in found.chances.items()
+        },
+        "never_turn": constant_rules(document, found),
+    }
+
+
+MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "coverage": measure_coverage,
+    "speed": measure_speed,
+    "power": measure_power,
+}
+
+
+def machine() -> str:
+    """Processor and versions."""
+    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
+    processor = f"{len(names)} × {names[0]}" if names else platform.machine()
+    return f"{processor}, numpy {np.__version__}, scipy {scipy.__version__}"
+
+
+def main() -> None:
+    """Measure, print, write the numbers."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_stats")
+    parser.add_argument("measurement", choices=MEASUREMENTS)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = MEASUREMENTS[options.measurement]()
+    found |= {"command": f"python -m tests.bench.bench_stats {options.measurement}", "machine": machine()}
+    text = json.dumps(found, indent=2) + "\n"
+    print(text, end="")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
