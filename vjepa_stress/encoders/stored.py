@@ -1,0 +1,95 @@
+"""Encoders trained with this project: V-JEPA 2.1's architecture, weights in safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import Field, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.encoders.released import assemble, checked_copy, pixel_encoder
+from vjepa_stress.encoders.vjepa21 import VJEPA21Config
+from vjepa_stress.errors import BadCheckpoint, IdentityChanged, NotHere
+from vjepa_stress.interfaces import DType, Encoder, LoadedEncoder
+
+SHIPPED = Path(__file__).parent / "pocket"
+"""Weights that travel with the package."""
+
+
+class Stored(Encoder):
+    """A small encoder in one safetensors file; float16 and bfloat16 are loaded to float32, which holds them exactly.
+
+    Attributes:
+        embed_dim, depth, num_heads, mlp_ratio, patch_size, tubelet_size: the architecture.
+        file: name of the file, which ships with the package or lies in the folder of checkpoints.
+        sha256: digest of the file. None: not pinned.
+    """
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    mlp_ratio: float
+    patch_size: int
+    tubelet_size: int
+    file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")
+    sha256: Digest | None
+
+    @property
+    def architecture(self) -> VJEPA21Config:
+        """The architecture, checked."""
+        return VJEPA21Config(**self.model_dump(exclude={"file", "sha256"}))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Stored:
+        _ = self.architecture
+        return self
+
+    def identify(self, store: Path) -> Digest:
+        """Digest of the file's bytes.
+
+        Raises:
+            NotHere: when it neither ships nor lies in `store`.
+            IdentityChanged: when it is not the pinned file.
+        """
+        return self._verified(store)[2]
+
+    def load(self, store: Path, device: torch.device, dtype: DType, compiled: bool) -> LoadedEncoder:
+        """Verify the file, then build the model from those very bytes.
+
+        Raises:
+            NotHere, IdentityChanged: as `identify`.
+            BadCheckpoint: when it is damaged or does not fit.
+        """
+        path, data, digest = self._verified(store)
+        try:
+            tensors = load(data)
+        except SafetensorError as error:
+            raise BadCheckpoint(
+                "this is no safetensors file, or a damaged one", where=path, found=str(error), todo="get it again"
+            ) from None
+        model = assemble(self.architecture, checked_copy(tensors, path, self.architecture))
+        return LoadedEncoder(weights=digest, encode=pixel_encoder(model, device, dtype, compiled))
+
+    def _verified(self, store: Path) -> tuple[Path, bytes, Digest]:
+        places = (SHIPPED / self.file, store / self.file)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise NotHere(
+                "the weights are not on this machine",
+                expected=" or ".join(map(str, places)),
+                todo=f"train the model, and put {self.file} there",
+            )
+        data = path.read_bytes()
+        digest = sha256(data)
+        if self.sha256 is not None and digest != self.sha256:
+            raise IdentityChanged(
+                "these weights are not the known ones",
+                where=path,
+                expected=f"{self.sha256} (pinned)",
+                found=digest,
+                todo="put the known file back; other weights are another model, with a YAML of its own",
+            )
+        return path, data, digest
