@@ -19,7 +19,7 @@ lint: $(READY)  ## style, strict types, import contracts
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## make again what is generated: JSON Schemas, figures and tables
-	$(BIN)/python docs/make.py
+	$(BIN)/python docs/make.py --demo
 
 bench: $(READY)  ## measure what docs/measured holds
 	$(BIN)/python -m tests.bench

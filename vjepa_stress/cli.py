@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from vjepa_stress import __version__
-from vjepa_stress.digest import sha256, write_durably
-from vjepa_stress.errors import BadInput, MissingExtra, StressError
+from vjepa_stress.digest import Digest, sha256, write_durably
+from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
 from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.document import Preregistration, Reason
+from vjepa_stress.prereg.ledger import Checkpoint
 from vjepa_stress.prereg.root import StudyRoot
 
 if TYPE_CHECKING:
+    from vjepa_stress.prereg.document import Preregistration
     from vjepa_stress.sweep.app import Request
+    from vjepa_stress.verdict.check import Finding
 
 _EXIT = """exit codes: 0 done; 1 a bug; 2 bad usage or input; 3 tampered; 4 the machine gave up;
 11 cannot be evaluated; with --strict also 10 some hypothesis refuted, 20 some ambiguous"""
@@ -53,23 +58,132 @@ def _request(args: argparse.Namespace, overrides: Sequence[str], multirun: bool 
     return read_request(overrides, multirun, args.config_dir)
 
 
+def new(args: argparse.Namespace) -> dict[str, Any]:
+    """Write a commented draft to start from."""
+    from vjepa_stress.sweep.draft import new_draft
+
+    root = StudyRoot.find_or_start(args.root)
+    path = new_draft(root, args.study)
+    say(f"fill in what stands in <…>, then: vjepa-stress check {path}")
+    return {"study": args.study, "draft": str(path)}
+
+
 def register(args: argparse.Namespace) -> dict[str, Any]:
     """Freeze a draft."""
-    from vjepa_stress.sweep.draft import read_draft, resolve
+    root, document, manifests, _ = _checked(args)
+    return _promised(root, document, *freeze.register(root, document, manifests))
 
-    draft = read_draft(args.draft)
-    root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
-    request = _request(args, args.overrides)
-    document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"))
-    digest, checkpoint = freeze.register(root, document, manifests)
-    say(f"registered {document.study} {document.version}: {len(document.design.cells)} cells")
+
+def amend(args: argparse.Namespace) -> dict[str, Any]:
+    """Freeze a draft as the next version of a registered study."""
+    root, document, manifests, _ = _checked(args, args.study)
+    return _promised(root, document, *freeze.extend(root, document, manifests))
+
+
+def withdraw(args: argparse.Namespace) -> dict[str, Any]:
+    """Withdraw a hypothesis, or one estimand of it; the rest is judged as before."""
+    from vjepa_stress.prereg.withdraw import withdraw as withdraw_part
+
+    root = _root(args)
+    words = {"why": args.why, "reason": args.reason, "severity": args.severity, "validity": args.validity}
+    return _promised(root, *withdraw_part(root, args.study, args.hypothesis, **words))
+
+
+def _promised(root: StudyRoot, document: Preregistration, digest: Digest, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Say what was frozen."""
+    leaf = ledger.read(root).leaves[checkpoint.size - 1]
+    said = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
+    say(f"{said}; data status {document.data_status}")
+    for change in leaf.details.get("changed", ()):
+        say(f"  {change}")
     say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
     return {
         "study": document.study,
+        "version": document.version,
+        "event": leaf.event,
+        "data_status": document.data_status,
         "file": str(root.document(document.study, document.version)),
         "digest": digest,
         "checkpoint": str(checkpoint),
     }
+
+
+def check(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what is wrong with a draft, and what its rules would say in each scenario; change nothing."""
+    _, document, _, findings = _checked(args)
+    say(f"{len(document.design.cells)} cells, {len(document.hypotheses)} hypotheses: it can be registered")
+    simulated = document.operating_characteristics
+    return {
+        "study": document.study,
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "chances": simulated.model_dump(mode="json")["chances"] if simulated else {},
+    }
+
+
+def _checked(
+    args: argparse.Namespace, amends: str | None = None
+) -> tuple[StudyRoot, Preregistration, dict[str, bytes], tuple[Finding, ...]]:
+    """Read a draft, simulate its scenarios, and stop at what must not be registered.
+
+    Args:
+        amends: the study that the draft must amend; None where it says so itself.
+    """
+    from vjepa_stress.sweep.draft import read_draft, resolve
+    from vjepa_stress.verdict.check import with_chances
+
+    draft = read_draft(args.draft)
+    root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
+    request = _request(args, args.overrides)
+    if amends not in (None, draft.study):
+        raise BadInput("the draft is of another study", where=args.draft, expected=amends, found=draft.study)
+    # What is registered for the first time has no parent, whatever it says of itself: `register` refuses it.
+    next_one = amends is not None or (args.command == "check" and draft.amendment is not None)
+    before = freeze.load(root, draft.study) if next_one else None
+    parent = before.lineage[-1] if before else None
+    document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"), parent)
+    if before is not None:
+        freeze.check_next(before, document)
+    findings = _say_findings(document, planned=draft.operating_characteristics is not None)
+    if draft.operating_characteristics is not None:
+        say("simulating studies in each scenario")
+        document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
+        _say_chances(document)
+        findings = _say_findings(document, known=findings)
+    return root, document, manifests, findings
+
+
+def _say_findings(
+    document: Preregistration, known: tuple[Finding, ...] = (), planned: bool = False
+) -> tuple[Finding, ...]:
+    """Print what `check` finds beside what is known, and stop at what must not be registered."""
+    from vjepa_stress.verdict.check import check as findings_of
+
+    findings = findings_of(document, planned=planned)
+    for finding in findings:
+        if finding not in known:
+            say(str(finding))
+    blocking = [finding for finding in findings if finding.blocks]
+    if blocking:
+        raise BadDocument(
+            "this draft cannot be registered",
+            where=f"{document.study} {document.version}",
+            found=f"{len(blocking)} errors and warnings, listed above",
+            todo="mend errors; acknowledge warnings with a reason",
+        )
+    return findings
+
+
+def _say_chances(document: Preregistration) -> None:
+    """Print how often each verdict would be given, in per cent, with its Monte-Carlo error."""
+    from vjepa_stress.report import numbers
+
+    simulated = document.operating_characteristics
+    for scenario, of_hypotheses in simulated.chances.items() if simulated else ():
+        say(f"{scenario}:")
+        for name, chances in of_hypotheses.items():
+            said = {word.replace("_", "-"): one for word, one in chances if one.p > 0}
+            parts = [f"{word} {numbers.chance(one.p, one.error)}" for word, one in said.items()]
+            say(f"  {name:12} {', '.join(parts)}")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +223,7 @@ def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     _show(root, args.study, evidence, {path: result.to_bytes()}, "verdict")
     outcomes = {one.id: one.verdict for one in result.hypotheses}
     for one in result.hypotheses:
-        say(f"{one.id:12} {one.verdict:14} {one.title}\n{'':13}{one.clause}")
+        say(f"{one.id:12} {one.said:14} {one.title}\n{'':13}{one.clause}")
     code = worst(list(outcomes.values())) if args.strict else 0
     return {"study": args.study, "verdicts": outcomes, "file": str(path), "exploratory": result.exploratory}, code
 
@@ -135,7 +249,7 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show(root: StudyRoot, study: str, evidence: Any, files: dict[Path, bytes], kind: str) -> None:
     """Write results, and log that somebody looked: the leaf comes first, so that no look is missing."""
-    folder = root.outputs(study, evidence.registration.digest).resolve()
+    folder = root.outputs(study, evidence.registration.root_digest).resolve()
     digests = {path.resolve().relative_to(folder).as_posix(): sha256(data) for path, data in files.items()}
     details = {"kind": kind, "files": digests, "exploratory": bool(evidence.objections)}
     ledger.append(root, "viewed", study, document=evidence.registration.digest, details=details)
@@ -170,7 +284,8 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
     root = prepare(args.out)
     base = ["--root", str(root.path)]
     for words in (
-        ["run", *base, "study=demo", "-m"],
+        # One thread: such small models gain little from a second, and lose much where cores are shared.
+        ["run", *base, "study=demo", "exec.threads=1", "-m"],
         ["verdict", *base, "demo"],
         ["report", *base, "demo"],
         ["audit", *base, "demo"],
@@ -179,7 +294,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
         code = main([*words, "--json"] if args.json else words)
         if code:
             raise SystemExit(code)
-    page = root.outputs("demo", freeze.load(root, "demo").digest) / "report.html"
+    page = root.outputs("demo", freeze.load(root, "demo").root_digest) / "report.html"
     return {"root": str(root.path), "report": str(page)}
 
 
@@ -220,9 +335,25 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("demo", demo, "vjepa-stress demo --out my-demo")
     one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
+    one = command("new", new, "vjepa-stress new mine")
+    one.add_argument("study")
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
+    one = command("check", check, "vjepa-stress check prereg/vjepa21/draft.yaml")
+    one.add_argument("draft", type=Path)
+    with_overrides(one)
+    one = command("amend", amend, "vjepa-stress amend pocket prereg/pocket/draft.yaml")
+    one.add_argument("study")
+    one.add_argument("draft", type=Path, help="a whole draft with the next version and an `amendment`")
+    with_overrides(one)
+    one = command("withdraw", withdraw, 'vjepa-stress withdraw pocket H2.M1 --why "ill-posed: it cannot be refuted"')
+    one.add_argument("study")
+    one.add_argument("hypothesis", help="H2, or H2.M1 for one estimand of it")
+    one.add_argument("--why", required=True, help="what is withdrawn and why, for readers")
+    one.add_argument("--reason", choices=get_args(Reason), default="error-in-registration")
+    one.add_argument("--severity", help="effect on how severely the claims are tested")
+    one.add_argument("--validity", help="effect on what can be concluded")
     one = command("run", run, "vjepa-stress run study=demo -m")
     with_overrides(one)
     one.add_argument("-m", "--multirun", action="store_true", help="one Hydra job a model, or a combination listed")

@@ -92,6 +92,14 @@ class DuplicateIdentifier(BadInput):
     """One hypothesis id stands for two claims in a study and its amendments."""
 
 
+class NoSuccessor(BadInput):
+    """A document that does not follow from the study's newest one cannot amend it."""
+
+
+class StatusTooEarly(BadInput):
+    """A document claims a data status that the ledger rules out."""
+
+
 class MissingExtra(BadInput):
     """The command needs an optional part of the package."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,9 +23,11 @@ from vjepa_stress.digest import (
     sync_folder,
     write_durably,
 )
-from vjepa_stress.errors import BadDocument, ManifestTampered, ShardTampered, writing
-from vjepa_stress.prereg.document import Cell, Text, Time, VideoDesign
-from vjepa_stress.prereg.ledger import tree_root
+from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered, writing
+from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, Text, Time, VideoDesign
+from vjepa_stress.prereg.freeze import Registration
+from vjepa_stress.prereg.ledger import Leaf, tree_root
+from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.words import COUNTS
@@ -103,7 +105,7 @@ class RunFailure(Frozen):
 
 
 def cell_id(prereg: Digest, cell: Cell) -> str:
-    """Folder name of a cell: readable, and bound by digest to the cell and the study."""
+    """Folder name of a cell: readable, and bound by digest to the cell and the document it comes from."""
     strength = "probe" if cell.strength is None else f"{cell.strength:g}"
     key = digest_of({"prereg": prereg, "cell": cell.model_dump(mode="json")})
     return f"{cell.dataset}-{cell.model}-{cell.perturbation}-{strength}-{key.short}"
@@ -124,6 +126,43 @@ def config_digest(design: VideoDesign, cell: Cell) -> Digest:
             "numerics": design.numerics.model_dump(mode="json"),
         }
     )
+
+
+def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
+    """Folder names of the cells of each document of a study.
+
+    A cell is named after the first document in which it is what it is: one that an amendment leaves as it was keeps
+    its folder, one that an amendment changes gets another.
+    """
+    models = _identities([edition.document.design.models for edition in lineage])
+    datasets = _identities([edition.document.design.datasets for edition in lineage])
+    homes: dict[tuple[Digest, int, int], Digest] = {}
+    names: dict[Digest, dict[str, Cell]] = {}
+    for edition, weights, clips in zip(lineage, models, datasets, strict=True):
+        design = edition.document.design
+        mine = names.setdefault(edition.digest, {})
+        for cell in design.cells:
+            key = (config_digest(design, cell), weights[cell.model], clips[cell.dataset])
+            mine[cell_id(homes.setdefault(key, edition.digest), cell)] = cell
+    return names
+
+
+def _identities(editions: Sequence[Mapping[str, ModelEntry] | Mapping[str, DatasetEntry]]) -> list[dict[str, int]]:
+    """A number for what each name stands for; it changes with the specification, and with the weights or clips.
+
+    A digest that was left open and is known later is no change: it is what the first launch pinned.
+    """
+    now: dict[str, tuple[Digest, Digest | None, int]] = {}
+    found = []
+    for entries in editions:
+        for name, entry in entries.items():
+            digest = entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
+            spec, known, number = now.get(name, (entry.spec_digest, None, 0))
+            if spec != entry.spec_digest or (known and digest and known != digest):
+                known, number = None, number + 1
+            now[name] = (entry.spec_digest, digest or known, number)
+        found.append({name: now[name][2] for name in entries})
+    return found
 
 
 def shard_schema(columns: tuple[str, ...]) -> pa.Schema:
@@ -243,6 +282,96 @@ def manifests_root(cells: list[StoredCell]) -> Digest:
     """Merkle root over the manifests of an attempt, in order of their cells' folder names."""
     ordered = sorted(cells, key=lambda cell: cell.folder.name)
     return tree_root([cell.manifest_digest.encode() for cell in ordered])
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What the ledger says of a study's attempts.
+
+    Attributes:
+        names: for each document of the study, folder names and cells.
+        current: those of the newest document.
+        launches: launches of registered cells.
+        completed: completions; an attempt has another one when an amendment added cells to it.
+    """
+
+    names: Mapping[Digest, Mapping[str, Cell]]
+    current: Mapping[str, Cell]
+    launches: tuple[Leaf, ...]
+    completed: tuple[Leaf, ...]
+
+    @classmethod
+    def of(cls, registration: Registration) -> Attempts:
+        """Read them from a study's leaves.
+
+        Raises:
+            LedgerTampered: when one of them is of no document of the study.
+        """
+        names = cell_names(registration.lineage)
+        leaves = registration.ledger.of(registration.document.study)
+        launches = tuple(x for x in leaves if x.event == "launched" and not x.details.get("exploratory"))
+        completed = tuple(leaf for leaf in leaves if leaf.event == "completed")
+        for leaf in (*launches, *completed):
+            if leaf.document not in names:
+                raise LedgerTampered(
+                    "a line of the ledger names no document of its study",
+                    where=f"line {leaf.seq + 1}",
+                    expected=" or ".join(names),
+                    found=leaf.document,
+                )
+        return cls(names, names[registration.digest], launches, completed)
+
+    @property
+    def former(self) -> dict[str, Cell]:
+        """Cells that earlier documents name and the newest does not."""
+        known = {name: cell for cells in self.names.values() for name, cell in cells.items()}
+        return {name: cell for name, cell in known.items() if name not in self.current}
+
+    @property
+    def last(self) -> int:
+        """The last attempt; 0 when there is none."""
+        return max((int(leaf.details["attempt"]) for leaf in self.launches), default=0)
+
+    @property
+    def counted(self) -> int | None:
+        """The attempt that counts: the first that was ever complete, whatever came after it."""
+        return min((int(leaf.details["attempt"]) for leaf in self.completed), default=None)
+
+    @property
+    def under_way(self) -> int:
+        """The attempt to work on: the one that counts, unless a later one was begun and never completed."""
+        done = {int(leaf.details["attempt"]) for leaf in self.completed}
+        if self.counted is not None and (not self.covered(self.counted) or self.last in done):
+            return self.counted
+        return max(self.last, 1)
+
+    def completions(self, attempt: int) -> list[Leaf]:
+        """Completions of one attempt."""
+        return [leaf for leaf in self.completed if int(leaf.details["attempt"]) == attempt]
+
+    def cells_of(self, leaf: Leaf) -> Mapping[str, Cell]:
+        """The cells that the document of a leaf registers."""
+        return self.names[Digest(str(leaf.document))]
+
+    def covered(self, attempt: int) -> bool:
+        """Whether the attempt was completed with every cell of the newest document."""
+        return any(self.current.keys() <= self.cells_of(leaf).keys() for leaf in self.completions(attempt))
+
+    def check_root(self, completion: Leaf, stored: Mapping[str, StoredCell], where: object) -> None:
+        """Compare the manifests of a completed attempt with the root that the ledger holds.
+
+        Raises:
+            ManifestTampered: when they have changed.
+        """
+        found = manifests_root([stored[name] for name in self.cells_of(completion) if name in stored])
+        if completion.details["root"] != found:
+            raise ManifestTampered(
+                "the manifests are not those of the completed attempt",
+                where=where,
+                expected=completion.details["root"],
+                found=found,
+                todo="restore the attempt from a copy",
+            )
 
 
 def number_or_null(value: float) -> float | None:

@@ -7,21 +7,16 @@ else the machine does hits all of them, and medians are compared:
 * eager: the encoder;
 * compiled: the encoder as a sweep with `compile: true` runs it, normalisation included;
 * rebuilding: the encoder with its rotary table made anew in every block.
-
-    python -m tests.bench.bench_encoder [--json FILE] [--rounds N]
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -84,36 +79,15 @@ def measure(rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def machine() -> str:
-    """Processor and versions."""
-    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, 1 thread, torch {torch.__version__}"
-
-
-def main() -> None:
-    """Measure, print a table, write the numbers."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_encoder")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    seconds = measure(options.rounds)
+def measured(rounds: int = 5) -> dict[str, Any]:
+    """Ratios of medians, and the seconds behind them."""
+    seconds = measure(rounds)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, values in seconds.items():
-        print(f"{name:<12}{median[name]:8.3f} s   {min(values):8.3f} to {max(values):.3f} s")
-    ratios = {
+    return {
         "eager_over_floor": median["eager"] / median["floor"],
         "compiled_over_floor": median["compiled"] / median["floor"],
         "eager_over_rebuilding": median["eager"] / median["rebuilding"],
+        "limits": {"eager_over_floor": 1.35, "compiled_over_floor": 1.20, "eager_over_rebuilding": 1.03},
+        "seconds": seconds,
+        "torch": torch.__version__,
     }
-    for name, ratio in ratios.items():
-        print(f"{name:<24}{ratio:6.3f}")
-    if options.json:
-        command = f"python -m tests.bench.bench_encoder --rounds {options.rounds}"  # no path of this machine
-        found = {**ratios, "seconds": seconds, "command": command, "machine": machine()}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -33,7 +33,7 @@ from vjepa_stress.verdict.estimate import (
     ratio_of_means,
     spearman,
 )
-from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.power import constant_rules, operating_characteristics
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.resample import Resampling

@@ -108,7 +108,7 @@ def copied(root: StudyRoot, folder: Path) -> StudyRoot:
 
 def outputs(root: StudyRoot) -> Path:
     """The small study's output folder."""
-    return root.outputs("small", freeze.load(root, "small").digest)
+    return root.outputs("small", freeze.load(root, "small").root_digest)
 
 
 def cells(root: StudyRoot, attempt: int = 1) -> Path:
@@ -122,3 +122,21 @@ def contents(root: StudyRoot, attempt: int = 1) -> dict[str, str]:
         path.parent.name: json.loads(path.read_text())["content_digest"]
         for path in sorted(cells(root, attempt).glob("*/manifest.json"))
     }
+
+
+def amended(text: str, version: str = "v2", status: str = "after-analysis") -> str:
+    """A draft as an amendment: its next version, with a block that says why."""
+    text = text.replace("version: v1\n", f"version: {version}\n")
+    return text.replace("before-creation", status) + (HERE / "amendment.yaml").read_text()
+
+
+def amend(root: StudyRoot, draft: str, *more: str) -> Done:
+    """Amend the small study with a draft."""
+    path = root.prereg / "small" / "amendment.yaml"
+    path.write_text(draft)
+    return command("amend", "small", path, "--root", root.path, "--config-dir", CONF, "--json", *more)
+
+
+def withdraw(root: StudyRoot, name: str, *more: str) -> Done:
+    """Withdraw a part of the small study."""
+    return command("withdraw", "small", name, "--why", "It was ill-posed.", "--root", root.path, "--json", *more)

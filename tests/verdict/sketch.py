@@ -85,6 +85,13 @@ def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "in
     return {"kind": "threshold", "estimand": estimand, "direction": "above", "use": use, **numbers}
 
 
+def reading(name: str, estimand: dict[str, Any]) -> dict[str, Any]:
+    """A rule that can read an estimand."""
+    if estimand["statistic"] == "jumps":
+        return {"kind": "monotone", "estimand": name, "order": "falling", "noise": 2.0}
+    return threshold(name, 0.5, 0.1)
+
+
 def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: Any) -> Preregistration:
     """A whole preregistration."""
     analysis = {

@@ -33,7 +33,7 @@ ESTIMANDS: dict[str, Any] = {
     "sizes": {"statistic": "jumps", "metric": "M2", "models": ["base", "large"], "where": NOISE},
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
 }
-RULE = {"kind": "any_of", "of": [sketch.threshold(name, 0.4, 0.1) for name in ESTIMANDS]}
+RULE = {"kind": "any_of", "of": [sketch.reading(name, estimand) for name, estimand in ESTIMANDS.items()]}
 CLUSTER = {"kind": "cluster", "hypothesis": "H1", "estimand": "r"}
 
 

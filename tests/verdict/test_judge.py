@@ -1,20 +1,22 @@
 """Rules: exactly one verdict for every estimate; borders; combinations against a table of truth."""
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Rule, Threshold
-from vjepa_stress.verdict.estimate import Estimate
-from vjepa_stress.verdict.judge import judge, worst
+from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Equivalence, Monotone, Rule, Threshold
+from vjepa_stress.verdict.answer import Estimate, Step
+from vjepa_stress.verdict.judge import Verdict, explain, judge, worst
 
 RULE: TypeAdapter[Rule] = TypeAdapter(Rule)
-NUMBERS = st.floats(-10, 10, allow_nan=False)
+# Some numbers meet often, so that borders are hit exactly.
+NUMBERS = st.one_of(st.floats(-10, 10, allow_nan=False), st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]))
 
 
 def estimate(low: float, value: float, high: float) -> Estimate:
@@ -107,8 +109,16 @@ def test_combinations(outcomes: tuple[str, ...]) -> None:
 @st.composite
 def rules(draw: st.DrawFn, depth: int = 2) -> Rule:
     """Any rule over the estimands x, y and z."""
-    kinds = ["band", "threshold"] + (["count", "all_of", "any_of"] if depth else [])
+    kinds = ["band", "threshold", "equivalence", "monotone"] + (["count", "all_of", "any_of"] if depth else [])
     kind, name = draw(st.sampled_from(kinds)), draw(st.sampled_from("xyz"))
+    if kind == "equivalence":
+        return Equivalence(kind="equivalence", estimand=name, margin=draw(st.floats(0.1, 5)))
+    if kind == "monotone":
+        fields = {
+            "order": draw(st.sampled_from(["falling", "rising"])),
+            "noise": draw(st.sampled_from([0.5, 1.0, 2.0])),
+        }
+        return Monotone.model_validate({"kind": "monotone", "estimand": name, **fields})
     low, high = sorted((draw(NUMBERS), draw(NUMBERS)))
     if kind == "band":
         return Band(kind="band", estimand=name, low=low, high=high)
@@ -124,20 +134,138 @@ def rules(draw: st.DrawFn, depth: int = 2) -> Rule:
     return AllOf(kind="all_of", of=parts) if kind == "all_of" else AnyOf(kind="any_of", of=parts)
 
 
+def step(value: float, half_width: float) -> Step:
+    return Step(value=value, half_width=half_width, low=None, high=None, n=10)
+
+
+def curve(changes: Sequence[float], overall: float, half_width: float = 1.0) -> Estimate:
+    """An estimate of jumps."""
+    steps = tuple(step(change, half_width) for change in changes)
+    whole = step(overall, half_width)
+    return estimate(overall, overall, overall).model_copy(update={"steps": steps, "overall": whole})
+
+
 @st.composite
 def estimates(draw: st.DrawFn) -> Estimate:
-    low, value, high = sorted((draw(NUMBERS), draw(NUMBERS), draw(NUMBERS)))
-    return estimate(low, value, high)
+    """Any estimate; a point may lie outside its interval, as with skewed bootstraps."""
+    low, high = sorted((draw(NUMBERS), draw(NUMBERS)))
+    steps = curve(
+        draw(st.lists(NUMBERS, min_size=1, max_size=3)), draw(NUMBERS), draw(st.sampled_from([0.0, 0.5, 1.0]))
+    )
+    return steps.model_copy(update={"low": low, "value": draw(NUMBERS), "high": high})
 
 
+def defined_regions(rule: Rule, seen: dict[str, Estimate]) -> dict[str, bool]:
+    """The three regions, each by its own definition, without deriving one from another."""
+    if isinstance(rule, Count | AllOf | AnyOf):
+        said = [[name for name, true in defined_regions(part, seen).items() if true] for part in rule.of]
+        assert all(len(names) == 1 for names in said)
+        outcomes = [names[0] for names in said]
+        yes, no, n = outcomes.count("confirmed"), outcomes.count("refuted"), len(outcomes)
+        if isinstance(rule, AllOf):
+            return {"confirmed": yes == n, "refuted": no >= 1, "ambiguous": no == 0 and yes < n}
+        if isinstance(rule, AnyOf):
+            return {"confirmed": yes >= 1, "refuted": no == n, "ambiguous": yes == 0 and no < n}
+        enough, few = yes >= rule.confirm_at_least, no >= rule.refute_at_least
+        return {"confirmed": enough, "refuted": few, "ambiguous": not enough and not few}
+    one = seen[rule.estimand]
+    assert one.low is not None
+    assert one.value is not None
+    assert one.high is not None
+    assert one.overall is not None
+    if isinstance(rule, Monotone):
+        sign = -1 if rule.order == "falling" else 1
+        worst_step = max(-sign * part.value - rule.noise * part.half_width for part in one.steps)
+        gain = sign * one.overall.value - rule.noise * one.overall.half_width
+        return {
+            "confirmed": worst_step <= 0 and gain > 0,
+            "refuted": worst_step > 0,
+            "ambiguous": worst_step <= 0 and gain <= 0,
+        }
+    if isinstance(rule, Threshold):
+        low, high = (one.value, one.value) if rule.use == "point" else (one.low, one.high)
+        sign = 1 if rule.direction == "above" else -1
+        near, far = sorted((sign * low, sign * high))
+        confirm_at, refute_at = sign * rule.confirm_at, sign * rule.refute_at
+        return {
+            "confirmed": near >= confirm_at,
+            "refuted": far < refute_at,
+            "ambiguous": near < confirm_at and far >= refute_at,
+        }
+    bottom, top = (rule.low, rule.high) if isinstance(rule, Band) else (-rule.margin, rule.margin)
+    inside = bottom <= one.low <= one.high <= top
+    meets = max(bottom, one.low) <= min(top, one.high)
+    return {"confirmed": inside, "refuted": not meets, "ambiguous": meets and not inside}
+
+
+@settings(max_examples=400)
 @given(rules(), estimates(), estimates(), estimates())
 def test_every_rule_says_exactly_one_thing(rule: Rule, x: Estimate, y: Estimate, z: Estimate) -> None:
     seen = {"x": x, "y": y, "z": z}
     verdict = judge(rule, seen)
-    assert verdict.outcome in {"confirmed", "ambiguous", "refuted"}
+    assert [name for name, true in defined_regions(rule, seen).items() if true] == [verdict.outcome]
     assert verdict.clause
     assert judge(rule, seen) == verdict
     assert judge(RULE.validate_json(RULE.dump_json(rule)), seen) == verdict
+    lines = explain(rule, seen).splitlines()
+    assert lines[0].startswith(f"{verdict.outcome}, {verdict.clause}")
+    assert len(lines) == 1 + sum(1 for _ in below(verdict))
+
+
+def below(verdict: Verdict) -> Iterator[Verdict]:
+    for part in verdict.parts:
+        yield part
+        yield from below(part)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.15, 0.15, "confirmed"),
+        (-0.031, 0.128, "confirmed"),  # published for low light
+        (-0.135, 0.025, "confirmed"),  # published for Gaussian noise
+        (0.013, 0.171, "ambiguous"),  # published for motion blur: excludes zero, and is not small either
+        (0.15, 0.2, "ambiguous"),
+        (0.151, 0.2, "refuted"),
+        (-0.2, -0.151, "refuted"),
+        (-1, 1, "ambiguous"),
+    ],
+)
+def test_equivalence(low: float, high: float, expected: str) -> None:
+    rule = Equivalence(kind="equivalence", estimand="x", margin=0.15)
+    assert judge(rule, {"x": estimate(low, (low + high) / 2, high)}).outcome == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "overall", "order", "expected"),
+    [
+        ((-3, -3, -3), -9, "falling", "confirmed"),
+        ((3, 3, 3), 9, "rising", "confirmed"),
+        ((-3, 2.0, -3), -4, "falling", "confirmed"),  # a jump at the noise is not above it
+        ((-3, 2.1, -3), -3.9, "falling", "refuted"),
+        ((0.5, 0.5, -0.5), 0.5, "falling", "ambiguous"),
+        ((-1, -0.5, -0.5), -2, "falling", "ambiguous"),  # a fall at the noise is not above it
+        ((0, 0, 0), 0, "rising", "ambiguous"),
+        ((9, 9, -3), 15, "rising", "refuted"),
+    ],
+)
+def test_monotone(
+    changes: Sequence[float], overall: float, order: Literal["falling", "rising"], expected: str
+) -> None:
+    rule = Monotone(kind="monotone", estimand="x", order=order, noise=2)
+    verdict = judge(rule, {"x": curve(changes, overall)})
+    assert verdict.outcome == expected
+    assert "2 pooled half-widths" in verdict.clause
+
+
+def test_explanations_have_words_and_numbers() -> None:
+    rule = AllOf(kind="all_of", of=(band(0.9, 1.4), threshold("above", 1.2, 1.0, "interval", "y")))
+    seen = {"x": estimate(1.0, 1.03, 1.1), "y": estimate(0.7, 0.8, 0.9)}
+    assert explain(rule, seen, "{:.2f}".format).splitlines() == [
+        "refuted, all_of: 1 confirmed and 1 refuted of 2 (all must be confirmed, one refuted refutes)",
+        "  confirmed, band: the interval of x lies inside [0.9, 1.4]; x = 1.03 [1.00, 1.10], n = 10",
+        "  refuted, threshold: the whole interval of y lies below 1; y = 0.80 [0.70, 0.90], n = 10",
+    ]
 
 
 @given(rules())
@@ -148,7 +276,10 @@ def test_an_undefined_estimate_is_no_region(rule: Rule) -> None:
 @given(NUMBERS, NUMBERS, estimates())
 def test_a_narrower_interval_never_turns_a_verdict_around(low: float, high: float, seen: Estimate) -> None:
     rule = band(*sorted((low, high)))
-    point = estimate(seen.value or 0, seen.value or 0, seen.value or 0)
+    assert seen.low is not None
+    assert seen.high is not None
+    middle = seen.low / 2 + seen.high / 2
+    point = estimate(middle, middle, middle)
     wide, narrow = judge(rule, {"x": seen}).outcome, judge(rule, {"x": point}).outcome
     assert wide in {"ambiguous", narrow}
 

@@ -31,7 +31,7 @@ MEAN: dict[str, Any] = {"statistic": "mean", "metric": "M2", "where": {"perturba
 
 def study(**estimands: dict[str, Any]) -> Preregistration:
     """A study whose one hypothesis has these estimands."""
-    parts = [sketch.threshold(name, 0.5, 0.1) for name in estimands]
+    parts = [sketch.reading(name, estimand) for name, estimand in estimands.items()]
     return sketch.document(DESIGN, [sketch.hypothesis("H1", estimands, {"kind": "all_of", "of": parts})])
 
 
@@ -219,7 +219,7 @@ def test_jumps_compare_the_same_cells() -> None:
     uneven = sketch.design(chosen, clips={"ssv2": 20})
     jump = {"statistic": "jumps", "metric": "M1", "models": ["base", "large"], "where": {}}
     with pytest.raises(ValidationError, match="base and large do not have the same cells"):
-        sketch.document(uneven, [sketch.hypothesis("H1", {"x": jump}, sketch.threshold("x", 1, 0))])
+        sketch.document(uneven, [sketch.hypothesis("H1", {"x": jump}, sketch.reading("x", jump))])
 
 
 def test_what_an_estimand_of_a_control_is() -> None:

@@ -31,7 +31,9 @@ class Audit:
     study: str
     tier: Tier
     checkpoint: Checkpoint
+    version: str
     prereg_digest: str
+    lineage: tuple[str, ...]
     attempt: int
     cells: int
     verdicts: dict[str, str]
@@ -55,7 +57,9 @@ def audit(root: StudyRoot, study: str) -> Audit:
     """
     evidence = gate(root, study)
     verdict = evaluate(evidence)
-    checked = ["ledger", "preregistration", f"{len(evidence.cells)} shards and manifests"]
+    versions = [edition.document.version for edition in evidence.registration.lineage]
+    promise = "preregistration" if len(versions) == 1 else f"preregistration ({' ← '.join(versions)})"
+    checked = ["ledger", promise, f"{len(evidence.cells)} shards and manifests"]
     view = evidence.registration.ledger
     notices = list(view.notices)
     if verdict.file(root).exists():
@@ -66,7 +70,9 @@ def audit(root: StudyRoot, study: str) -> Audit:
         study,
         established_tier(evidence),
         view.checkpoint(),
+        verdict.version,
         evidence.registration.digest,
+        tuple(f"{edition.document.version} {edition.digest}" for edition in evidence.registration.lineage),
         evidence.attempt,
         len(evidence.cells),
         {one.id: one.verdict for one in verdict.hypotheses},
@@ -139,7 +145,7 @@ def _differences(where: str, mine: Any, stored: Any) -> Iterator[tuple[str, Any,
 def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
     """Compare what was shown last, file by file, with the digests of its `viewed` leaf."""
     document = evidence.registration.document
-    folder = root.outputs(document.study, evidence.registration.digest)
+    folder = root.outputs(document.study, evidence.registration.root_digest)
     latest: dict[str, str] = {}
     for leaf in evidence.registration.ledger.of(document.study):
         if leaf.event == "viewed":

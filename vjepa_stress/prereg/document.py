@@ -17,6 +17,7 @@ from vjepa_stress.prereg.rules import (
     Estimand,
     Frozen,
     Jumps,
+    Monotone,
     Name,
     Pearson,
     Rule,
@@ -25,6 +26,7 @@ from vjepa_stress.prereg.rules import (
     filters,
     leaves,
     metrics,
+    remaining,
 )
 from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
 from vjepa_stress.words import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
@@ -33,6 +35,17 @@ Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
+
+Warned = Literal["moved-positions", "too-few-clips"]
+"""Warnings that a draft must acknowledge with a reason before it can be registered."""
+
+DataStatus = Literal["before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"]
+"""What the authors could have known of the data, earliest first."""
+
+Reason = Literal[
+    "unforeseen-event", "error-in-registration", "missing-information", "violated-assumption", "falsified-auxiliary"
+]
+"""Why a registration is amended."""
 
 CALIBRATION = "calibration"
 """Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
@@ -180,12 +193,41 @@ class Hypothesis(Frozen):
     family: Name
     prediction: Text
     status: Literal["active", "withdrawn"]
+    # Left out of files where nothing was withdrawn, so that older files stay what they are.
+    withdrawn: tuple[Name, ...] = Field(
+        default=(), exclude_if=lambda names: not names, description="estimands that the rule no longer reads"
+    )
+
+    @property
+    def rest(self) -> Rule | None:
+        """The part of the rule that decides; None when all of it is withdrawn."""
+        return remaining(self.rule, self.withdrawn) if self.status == "active" else None
+
+    @property
+    def judged(self) -> Self | None:
+        """The hypothesis without what was withdrawn of it; None when nothing is left."""
+        kept = {name: one for name, one in self.estimands.items() if name not in self.withdrawn}
+        return self.model_copy(update={"rule": self.rest, "estimands": kept}) if self.rest else None
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        for name in self.withdrawn:
+            if name not in self.estimands or self.withdrawn.count(name) > 1:
+                raise ValueError(f"withdrawn: {name!r} must be an estimand of {self.id}, named once")
+        if self.status == "active" and self.rest is None:
+            raise ValueError(f"without {', '.join(self.withdrawn)} nothing of {self.id} is left: withdraw all of it")
+        return self
 
     @model_validator(mode="after")
     def _rule_reads_estimands(self) -> Self:
         used = {leaf.estimand for leaf in leaves(self.rule)}
         for name in sorted(used - set(self.estimands)):
             raise ValueError(f"the rule reads {name!r}, which is no estimand of {self.id}: {sorted(self.estimands)}")
+        for leaf in leaves(self.rule):
+            if isinstance(leaf, Monotone) != isinstance(self.estimands[leaf.estimand], Jumps):
+                raise ValueError(
+                    f"{leaf.kind} reads {leaf.estimand!r} of {self.id}: monotone rules read jumps, and no others do"
+                )
         for name in sorted(set(self.estimands) - used):
             raise ValueError(f"the estimand {name!r} of {self.id} decides nothing: the rule never reads it")
         return self
@@ -204,7 +246,7 @@ class Analysis(Frozen):
     confidence_level: float = Field(gt=0.5, lt=1, allow_inf_nan=False)
     bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
     bootstrap_seed: Seed
-    multiplicity: Literal["none"]
+    multiplicity: Literal["none", "bonferroni"]
     exclusions: tuple[ExcludedClip, ...]
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
         description="what an undefined clip value does: makes the estimate undefined, or leaves the clip out"
@@ -224,6 +266,24 @@ Sensitivity = ClusterCheck
 """An analysis promised beside the registered one."""
 
 
+class Acknowledged(Frozen):
+    """A warning of `check` that the authors know of, and why they register all the same."""
+
+    warning: Warned
+    hypothesis: Name
+    estimand: Name
+    reason: Text
+
+
+class Amendment(Frozen):
+    """What an amendment says of itself."""
+
+    changes: Text = Field(description="what changes, in the authors' words; the list of changes is generated")
+    reason: Reason
+    severity: Text = Field(description="effect on how severely the claims are tested")
+    validity: Text = Field(description="effect on what can be concluded from them")
+
+
 class Preregistration(Frozen):
     """The frozen document."""
 
@@ -233,15 +293,24 @@ class Preregistration(Frozen):
     title: Text
     authors: tuple[Text, ...] = Field(min_length=1)
     created: Time
-    data_status: Literal[
-        "before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"
-    ]
-    parent: Digest | None
+    data_status: DataStatus
+    parent: Digest | None = Field(description="digest of the document that this one amends")
+    amendment: Amendment | None = Field(default=None, exclude_if=lambda amendment: amendment is None)
     design: VideoDesign
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
     sensitivity: tuple[Sensitivity, ...] = ()
+    # Left out of files where there is nothing to acknowledge: what was frozen before it existed stays what it is.
+    acknowledged: tuple[Acknowledged, ...] = Field(default=(), exclude_if=lambda warnings: not warnings)
     operating_characteristics: OperatingCharacteristics | None = None
+
+    @model_validator(mode="after")
+    def _amends_or_begins(self) -> Self:
+        if (self.parent is None) != (self.amendment is None):
+            raise ValueError("a document with a parent says in `amendment` what changes and why, and no other does")
+        if self.parent is None and any(h.status == "withdrawn" or h.withdrawn for h in self.hypotheses):
+            raise ValueError("only an amendment can withdraw what was registered before")
+        return self
 
     @model_validator(mode="after")
     def _estimands_fit(self) -> Self:
@@ -258,6 +327,14 @@ class Preregistration(Frozen):
             for chosen in filters(estimand):
                 _check_filter(self.design, chosen, where)
             _check_comparison(self.design, estimand, where)
+        return self
+
+    @model_validator(mode="after")
+    def _acknowledged_exist(self) -> Self:
+        known = {(hypothesis.id, name) for hypothesis, name, _ in self.estimands()}
+        for one in self.acknowledged:
+            if (one.hypothesis, one.estimand) not in known:
+                raise ValueError(f"acknowledged: there is no estimand {one.hypothesis}.{one.estimand}")
         return self
 
     @model_validator(mode="after")

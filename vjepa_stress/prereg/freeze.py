@@ -1,34 +1,88 @@
-"""Freezing a preregistration and loading it again: verify the bytes, then parse those bytes."""
+"""Freezing preregistrations and loading them again: verify the bytes, then parse those bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, write_durably
-from vjepa_stress.errors import AlreadyRegistered, BadDocument, DocumentTampered, NotRegistered
-from vjepa_stress.prereg import ledger
-from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.ledger import Checkpoint, Leaf, LedgerView
+from vjepa_stress.errors import (
+    AlreadyRegistered,
+    BadDocument,
+    DocumentTampered,
+    LedgerTampered,
+    NoSuccessor,
+    NotRegistered,
+)
+from vjepa_stress.prereg import data_status, ledger
+from vjepa_stress.prereg.document import DatasetEntry, ModelEntry, Preregistration, VideoDesign
+from vjepa_stress.prereg.ledger import Checkpoint, Event, Leaf, LedgerView
+from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
 from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
+
+Pinned = Literal["weights", "clips"]
+"""What a registration may leave open for the first launch to pin."""
+
+_PINNED: tuple[Pinned, ...] = ("weights", "clips")
+PROMISES = frozenset({"registered", "amended", "withdrawn"})
+"""Events that log a document."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered study, its bytes verified against the ledger.
+    """A registered study, the bytes of each of its documents verified against the ledger.
 
     Attributes:
-        document: the preregistration.
-        digest: digest of its bytes.
-        leaf: the ledger's `registered` leaf.
+        lineage: the document first registered, then every amendment and withdrawal, in order.
         ledger: the verified ledger it was read from.
     """
 
-    document: Preregistration
-    digest: Digest
-    leaf: Leaf
+    lineage: tuple[Edition, ...]
     ledger: LedgerView
+
+    @property
+    def document(self) -> Preregistration:
+        """The newest document: the promise that holds."""
+        return self.lineage[-1].document
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the newest document."""
+        return self.lineage[-1].digest
+
+    @property
+    def root_digest(self) -> Digest:
+        """Digest of the document first registered; the study's outputs are named after it."""
+        return self.lineage[0].digest
+
+    @property
+    def leaf(self) -> Leaf:
+        """The `registered` leaf."""
+        return self.lineage[0].leaf
+
+    def edition(self, digest: str | None) -> Edition | None:
+        """The document with this digest, when it is one of the study's."""
+        return next((edition for edition in self.lineage if edition.digest == digest), None)
+
+    def pinned(self, field: Pinned, name: str) -> Digest | None:
+        """What the first launch pinned of a model or data set specified as it is now."""
+        wanted = _entries(self.document.design, field)[name].spec_digest
+        for leaf in self.ledger.of(self.document.study):
+            launched = self.edition(leaf.document) if leaf.event == "launched" else None
+            entry = _entries(launched.document.design, field).get(name) if launched else None
+            if entry is not None and entry.spec_digest == wanted and name in leaf.details[field]:
+                return Digest(leaf.details[field][name])
+        return None
+
+
+def _entries(design: VideoDesign, field: Pinned) -> Mapping[str, ModelEntry | DatasetEntry]:
+    return design.models if field == "weights" else design.datasets
+
+
+def _digest(entry: ModelEntry | DatasetEntry) -> Digest | None:
+    return entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
 
 
 def to_bytes(document: Preregistration) -> bytes:
@@ -49,17 +103,90 @@ def from_bytes(data: bytes, where: object) -> Preregistration:
 
 
 def register(
-    root: StudyRoot, document: Preregistration, clip_manifests: dict[str, bytes]
+    root: StudyRoot, document: Preregistration, clip_manifests: Mapping[str, bytes]
 ) -> tuple[Digest, Checkpoint]:
-    """Freeze a preregistration: write its canonical bytes once and log their digest.
+    """Freeze a study's first document: write its canonical bytes once and log their digest.
 
     Args:
         clip_manifests: bytes of the clip manifest of each data set whose digest the document holds.
 
     Raises:
         AlreadyRegistered: when the ledger knows the study.
+        NoSuccessor: when the document is no first one.
+        StatusTooEarly: when the ledger rules its data status out.
         BadDocument: when the document does not survive its own round trip.
     """
+
+    def check(view: LedgerView) -> None:
+        for leaf in view.of(document.study):
+            raise AlreadyRegistered(
+                f"the study {document.study} is registered; a promise is amended, never made again",
+                where=root.ledger,
+                found=f"{leaf.event} at {leaf.at} as {leaf.document}",
+                todo=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
+            )
+        if document.parent is not None or document.version != "v1":
+            raise NoSuccessor(
+                f"an amendment to nowhere: {document.study} is not registered",
+                where="version and parent",
+                expected="v1 without a parent",
+                found=f"{document.version}, parent {document.parent or 'none'}",
+                todo="register v1 first",
+            )
+        data_status.check(root, view, document, clip_manifests)
+
+    return _freeze(root, "registered", document, clip_manifests, {}, check)
+
+
+def extend(
+    root: StudyRoot, document: Preregistration, clip_manifests: Mapping[str, bytes]
+) -> tuple[Digest, Checkpoint]:
+    """Freeze the next document of a registered study: an amendment, or a withdrawal when it does nothing else.
+
+    Args:
+        clip_manifests: bytes of the clip manifests that are not among the study's files yet.
+
+    Raises:
+        NotRegistered: when the ledger does not know the study.
+        NoSuccessor, DuplicateIdentifier: when the document does not follow from those before it.
+        StatusTooEarly: when the ledger rules its data status out.
+        Tampered: when the study's documents do not hold.
+    """
+    before = load(root, document.study)
+    parent = before.lineage[-1]
+    check_next(before, document)
+    changed = changes(parent.document, document)
+    reason = document.amendment.reason if document.amendment else None
+
+    def check(view: LedgerView) -> None:
+        # Another process may have amended the study since.
+        now = load(root, document.study, view).lineage[-1]
+        check_follows(now.document, now.digest, document)
+        data_status.check(root, view, document, clip_manifests, parent.document)
+
+    event: Event = "withdrawn" if is_withdrawal(parent.document, document) else "amended"
+    return _freeze(root, event, document, clip_manifests, {"reason": reason, "changed": list(changed)}, check)
+
+
+def check_next(before: Registration, document: Preregistration) -> None:
+    """Refuse a document that cannot be the next of a study, whatever the ledger says of its data status.
+
+    Raises:
+        NoSuccessor, DuplicateIdentifier: saying what does not fit.
+    """
+    check_follows(before.document, before.digest, document)
+    check_claims([edition.document for edition in before.lineage], document)
+    _check_pins(before, document)
+
+
+def _freeze(
+    root: StudyRoot,
+    event: Event,
+    document: Preregistration,
+    clip_manifests: Mapping[str, bytes],
+    more: Mapping[str, Any],
+    check: Callable[[LedgerView], None],
+) -> tuple[Digest, Checkpoint]:
     data = to_bytes(document)
     path = root.document(document.study, document.version)
     if from_bytes(data, path) != document:
@@ -67,13 +194,7 @@ def register(
     digest = sha256(data)
 
     def prepare(view: LedgerView) -> None:
-        for leaf in view.of(document.study):
-            raise AlreadyRegistered(
-                f"the study {document.study} is registered; a promise is amended, never made again",
-                where=root.ledger,
-                found=f"{leaf.event} at {leaf.at} as {leaf.document}",
-                todo="choose another study name, or amend this one",
-            )
+        check(view)
         # Without a leaf nothing was promised: a file left by an interrupted registration may be replaced.
         write_durably(path, data)
         for name, manifest in clip_manifests.items():
@@ -83,25 +204,43 @@ def register(
         "version": document.version,
         "data_status": document.data_status,
         "hypotheses": [hypothesis.id for hypothesis in document.hypotheses],
+        **more,
     }
     _, checkpoint = ledger.append(
-        root, "registered", document.study, document=digest, details=details, prepare=prepare
+        root, event, document.study, document=digest, parent=document.parent, details=details, prepare=prepare
     )
     return digest, checkpoint
 
 
+def _check_pins(before: Registration, document: Preregistration) -> None:
+    """What the first launch pinned stays pinned, for as long as its specification stays what it is."""
+    for field in _PINNED:
+        known = _entries(before.document.design, field)
+        for name, entry in _entries(document.design, field).items():
+            if name not in known or known[name].spec_digest != entry.spec_digest or _digest(known[name]):
+                continue
+            expected, found = before.pinned(field, name), _digest(entry)
+            if expected and found and expected != found:
+                raise NoSuccessor(
+                    f"the {field} of {name} are not those that the first launch pinned",
+                    expected=expected,
+                    found=found,
+                    todo="put those back, or give the new ones a name of their own",
+                )
+
+
 def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registration:
-    """Load a registered study; nothing is parsed before its bytes are verified.
+    """Load a registered study with all its documents; nothing is parsed before its bytes are verified.
 
     Raises:
-        LedgerTampered: when the ledger does not verify.
+        LedgerTampered: when the ledger does not verify, or a document does not follow from the one before it.
         NotRegistered: when the ledger does not know the study.
         DocumentTampered: when the bytes are not those that were registered.
     """
     check_study_name(study)
     view = view or ledger.read(root)
-    registered = [leaf for leaf in view.of(study) if leaf.event == "registered"]
-    if not registered:
+    leaves = [leaf for leaf in view.of(study) if leaf.event in PROMISES]
+    if not any(leaf.event == "registered" for leaf in leaves):
         studies = sorted({leaf.study for leaf in view.leaves})
         raise NotRegistered(
             f"the study {study} is not registered here",
@@ -109,8 +248,16 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
             found=f"studies {studies}" if studies else "an empty ledger",
             todo=f"vjepa-stress register prereg/{study}/draft.yaml",
         )
-    leaf = registered[0]
-    path = root.document(study, str(leaf.details.get("version")))
+    lineage: list[Edition] = []
+    for leaf in leaves:
+        edition = _open(root, leaf)
+        _check_place(root, edition, lineage)
+        lineage.append(edition)
+    return Registration(tuple(lineage), view)
+
+
+def _open(root: StudyRoot, leaf: Leaf) -> Edition:
+    path = root.document(leaf.study, str(leaf.details.get("version")))
     data = path.read_bytes() if path.is_file() else None
     if data is None or sha256(data) != leaf.document:
         raise DocumentTampered(
@@ -120,4 +267,27 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
             found="no such file" if data is None else sha256(data),
             todo="restore the registered bytes; a change is made by an amendment, never by an edit",
         )
-    return Registration(from_bytes(data, path), sha256(data), leaf, view)
+    return Edition(from_bytes(data, path), sha256(data), leaf)
+
+
+def _check_place(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -> None:
+    """Each document names the one before it, in the ledger as in its own bytes."""
+    document, leaf = edition.document, edition.leaf
+    parent = before[-1].digest if before else None
+    version = next_version(before[-1].document.version) if before else document.version
+    for what, expected, found in (
+        ("event", not before, leaf.event == "registered"),
+        ("study", leaf.study, document.study),
+        ("parent", parent, leaf.parent),
+        ("parent", parent, document.parent),
+        ("version", version, document.version),
+        ("version", version, leaf.details.get("version")),
+    ):
+        if expected != found:
+            raise LedgerTampered(
+                f"the documents of {leaf.study} do not follow from each other: one has another {what}",
+                where=f"{root.ledger}, line {leaf.seq + 1}, {document.version}",
+                expected=expected,
+                found=found,
+                todo="restore the ledger and the documents from a copy",
+            )

@@ -40,6 +40,19 @@ class StudyRoot:
             todo="go to a study root, name one with --root DIR, or make one: vjepa-stress demo --out DIR",
         )
 
+    @classmethod
+    def find_or_start(cls, given: Path | None = None) -> StudyRoot:
+        """The root given, or one that starts here where this folder is empty or no root lies above it."""
+        if given is not None:
+            return cls(given.resolve())
+        here = Path.cwd()
+        if not any(here.iterdir()):
+            return cls(here)
+        try:
+            return cls.find()
+        except BadInput:
+            return cls(here)
+
     @property
     def prereg(self) -> Path:
         """Folder of frozen documents and the ledger."""

@@ -5,7 +5,7 @@ Both are closed discriminated unions. Nothing here computes; `vjepa_stress.verdi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -239,6 +239,31 @@ class Threshold(Frozen):
         return self
 
 
+class Equivalence(Frozen):
+    """Interval inside ±margin: confirmed; interval and ±margin disjoint: refuted; else ambiguous.
+
+    At a level of 95 % this is two one-sided tests at α = 0.025 each (Schuirmann 1987).
+    """
+
+    kind: Literal["equivalence"]
+    estimand: Name
+    margin: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Monotone(Frozen):
+    """A curve over ordered models, read from `jumps`: it should fall (or rise) all the way, beyond noise.
+
+    A jump against the order by more than `noise` pooled half-widths: refuted. No such jump, and a change from first
+    to last model along the order by more than `noise` pooled half-widths: confirmed. Else ambiguous, so that a study
+    too small to see anything confirms nothing.
+    """
+
+    kind: Literal["monotone"]
+    estimand: Name
+    order: Literal["falling", "rising"]
+    noise: float = Field(gt=0, allow_inf_nan=False, description="in pooled half-widths √(h₁² + h₂²)")
+
+
 class Count(Frozen):
     """Confirmed when enough of several sub-rules confirm, refuted when enough of them refute, else ambiguous."""
 
@@ -274,16 +299,39 @@ class AnyOf(Frozen):
     of: tuple[Rule, ...] = Field(min_length=1)
 
 
-Rule = Annotated[Band | Threshold | Count | AllOf | AnyOf, Field(discriminator="kind")]
+Leaf = Band | Threshold | Equivalence | Monotone
+"""Rules that read an estimand."""
+
+Rule = Annotated[Leaf | Count | AllOf | AnyOf, Field(discriminator="kind")]
 Count.model_rebuild()
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
 
 
-def leaves(rule: Rule) -> Iterator[Band | Threshold]:
+def leaves(rule: Rule) -> Iterator[Leaf]:
     """The rules at the ends of the tree, those that read an estimand."""
     if isinstance(rule, Count | AllOf | AnyOf):
         for part in rule.of:
             yield from leaves(part)
     else:
         yield rule
+
+
+def remaining(rule: Rule, withdrawn: Collection[str]) -> Rule | None:
+    """What is left of a rule without some estimands; None when nothing is.
+
+    Raises:
+        ValueError: when a count would lose sub-rules: its two numbers were chosen for as many as it has.
+    """
+    if isinstance(rule, AllOf | AnyOf):
+        left = tuple(part for part in (remaining(part, withdrawn) for part in rule.of) if part is not None)
+        return rule.model_copy(update={"of": left}) if left else None
+    lost = sorted({leaf.estimand for leaf in leaves(rule)} & set(withdrawn))
+    if isinstance(rule, Count):
+        if lost:
+            raise ValueError(
+                f"{', '.join(lost)} is counted with others, and without it the counts mean something else: "
+                "an amendment must restate them"
+            )
+        return rule
+    return None if lost else rule

@@ -26,3 +26,8 @@ def interval(low: float | None, high: float | None) -> str:
 def percent(share: float) -> str:
     """A share as whole per cent."""
     return f"{share:.0%}"
+
+
+def chance(p: float, error: float) -> str:
+    """A simulated share with its Monte-Carlo standard error."""
+    return f"{p:.1%} ± {error:.1%}"

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.document import VideoDesign
+from vjepa_stress.prereg.freeze import PROMISES
 from vjepa_stress.prereg.ledger import LedgerView
+from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.rules import Rule, metrics
 from vjepa_stress.report import numbers
 from vjepa_stress.report.figures import Curve, dose_response
-from vjepa_stress.verdict.estimate import Resampling, bootstrap_mean
+from vjepa_stress.verdict.estimate import bootstrap_mean
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.verdict.multiplicity import resampling
 
 STAMP = "EXPLORATORY"
 
@@ -72,6 +77,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "verdict": verdict,
         "digest": evidence.registration.digest,
         "registered": evidence.registration.leaf,
+        "former": _former_rules(evidence),
         "checkpoint": evidence.checkpoint,
         "tier": tier,
         "stamp": stamp,
@@ -109,7 +115,7 @@ def _environment(html: bool) -> Environment:
 def _read(verdict: HypothesisVerdict, part: Verdict | Rule) -> str:
     """The number that a clause or rule reads, with its interval; nothing for those that combine others."""
     name = getattr(part, "estimand", None)
-    if name is None:
+    if name is None or verdict.verdict == "withdrawn":
         return ""
     record = verdict.estimates[name]
     ends = (
@@ -128,16 +134,9 @@ def _markdown_cell(text: object) -> str:
     return " ".join(escaped.split())
 
 
-def _resampling(evidence: Evidence) -> Resampling:
-    analysis = evidence.registration.document.analysis
-    return Resampling(
-        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
-    )
-
-
 def _curves(evidence: Evidence, column: str, raw: str) -> list[Curve]:
     """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
-    design, how = evidence.registration.document.design, _resampling(evidence)
+    design, how = evidence.registration.document.design, resampling(evidence.registration.document)
     curves = []
     keys = dict.fromkeys(
         (cell.dataset, cell.perturbation, cell.model)
@@ -185,7 +184,7 @@ def _expected(design: VideoDesign, perturbation: str, column: str) -> str:
 
 
 def _probes(evidence: Evidence) -> list[Probe]:
-    design, how, found = evidence.registration.document.design, _resampling(evidence), []
+    design, how, found = evidence.registration.document.design, resampling(evidence.registration.document), []
     for cell in design.cells:
         if design.perturbations[cell.perturbation].role != "probe" or cell not in evidence.cells:
             continue
@@ -210,15 +209,29 @@ def _looks(evidence: Evidence) -> dict[str, int]:
     return {"all": len(seen), "early": sum(1 for seq in seen if not done or seq < done[0])}
 
 
+def _former_rules(evidence: Evidence) -> dict[str, dict[str, str]]:
+    """Rules that an amendment changed, by hypothesis and the last version that had them, oldest first."""
+    found: dict[str, dict[str, str]] = {}
+    for before, after in pairwise(evidence.registration.lineage):
+        for old in before.document.hypotheses:
+            new = find(after.document, old.id)
+            if new is not None and new.rule != old.rule:
+                rule = canonical_json(old.rule.model_dump(mode="json")).decode()
+                found.setdefault(old.id, {})[before.document.version] = rule
+    return found
+
+
 def _studies(view: LedgerView) -> list[dict[str, Any]]:
-    """Every study of the ledger, so that none can be left out."""
+    """Every document of every study of the ledger, so that none can be left out."""
     return [
         {
             "study": leaf.study,
+            "version": leaf.details.get("version", ""),
+            "event": leaf.event,
             "at": leaf.at,
             "hypotheses": leaf.details.get("hypotheses", []),
             "digest": leaf.document,
         }
         for leaf in view.leaves
-        if leaf.event == "registered"
+        if leaf.event in PROMISES
     ]

@@ -23,10 +23,10 @@ from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import code_state, shipped
-from vjepa_stress.records import CheckpointRecord, cell_id, failures, manifests_root
+from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.sweep.bind import Blocks, Exec, strictly
 from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
-from vjepa_stress.sweep.plan import Launch, check_complete, completed, current_attempt, prepare, stored_cells
+from vjepa_stress.sweep.plan import Launch, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
 from vjepa_stress.sweep.run import run_cells
 
@@ -228,21 +228,22 @@ def _share(cells: list[Cell], chunk: str | None) -> list[Cell]:
 def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> RunResult:
     """Judge what is done by the shards on the disk, never by exit codes, and log it."""
     registration = freeze.load(root, study)
-    attempt = launch.attempt if launch else current_attempt(registration, again=False)
-    folder = root.attempt(study, registration.digest, attempt)
-    stored = stored_cells(registration, folder)
-    check_complete(registration, attempt, stored)
+    attempts = Attempts.of(registration)
+    attempt = launch.attempt if launch else attempts.under_way
+    folder = root.attempt(study, registration.root_digest, attempt)
+    stored = stored_cells(registration, attempts, attempt, folder)
     planned = launch.cells if launch else ()
-    left = tuple(cell for cell in planned if cell not in stored)
+    left = tuple(cell for cell in planned if launch and launch.cell_folder(cell).name not in stored)
     failed: list[str] = []
     if launch and left:
         since = registration.ledger.leaves[launch.ledger_checkpoint.size - 1].at
         failed = [f"{f.cell}: {f.message}" for f in failures(folder) if f.at >= since and f.cell in left]
         details = {"attempt": attempt, "cells": [str(cell) for cell in left], "messages": failed}
         ledger.append(root, "failed", study, document=registration.digest, details=details)
-    complete = set(registration.document.design.cells) == set(stored)
-    if complete and attempt not in completed(registration):
-        details = {"attempt": attempt, "root": manifests_root(list(stored.values())), "cells": len(stored)}
+    complete = attempts.current.keys() <= stored.keys()
+    if complete and not attempts.covered(attempt):
+        mine = [stored[name] for name in attempts.current]
+        details = {"attempt": attempt, "root": manifests_root(mine), "cells": len(mine)}
         ledger.append(root, "completed", study, document=registration.digest, details=details)
     checkpoint = str(ledger.read(root).checkpoint())
     return RunResult(
@@ -274,14 +275,24 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     design = beside_the_design(registration.document.design, request.wanted, blocks)
     data = canonical_json(design.model_dump(mode="json"))
     digest = sha256(data)
-    folder = root.outputs(study, registration.digest) / "exploratory" / digest.short
+    folder = root.outputs(study, registration.root_digest) / "exploratory" / digest.short
     write_durably(folder / "design.json", data)
     manifests = {name: clip_manifest(name, blocks, place, design.frames) for name in design.datasets}
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
+    weights = {name: blocks.encoder(name).identify(place.weights.expanduser()) for name in design.models}
+    clips = {name: sha256(manifest) for name, manifest in manifests.items()}
     code = code_state(blocks.plugins)
-    names = [str(cell) for cell in design.cells]
-    details = {"exploratory": True, "cells": names, "code": code.digest, "dirty": code.dirty}
+    cells = tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists())
+    details = {
+        "exploratory": True,
+        "cells": [str(cell) for cell in design.cells],
+        "code": code.digest,
+        "dirty": code.dirty,
+        "weights": weights,
+        "clips": clips,
+        "specs": {name: entry.spec_digest for name, entry in design.datasets.items()},
+    }
     _, checkpoint = ledger.append(root, "launched", study, document=digest, details=details)
     launch = Launch(
         schema="vjepa-stress/launch/v1",
@@ -292,11 +303,12 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
         exploratory=True,
         attempt=1,
         folder=folder,
-        cells=tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists()),
+        cells=cells,
+        names=tuple(cell_id(digest, cell) for cell in cells),
         ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
         code=code,
-        weights={name: blocks.encoder(name).identify(place.weights.expanduser()) for name in design.models},
-        clips={name: sha256(manifest) for name, manifest in manifests.items()},
+        weights=weights,
+        clips=clips,
     )
     with progress("exploratory cells", len(launch.cells)) as advance:
         outcome = run_cells(launch, launch.cells, place, lambda cell: advance(str(cell)))

@@ -1,4 +1,4 @@
-"""A study root for the demo: the registration that ships with the package, promised anew in a ledger of its own."""
+"""A study root for the demo: the documents that ship with the package, promised anew in a ledger of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import AlreadyRegistered, writing
 from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import shipped
 
@@ -21,26 +22,31 @@ def prepare(folder: Path) -> StudyRoot:
         CannotWrite: when the folder cannot be made.
     """
     source = shipped("studies") / STUDY
-    path = max(source.glob("v*.json"), key=lambda file: int(file.stem[1:]))
-    data = path.read_bytes()
-    document = freeze.from_bytes(data, path)
+    paths = sorted(source.glob("v*.json"), key=lambda file: int(file.stem[1:]))
+    files = [path.read_bytes() for path in paths]
     with writing(folder):
         (folder / "prereg").mkdir(parents=True, exist_ok=True)
     root = StudyRoot(folder.resolve())
-    registered = [leaf.document for leaf in ledger.read(root).of(STUDY) if leaf.event == "registered"]
-    if not registered:
-        manifests = {
-            name: (source / "clips" / f"{name}-{entry.clip_manifest_digest.short}.json").read_bytes()
-            for name, entry in document.design.datasets.items()
-            if entry.clip_manifest_digest is not None
-        }
-        freeze.register(root, document, manifests)
-    elif registered[0] != sha256(data):
+    promised = [leaf.document for leaf in ledger.read(root).of(STUDY) if leaf.event in freeze.PROMISES]
+    shipped_digests = [sha256(data) for data in files]
+    if promised != shipped_digests[: len(promised)]:
         raise AlreadyRegistered(
             "this folder holds another version of the demo",
             where=folder,
-            expected=sha256(data),
-            found=registered[0],
+            expected=", ".join(shipped_digests),
+            found=", ".join(map(str, promised)),
             todo="choose another folder with --out DIR",
         )
+    for path, data in list(zip(paths, files, strict=True))[len(promised) :]:
+        document = freeze.from_bytes(data, path)
+        append = freeze.extend if document.parent else freeze.register
+        append(root, document, _clips(source, document))
     return root
+
+
+def _clips(source: Path, document: Preregistration) -> dict[str, bytes]:
+    return {
+        name: (source / "clips" / f"{name}-{entry.clip_manifest_digest.short}.json").read_bytes()
+        for name, entry in document.design.datasets.items()
+        if entry.clip_manifest_digest is not None
+    }

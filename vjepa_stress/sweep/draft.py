@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vjepa_stress.digest import Digest, sha256
-from vjepa_stress.errors import BadDocument, NotHere
+from vjepa_stress.digest import Digest, sha256, write_durably
+from vjepa_stress.errors import AlreadyRegistered, BadDocument, NotHere, writing
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Cell, Preregistration, VideoDesign
 from vjepa_stress.prereg.ledger import now
+from vjepa_stress.prereg.lineage import Edition
+from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
 from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
@@ -64,9 +66,14 @@ class Draft(_Part):
     authors: tuple[str, ...]
     created: str | None = None
     data_status: str
+    parent: str | None = None
+    amendment: dict[str, Any] | None = None
     design: DraftDesign
     hypotheses: tuple[dict[str, Any], ...]
     analysis: dict[str, Any]
+    sensitivity: tuple[dict[str, Any], ...] = ()
+    acknowledged: tuple[dict[str, Any], ...] = ()
+    operating_characteristics: dict[str, Any] | None = None
 
 
 def read_draft(path: Path) -> Draft:
@@ -78,7 +85,41 @@ def read_draft(path: Path) -> Draft:
     value = load_yaml(path)
     if not isinstance(value, dict):
         raise BadDocument("a draft is a mapping of fields", where=path, found=type(value).__name__)
+    if blanks := list(_blanks(value)):
+        raise BadDocument("blanks are not filled in", where=path, found="\n    ".join(["", *blanks]))
     return strictly(Draft, value, path)
+
+
+def new_draft(root: StudyRoot, study: str) -> Path:
+    """Write a commented draft to start from.
+
+    Raises:
+        BadInput: for a name that no study can have.
+        AlreadyRegistered: when the study has a draft or a registration already.
+        CannotWrite: when the folder cannot be written.
+    """
+    path = root.prereg / check_study_name(study) / "draft.yaml"
+    if path.parent.exists() and any(path.parent.iterdir()):
+        raise AlreadyRegistered(
+            "this study has been started", where=path.parent, todo="edit it, or take another name"
+        )
+    text = (Path(__file__).parent / "new_study.yaml").read_text(encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, text.replace("<STUDY>", study).encode())
+    return path
+
+
+def _blanks(value: Any, where: str = "") -> Iterator[str]:
+    """Places that still hold a blank <…> of a new draft."""
+    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+        yield f"{where}: {value}"
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _blanks(part, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for number, part in enumerate(value):
+            yield from _blanks(part, f"{where}[{number}]")
 
 
 def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[Cell, ...]:
@@ -118,9 +159,9 @@ def _with_spec(block: Block, **more: Any) -> dict[str, Any]:
     return {"spec": block.spec(), "spec_digest": block.spec_digest(), **more}
 
 
-def dataset_entry(block: Dataset, manifest: bytes | None) -> dict[str, Any]:
+def dataset_entry(block: Dataset, clips: Digest | None) -> dict[str, Any]:
     """A data set as a document holds it."""
-    return _with_spec(block, clip_manifest_digest=sha256(manifest) if manifest else None, n_clips=block.n_clips)
+    return _with_spec(block, clip_manifest_digest=clips, n_clips=block.n_clips)
 
 
 def model_entry(block: Encoder, weights: Digest | None, size_rank: int, role: ModelRole) -> dict[str, Any]:
@@ -139,37 +180,57 @@ def metric_entry(block: Metric) -> dict[str, Any]:
 
 
 def resolve(
-    draft: Draft, blocks: Blocks, place: Exec, notice: Callable[[str], None]
+    draft: Draft, blocks: Blocks, place: Exec, notice: Callable[[str], None], parent: Edition | None = None
 ) -> tuple[Preregistration, dict[str, bytes]]:
     """Turn a draft into the document that would be frozen, and the clip manifests it pins.
 
-    Weights and clips that are not on this machine stay null and are pinned by the first launch; `notice` is told.
+    Weights and clips that are not on this machine stay what they are in the parent. Without one they stay null and
+    are pinned by the first launch; `notice` is told.
 
     Raises:
         BadInput: when the document would not be valid.
     """
-    design, manifests = draft.design, {}
+    if (draft.amendment is None) != (parent is None and draft.parent is None):
+        raise BadDocument(
+            "an amendment says what it changes and why"
+            if draft.amendment is None
+            else "a draft with an `amendment` is the next version of a registered study",
+            where=f"draft of {draft.study} {draft.version}",
+            expected="amendment: {changes: …, reason: …, severity: …, validity: …}" if not draft.amendment else None,
+            todo=f"vjepa-stress amend {draft.study} FILE",
+        )
+    design, before, manifests = draft.design, parent.document.design if parent else None, {}
+    clips: dict[str, Digest | None] = {}
     for name in design.datasets:
         try:
             manifests[name] = clip_manifest(name, blocks, place, design.frames)
+            clips[name] = sha256(manifests[name])
         except NotHere as error:
-            notice(f"clips of {name} are not pinned now but by the first launch: {error.what}")
+            known = before.datasets.get(name) if before else None
+            same = known is not None and known.spec_digest == blocks.dataset(name).spec_digest()
+            clips[name] = known.clip_manifest_digest if known and same else None
+            if clips[name] is None:
+                notice(f"clips of {name} are not pinned now but by the first launch: {error.what}")
     weights: dict[str, Digest | None] = {}
     for name in design.models:
         try:
             weights[name] = blocks.encoder(name).identify(place.weights.expanduser())
         except NotHere as error:
-            weights[name] = None
-            notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
+            model = before.models.get(name) if before else None
+            same = model is not None and model.spec_digest == blocks.encoder(name).spec_digest()
+            weights[name] = model.weights_digest if model and same else None
+            if weights[name] is None:
+                notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
 
     value = {
         "schema": "vjepa-stress/prereg/v1",
         **draft.model_dump(mode="json", include={"study", "version", "title", "authors", "data_status", "analysis"}),
         "created": draft.created or now(),
-        "parent": None,
+        "parent": draft.parent or (parent.digest if parent else None),
+        **({"amendment": draft.amendment} if draft.amendment else {}),
         "design": {
             "kind": "video",
-            "datasets": {n: dataset_entry(blocks.dataset(n), manifests.get(n)) for n in design.datasets},
+            "datasets": {n: dataset_entry(blocks.dataset(n), clips[n]) for n in design.datasets},
             "models": {
                 name: model_entry(blocks.encoder(name), weights[name], said.size_rank, said.role)
                 for name, said in design.models.items()
@@ -183,6 +244,8 @@ def resolve(
             "numerics": design.numerics,
         },
         "hypotheses": [{"status": "active", **hypothesis} for hypothesis in draft.hypotheses],
+        "sensitivity": list(draft.sensitivity),
+        "acknowledged": list(draft.acknowledged),
     }
     return validate(Preregistration, value, f"draft of {draft.study}"), manifests
 

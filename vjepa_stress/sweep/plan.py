@@ -17,20 +17,19 @@ from vjepa_stress.errors import (
     ManifestTampered,
     OutsideDesign,
 )
-from vjepa_stress.prereg import ledger
+from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.document import BuildingBlock, Cell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration, from_bytes
-from vjepa_stress.prereg.ledger import Leaf
+from vjepa_stress.prereg.ledger import LedgerView
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.provenance import CodeState, code_state
 from vjepa_stress.records import (
+    Attempts,
     CheckpointRecord,
     StoredCell,
     cell_folders,
-    cell_id,
-    manifests_root,
     read_cell,
 )
 from vjepa_stress.sweep.bind import Blocks, Exec
@@ -49,10 +48,15 @@ class Launch(Frozen):
     attempt: int
     folder: Path
     cells: tuple[Cell, ...]
+    names: tuple[str, ...] = Field(description="folder names of the cells, in their order")
     ledger_checkpoint: CheckpointRecord
     code: CodeState
     weights: dict[str, Digest]
     clips: dict[str, Digest]
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Where a cell of this launch is kept."""
+        return self.folder / "cells" / self.names[self.cells.index(cell)]
 
     def load_design(self) -> VideoDesign:
         """The design, its file verified again.
@@ -110,69 +114,43 @@ def select(design: VideoDesign, wanted: Wanted) -> tuple[Cell, ...]:
     return cells
 
 
-def launches(registration: Registration) -> list[Leaf]:
-    """`launched` leaves of registered cells, in order."""
-    return [
-        leaf
-        for leaf in registration.ledger.of(registration.document.study)
-        if leaf.event == "launched" and not leaf.details.get("exploratory")
-    ]
-
-
-def completed(registration: Registration) -> dict[int, Leaf]:
-    """`completed` leaves by attempt."""
-    leaves = registration.ledger.of(registration.document.study)
-    return {int(leaf.details["attempt"]): leaf for leaf in leaves if leaf.event == "completed"}
-
-
-def current_attempt(registration: Registration, again: bool) -> int:
-    """The attempt to work on: the last one, or a new one after it with `again`."""
-    last = max((int(leaf.details["attempt"]) for leaf in launches(registration)), default=0)
-    if again and last and last not in completed(registration):
+def choose_attempt(attempts: Attempts, again: bool) -> int:
+    """The attempt to work on, or a new one with `again`."""
+    last = attempts.under_way
+    if again and attempts.launches and not attempts.covered(last):
         raise BadInput(
             f"attempt {last} is not complete, so there is nothing to run again",
             todo="run without --again: it goes on with the missing cells",
         )
-    return last + 1 if again or not last else last
+    return attempts.last + 1 if again else last
 
 
-def stored_cells(registration: Registration, folder: Path) -> dict[Cell, StoredCell]:
-    """Cells that an attempt already has, each verified.
+def stored_cells(registration: Registration, attempts: Attempts, number: int, folder: Path) -> dict[str, StoredCell]:
+    """Cells that an attempt already has, by folder name, each verified; those of earlier documents too.
 
     Raises:
-        Tampered: when a shard or manifest does not hold, or belongs elsewhere.
+        Tampered: when a shard or manifest does not hold, or belongs elsewhere, or a completed attempt has changed.
     """
-    found = {}
+    known, found = {**attempts.current, **attempts.former}, {}
     for path in cell_folders(folder):
         stored = read_cell(path)
         manifest = stored.manifest
         if (
-            manifest.prereg_digest != registration.digest
-            or cell_id(registration.digest, manifest.cell) != path.name
+            known.get(path.name) != manifest.cell
+            or path.name not in attempts.names.get(manifest.prereg_digest, ())
             or not registration.ledger.contains(ledger.Checkpoint(*vars(manifest.ledger_checkpoint).values()))
         ):
             raise ManifestTampered(
                 "a manifest belongs to another cell, study or ledger",
                 where=path,
-                expected=f"{registration.digest}, {path.name}",
+                expected=f"{' or '.join(attempts.names)}, {known.get(path.name) or 'no such cell'}",
                 found=f"{manifest.prereg_digest}, {manifest.cell}",
                 todo="restore the attempt from a copy",
             )
-        found[manifest.cell] = stored
+        found[path.name] = stored
+    for leaf in attempts.completions(number):
+        attempts.check_root(leaf, found, folder)
     return found
-
-
-def check_complete(registration: Registration, attempt: int, stored: Mapping[Cell, StoredCell]) -> None:
-    """Compare a completed attempt with the root that its `completed` leaf holds."""
-    leaf = completed(registration).get(attempt)
-    if leaf and leaf.details["root"] != manifests_root(list(stored.values())):
-        raise ManifestTampered(
-            "the manifests of a completed attempt have changed",
-            where=f"attempt {attempt}",
-            expected=leaf.details["root"],
-            found=manifests_root(list(stored.values())),
-            todo="restore the attempt from a copy",
-        )
 
 
 def check_specs(design: VideoDesign, blocks: Blocks) -> None:
@@ -201,14 +179,6 @@ def check_specs(design: VideoDesign, blocks: Blocks) -> None:
                 )
 
 
-def _pinned(registration: Registration, field: Literal["weights", "clips"], name: str) -> Digest | None:
-    """What an earlier launch pinned where the registration left a digest open."""
-    for leaf in launches(registration):
-        if name in leaf.details[field]:
-            return Digest(leaf.details[field][name])
-    return None
-
-
 def _same(what: str, name: str, expected: Digest | None, found: Digest, todo: str) -> Digest:
     if expected is not None and expected != found:
         raise IdentityChanged(
@@ -231,7 +201,7 @@ def identify_weights(
         name: _same(
             "weights",
             name,
-            entries[name].weights_digest or _pinned(registration, "weights", name),
+            entries[name].weights_digest or registration.pinned("weights", name),
             blocks.encoder(name).identify(place.weights.expanduser()),
             "put the registered checkpoint back",
         )
@@ -251,18 +221,18 @@ def identify_clips(
     design, manifests = registration.document.design, {}
     for name in datasets:
         manifests[name] = clip_manifest(name, blocks, place, design.frames)
-        expected = design.datasets[name].clip_manifest_digest or _pinned(registration, "clips", name)
+        expected = design.datasets[name].clip_manifest_digest or registration.pinned("clips", name)
         _same("clips", name, expected, sha256(manifests[name]), "put the registered files back")
     return manifests
 
 
-def check_code(registration: Registration, attempt: int, code: CodeState, deviation: str | None) -> None:
+def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str | None) -> None:
     """Refuse to mix code within an attempt, unless a deviation says why.
 
     Raises:
         CodeChanged: when the code differs from that of the attempt's earlier launches.
     """
-    earlier = {leaf.details["code"] for leaf in launches(registration) if leaf.details["attempt"] == attempt}
+    earlier = {leaf.details["code"] for leaf in attempts.launches if leaf.details["attempt"] == attempt}
     if earlier and earlier != {code.digest} and deviation is None:
         raise CodeChanged(
             f"attempt {attempt} was started with other code",
@@ -291,17 +261,18 @@ def prepare(
         Tampered, NotEvaluable, BadInput: when anything is not as registered; then nothing is logged.
     """
     document, study = registration.document, registration.document.study
-    attempt = current_attempt(registration, again)
-    folder = root.attempt(study, registration.digest, attempt)
-    stored = stored_cells(registration, folder)
-    check_complete(registration, attempt, stored)
+    attempts = Attempts.of(registration)
+    attempt = choose_attempt(attempts, again)
+    folder = root.attempt(study, registration.root_digest, attempt)
+    stored = stored_cells(registration, attempts, attempt, folder)
     cells = select(document.design, wanted)
-    missing = tuple(cell for cell in cells if cell not in stored)
+    names = {cell: name for name, cell in attempts.current.items()}
+    missing = tuple(cell for cell in cells if names[cell] not in stored)
     check_specs(document.design, blocks)
     code = code_state(blocks.plugins)
     if not missing:
         return None, len(cells)
-    check_code(registration, attempt, code, deviation)
+    check_code(attempts, attempt, code, deviation)
     manifests = identify_clips(registration, sorted({cell.dataset for cell in missing}), blocks, place)
     weights = identify_weights(registration, sorted({cell.model for cell in missing}), blocks, place)
     for name, manifest in manifests.items():
@@ -312,16 +283,24 @@ def prepare(
     (folder / "cells" / ".probe").unlink()
     details: dict[str, Any] = {
         "attempt": attempt,
-        "cells": [cell_id(registration.digest, cell) for cell in missing],
+        "cells": [names[cell] for cell in missing],
         "code": code.digest,
         "dirty": code.dirty,
         "commit": code.commit,
         "weights": weights,
         "clips": clips,
+        "specs": {name: document.design.datasets[name].spec_digest for name in clips},
     }
     if deviation is not None:
         details["deviation"] = deviation
-    _, checkpoint = ledger.append(root, "launched", study, document=registration.digest, details=details)
+
+    def still_newest(view: LedgerView) -> None:
+        if freeze.load(root, study, view).digest != registration.digest:
+            raise BadInput("the study was amended while this launch was prepared", todo="run the same command again")
+
+    _, checkpoint = ledger.append(
+        root, "launched", study, document=registration.digest, details=details, prepare=still_newest
+    )
     launch = Launch(
         schema="vjepa-stress/launch/v1",
         root=root.path,
@@ -332,6 +311,7 @@ def prepare(
         attempt=attempt,
         folder=folder,
         cells=missing,
+        names=tuple(names[cell] for cell in missing),
         ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
         code=code,
         weights=weights,

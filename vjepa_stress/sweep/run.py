@@ -34,7 +34,6 @@ from vjepa_stress.records import (
     Manifest,
     Row,
     RunFailure,
-    cell_id,
     config_digest,
     content_digest,
     number_or_null,
@@ -159,7 +158,7 @@ class CellRunner:
                 seconds={name: round(value, 6) for name, value in stages.seconds.items()},
                 host=platform.node() or "unknown",
             )
-            write_cell(self.launch.folder / "cells" / cell_id(self.launch.prereg_digest, cell), shard, manifest)
+            write_cell(self.launch.cell_folder(cell), shard, manifest)
         return stages
 
     def _row(self, cell: Cell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:

@@ -111,6 +111,15 @@ def answer(asked: Sequence[Asked | Estimate], how: Resampling) -> list[Estimate]
     return [next(answered) if isinstance(one, Asked) else one for one in asked]
 
 
+def answer_each(asked: Sequence[Asked | Estimate], hows: Sequence[Resampling]) -> list[Estimate]:
+    """Answer many, each in its own way, those together that have the same."""
+    found: dict[int, Estimate] = {}
+    for how in dict.fromkeys(hows):
+        here = [n for n, one in enumerate(hows) if one == how]
+        found |= dict(zip(here, answer([asked[n] for n in here], how), strict=True))
+    return [found[n] for n in range(len(asked))]
+
+
 def answers(
     pending: Sequence[Asked], resampled: Iterator[list[tuple[float, Floats]]], level: float
 ) -> Iterator[Estimate]:

@@ -9,14 +9,16 @@ from typing import Literal
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
-from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, Sensitivity, VideoDesign
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign
+from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters
+from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters, leaves
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
 from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import Outcome, Verdict, judge
+from vjepa_stress.verdict.multiplicity import holm, p_value, resampling
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.resample import Resampling
 
@@ -68,7 +70,28 @@ class HypothesisVerdict(Frozen):
     controls: dict[str, dict[str, Estimate]] = Field(description="control model → estimand → the same number")
     # Left out of files where nothing was promised, so that verdicts written before it stay what they are.
     sensitivity: tuple[SensitivityRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
-    multiplicity: Literal["none"]
+    multiplicity: Literal["none", "bonferroni"]
+    level: float | None = Field(
+        default=None, exclude_if=lambda level: level is None, description="of this rule's intervals, where corrected"
+    )
+    p: float | None = Field(
+        default=None, exclude_if=lambda p: p is None, description="smallest α at which the rule would confirm"
+    )
+    p_holm: float | None = Field(
+        default=None,
+        exclude_if=lambda p: p is None,
+        description="the same, adjusted within the family; decides nothing",
+    )
+    withdrawn: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda names: not names, description="estimands that the rule no longer reads"
+    )
+
+    @property
+    def said(self) -> str:
+        """The verdict, and what of the hypothesis it does not cover."""
+        parts = ", ".join(f"{self.id}.{name}" for name in self.withdrawn)
+        partly = parts and self.verdict != "withdrawn"
+        return f"{self.verdict}; part {parts} withdrawn" if partly else self.verdict
 
 
 class StudyVerdict(Frozen):
@@ -78,6 +101,11 @@ class StudyVerdict(Frozen):
     study: str
     version: str
     prereg_digest: Digest
+    root_digest: Digest | None = Field(
+        default=None,
+        exclude_if=lambda digest: digest is None,
+        description="of the document first registered, where that is not the one judged by",
+    )
     ledger_checkpoint: CheckpointRecord
     attempt: int
     exploratory: bool
@@ -93,7 +121,7 @@ class StudyVerdict(Frozen):
     def file(self, root: StudyRoot) -> Path:
         """Where it is kept."""
         name = "verdict.exploratory.json" if self.exploratory else "verdict.json"
-        return root.outputs(self.study, self.prereg_digest) / name
+        return root.outputs(self.study, self.root_digest or self.prereg_digest) / name
 
 
 def evaluate(evidence: Evidence) -> StudyVerdict:
@@ -101,12 +129,19 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     document = evidence.registration.document
     exploratory = bool(evidence.objections)
     judged = [_hypothesis(hypothesis, evidence) for hypothesis in document.hypotheses]
-    closed = [one for one in judged if one.family == CALIBRATION and one.verdict != "confirmed"]
+    if document.analysis.multiplicity == "bonferroni":
+        judged = _with_p_values(judged, evidence)
+    gates = [one for one in judged if one.family == CALIBRATION]
+    closed = [one for one in gates if one.verdict not in ("confirmed", "withdrawn")]
+    if all(one.verdict == "withdrawn" for one in gates):
+        closed = gates  # without a gate that holds, nothing passes
     if closed:
-        gates = ", ".join(f"{one.id} {one.verdict}" for one in closed)
-        clause = f"the calibration gate did not hold: {gates}"
+        clause = f"the calibration gate did not hold: {', '.join(f'{one.id} {one.verdict}' for one in closed)}"
         shut = {"verdict": "not-evaluable", "clause": clause, "parts": ()}
-        judged = [one if one.family == CALIBRATION else one.model_copy(update=shut) for one in judged]
+        judged = [
+            one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=shut)
+            for one in judged
+        ]
     if exploratory:
         judged = [one.model_copy(update={"verdict": _EXPLORATORY.get(one.verdict, one.verdict)}) for one in judged]
     return StudyVerdict(
@@ -114,6 +149,7 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
         study=document.study,
         version=document.version,
         prereg_digest=evidence.registration.digest,
+        root_digest=evidence.registration.root_digest if document.parent else None,
         ledger_checkpoint=CheckpointRecord(size=evidence.checkpoint.size, root=evidence.checkpoint.root),
         attempt=evidence.attempt,
         exploratory=exploratory,
@@ -124,12 +160,28 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     )
 
 
-def resampling(document: Preregistration) -> Resampling:
-    """How the intervals of a study are computed."""
-    analysis = document.analysis
-    return Resampling(
-        level=analysis.confidence_level, resamples=analysis.bootstrap_resamples, seed=analysis.bootstrap_seed
-    )
+def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> list[HypothesisVerdict]:
+    """Each hypothesis with its p-value, adjusted within its family; they decide nothing."""
+    document, found = evidence.registration.document, list(judged)
+    p_values = {
+        one.id: p
+        for one in (hypothesis.judged for hypothesis in document.hypotheses)
+        if one is not None
+        and one.family != CALIBRATION
+        and _all_there(one, evidence)
+        and (p := p_value(one, evidence.table, document)) is not None
+    }
+    for family in {one.family for one in judged}:
+        members = [n for n, one in enumerate(judged) if one.family == family and one.id in p_values]
+        adjusted = holm([p_values[judged[n].id] for n in members])
+        for n, value in zip(members, adjusted, strict=True):
+            found[n] = judged[n].model_copy(update={"p": p_values[judged[n].id], "p_holm": value})
+    return found
+
+
+def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
+    design = evidence.registration.document.design
+    return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in _cells(one, design))
 
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
@@ -141,37 +193,53 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         for name, estimand in subjects.items()
         if (other := for_control(estimand, control, document.design))
     }
-    promised = [analysis for analysis in document.sensitivity if analysis.hypothesis == hypothesis.id]
+    # What is withdrawn is estimated and shown, and decides nothing.
+    rule = hypothesis.rest
+    read = {leaf.estimand for leaf in leaves(rule)} if rule else set()
+    promised = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
     others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in promised]
-    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence))
+    how = resampling(document, hypothesis)
+    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
 
     records = {
         name: EstimateRecord(estimand=estimand, estimate=next(estimates), shards=_shards(estimand, evidence))
         for name, estimand in subjects.items()
     }
     judged = {name: record.estimate for name, record in records.items()}
-    verdict = judge(hypothesis.rule, judged)
+    verdict = judge(rule, judged) if rule else None
     beside: dict[str, dict[str, Estimate]] = {}
     for control, name in controls:
         beside.setdefault(control, {})[name] = next(estimates)
     sensitivity = []
     for analysis in promised:
         estimate = next(estimates)
-        said = judge(hypothesis.rule, judged | {analysis.estimand: estimate}).outcome
+        assert rule is not None  # noqa: S101  # it reads what was promised
+        said = judge(rule, judged | {analysis.estimand: estimate}).outcome
         sensitivity.append(SensitivityRecord(analysis=analysis, estimate=estimate, verdict=said))
     return HypothesisVerdict(
         id=hypothesis.id,
         title=hypothesis.title,
         family=hypothesis.family,
-        verdict=verdict.outcome,
-        clause=verdict.clause,
-        parts=verdict.parts,
+        verdict=verdict.outcome if verdict else "withdrawn",
+        clause=verdict.clause if verdict else _withdrawal(hypothesis, evidence),
+        parts=verdict.parts if verdict else (),
         rule=hypothesis.rule,
         estimates=records,
         controls=beside,
         sensitivity=tuple(sensitivity),
         multiplicity=document.analysis.multiplicity,
+        level=how.level if how.level != document.analysis.confidence_level else None,
+        withdrawn=hypothesis.withdrawn,
     )
+
+
+def _withdrawal(hypothesis: Hypothesis, evidence: Evidence) -> str:
+    """When and why a hypothesis was withdrawn."""
+    for edition in evidence.registration.lineage:
+        found = find(edition.document, hypothesis.id)
+        if found is not None and found.status == "withdrawn" and edition.document.amendment is not None:
+            return f"withdrawn in {edition.document.version}: {edition.document.amendment.changes}"
+    raise ValueError(f"{hypothesis.id} is not withdrawn")
 
 
 def for_control(estimand: Estimand, control: str, design: VideoDesign) -> Estimand | None:
@@ -203,9 +271,9 @@ def _shards(estimand: Estimand, evidence: Evidence) -> tuple[Digest, ...]:
     return tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
 
 
-def _estimates(estimands: Sequence[Estimand], evidence: Evidence) -> list[Estimate]:
+def _estimates(estimands: Sequence[Estimand], evidence: Evidence, how: Resampling) -> list[Estimate]:
     document, asked = evidence.registration.document, list[Asked | Estimate]()
-    how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
+    strict = document.analysis.missing_data == "not-evaluable"
     for estimand in estimands:
         missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
         if missing:  # only an exploratory reading comes here

@@ -33,16 +33,17 @@ from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
+from vjepa_stress.prereg.lineage import changes, check_claims
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import (
+    Attempts,
     ClipManifest,
     StoredCell,
     cell_folders,
-    cell_id,
+    cell_names,
     config_digest,
     failures,
-    manifests_root,
     read_cell,
     shard_schema,
 )
@@ -63,7 +64,7 @@ class Evidence:
     """Everything a verdict may rest on, verified.
 
     Attributes:
-        registration: the frozen promise.
+        registration: the frozen promise, and those before it.
         attempt: the attempt that counts.
         cells: its cells.
         table: their shards.
@@ -92,11 +93,15 @@ def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int |
         Tampered: when something fixed has changed.
         NotEvaluable: when the evidence is intact but incomplete or invalid.
     """
-    view = ledger.read(root)
-    view = view if as_of is None else view.first(as_of)
+    full = ledger.read(root)
+    view = full if as_of is None else full.first(as_of)
     registration = freeze.load(root, study, view)
     _check_identifiers(registration)
     check = _Gate(root, registration)
+    if as_of is not None:
+        # Cells that a later amendment added lie beside those that were judged then.
+        later = cell_names(freeze.load(root, study, full).lineage).values()
+        check.ignored |= {name for cells in later for name in cells} - check.attempts.current.keys()
     check.order()
     check.cells_present()
     check.manifests()
@@ -124,6 +129,9 @@ def _check_identifiers(registration: Registration) -> None:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise DuplicateIdentifier("a hypothesis id stands for two claims", found=", ".join(twice))
+    documents = [edition.document for edition in registration.lineage]
+    for number, document in enumerate(documents):
+        check_claims(documents[:number], document)
 
 
 class _Gate:
@@ -134,43 +142,52 @@ class _Gate:
         self.design = registration.document.design
         self.leaves = registration.ledger.of(registration.document.study)
         self.launches = [leaf for leaf in self.leaves if leaf.event == "launched"]
-        self.registered_runs = [leaf for leaf in self.launches if not leaf.details.get("exploratory")]
-        attempts = sorted({int(leaf.details["attempt"]) for leaf in self.registered_runs})
-        self.completed = {int(leaf.details["attempt"]): leaf for leaf in self.leaves if leaf.event == "completed"}
-        # The first complete attempt counts, whatever came after it.
-        self.attempt = min(self.completed, default=attempts[-1] if attempts else 1)
-        self.folder = root.attempt(registration.document.study, registration.digest, self.attempt)
+        self.attempts = Attempts.of(registration)
+        self.registered_runs = self.attempts.launches
+        self.attempt = self.attempts.counted or max(self.attempts.last, 1)
+        self.folder = root.attempt(registration.document.study, registration.root_digest, self.attempt)
         self.objections: list[NotEvaluable] = []
         self.stored: dict[Cell, StoredCell] = {}
+        self.former: dict[str, Cell] = {}
+        self.ignored: set[str] = set(self.attempts.former)
 
     def order(self) -> None:
-        """Registration precedes every launch."""
-        early = [leaf for leaf in self.launches if leaf.seq < self.registration.leaf.seq]
-        for leaf in early:
+        """Registration precedes every launch, and an amendment every launch under it."""
+        for leaf in self.launches:
+            promised = (self.registration.edition(leaf.document) or self.registration.lineage[0]).leaf
+            if leaf.seq > promised.seq:
+                continue
             self.objections.append(
                 RunBeforeRegistration(
-                    "a run was launched before the study was registered",
+                    "a run was launched before the study was registered"
+                    if promised.event == "registered"
+                    else "a run was launched before the amendment it was made under",
                     where=f"{self.root.ledger}, line {leaf.seq + 1}",
-                    expected=f"after line {self.registration.leaf.seq + 1}",
+                    expected=f"after line {promised.seq + 1}",
                     todo="such a study cannot be judged; register a new one and run it",
                 )
             )
 
     def cells_present(self) -> None:
         """Cells present are the cells registered, exactly; each shard holds, and so does their root."""
-        expected = {cell_id(self.registration.digest, cell): cell for cell in self.design.cells}
+        expected, former = self.attempts.current, self.attempts.former
         present = {path.name: path for path in cell_folders(self.folder)}
-        missing, extra = sorted(set(expected) - set(present)), sorted(set(present) - set(expected))
-        for name in sorted(set(expected) & set(present)):
-            self.stored[expected[name]] = stored = read_cell(present[name])
-            if stored.manifest.cell != expected[name]:
+        missing, extra = sorted(set(expected) - set(present)), sorted(set(present) - set(expected) - self.ignored)
+        found: dict[str, StoredCell] = {}
+        for name, cell in sorted({**expected, **former}.items()):
+            if name not in present:
+                continue
+            found[name] = stored = read_cell(present[name])
+            if stored.manifest.cell != cell:
                 raise ManifestTampered(
                     "a cell lies in the folder of another",
                     where=stored.folder,
-                    expected=expected[name],
+                    expected=cell,
                     found=stored.manifest.cell,
                     todo="restore the attempt from a copy",
                 )
+        self.stored = {expected[name]: stored for name, stored in found.items() if name in expected}
+        self.former = {name: cell for name, cell in former.items() if name in found}
         if missing or extra:
             self.objections.append(
                 CellsIncomplete(
@@ -181,7 +198,7 @@ class _Gate:
                     todo=f"vjepa-stress run study={self.registration.document.study} -m computes what is missing",
                 )
             )
-        elif self.attempt not in self.completed:
+        elif not self.attempts.covered(self.attempt):
             self.objections.append(
                 CellsIncomplete(
                     "the attempt has all its cells but was never completed in the ledger",
@@ -189,22 +206,23 @@ class _Gate:
                     todo=f"vjepa-stress run study={self.registration.document.study} -m completes it",
                 )
             )
-        else:
-            self._check_root()
-
-    def _check_root(self) -> None:
-        promised, found = self.completed[self.attempt].details["root"], manifests_root(list(self.stored.values()))
-        if promised != found:
-            raise ManifestTampered(
-                "the manifests are not those of the completed attempt",
-                where=self.folder,
-                expected=promised,
-                found=found,
-                todo="restore the attempt from a copy",
-            )
+        for leaf in self.attempts.completions(self.attempt):
+            gone = sorted(self.attempts.cells_of(leaf).keys() - found.keys())
+            if not gone:
+                self.attempts.check_root(leaf, found, self.folder)
+            elif not missing:
+                self.objections.append(
+                    CellsIncomplete(
+                        "cells that an amendment took out of the design are gone; they are evidence all the same",
+                        where=self.folder,
+                        expected=f"the cells completed in line {leaf.seq + 1} of the ledger",
+                        found=f"{len(gone)} missing {gone[:3]}",
+                        todo="restore the attempt from a copy",
+                    )
+                )
 
     def manifests(self) -> None:
-        """Every manifest names this registration, and what its launch named, which is what was registered."""
+        """Every manifest names this lineage, and what its launch named, which is what was registered."""
         clips: dict[str | None, tuple[Digest, ...]] = {
             digest: self._clips(name, digest) for name, digest in self._launched_clips()
         }
@@ -215,7 +233,7 @@ class _Gate:
             listed = self.design.datasets[cell.dataset].clip_manifest_digest
             launched = leaf.details["clips"].get(cell.dataset)
             for what, expected, found in (
-                ("preregistration", self.registration.digest, manifest.prereg_digest),
+                ("preregistration", leaf.document, manifest.prereg_digest),
                 ("attempt", self.attempt, manifest.attempt),
                 ("weights", leaf.details["weights"].get(cell.model), manifest.weights_digest),
                 ("weights", pinned or manifest.weights_digest, manifest.weights_digest),
@@ -262,7 +280,13 @@ class _Gate:
                 todo="the ledger was cut or rewritten: restore it from a copy",
             )
         leaf = self.registration.ledger.leaves[seen.size - 1] if seen.size else None
-        if leaf is None or leaf not in self.registered_runs or stored.folder.name not in leaf.details["cells"]:
+        # The document that the launch was made under must have had this very cell.
+        if (
+            leaf is None
+            or leaf not in self.registered_runs
+            or stored.folder.name not in leaf.details["cells"]
+            or stored.folder.name not in self.attempts.cells_of(leaf)
+        ):
             raise ManifestTampered(
                 "a manifest names no launch of its cell",
                 where=stored.folder / "manifest.json",
@@ -337,8 +361,12 @@ class _Gate:
             )
 
     def deviations(self) -> list[Deviation]:
-        """What was done beside the promise, in the order it happened."""
-        found = []
+        """What was done beside the promise: changes of the promise first, then each in the order it happened."""
+        found = self._amendments()
+        if self.former:
+            named = ", ".join(str(cell) for cell in sorted(self.former.values(), key=Cell.order)[:5])
+            what = f"{len(self.former)} cells computed under an earlier version are not judged: {named}"
+            found.append(Deviation(kind="cells out of the design", what=what))
         for leaf in self.launches:
             line = f"launch at {leaf.at} (ledger line {leaf.seq + 1})"
             if leaf.details.get("exploratory"):
@@ -349,9 +377,11 @@ class _Gate:
             if leaf.details.get("deviation"):
                 found.append(Deviation(kind="changed code", what=f"{line}: {leaf.details['deviation']}"))
         for number in sorted({int(leaf.details["attempt"]) for leaf in self.registered_runs} - {self.attempt}):
-            state = "complete" if number in self.completed else "incomplete"
+            state = "complete" if self.attempts.covered(number) else "incomplete"
             found.append(Deviation(kind="other attempt", what=f"attempt {number}, {state}, is not judged"))
         for failure in failures(self.folder):
+            if failure.prereg_digest not in self.attempts.names:
+                continue  # of a later amendment than those judged here
             what = f"{failure.cell} failed at {failure.at}: {failure.message.splitlines()[0]}"
             found.append(Deviation(kind="failed cell", what=what))
         unpinned = [
@@ -364,3 +394,26 @@ class _Gate:
         ]
         found += [Deviation(kind="pinned late", what=f"{what}: pinned by the first launch") for what in unpinned]
         return found
+
+    def _amendments(self) -> list[Deviation]:
+        found = []
+        for before, after in pairwise(self.registration.lineage):
+            leaf, amendment = after.leaf, after.document.amendment
+            assert amendment is not None  # noqa: S101  # it has a parent
+            earlier = [one.event for one in self.leaves if one.seq < leaf.seq]
+            when = f"after {_times(earlier.count('launched'), 'launch', 'launches')} and " + _times(
+                earlier.count("viewed"), "look", "looks"
+            )
+            what = (
+                f"{after.document.version} at {leaf.at} (ledger line {leaf.seq + 1}), {when}; data status "
+                f"{after.document.data_status}; {amendment.reason}: {amendment.changes} "
+                f"Changed: {'; '.join(changes(before.document, after.document)) or 'nothing but the record'}. "
+                f"Severity: {amendment.severity} Validity: {amendment.validity}"
+            )
+            kind = "withdrawal" if leaf.event == "withdrawn" else "amendment"
+            found.append(Deviation(kind=kind, what=what))
+        return found
+
+
+def _times(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Rule, Threshold, leaves
+from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Equivalence, Leaf, Monotone, Rule, leaves
 from vjepa_stress.verdict.estimate import Estimate
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
@@ -53,63 +53,120 @@ def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
 
 
 def _judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
-    if isinstance(rule, Band):
-        return _band(rule, *_interval(estimates[rule.estimand]))
-    if isinstance(rule, Threshold):
-        return _threshold(rule, estimates[rule.estimand])
+    if not isinstance(rule, Count | AllOf | AnyOf):
+        estimate = estimates[rule.estimand]
+        outcome = _first(*regions(rule, estimate))
+        clause = f"{rule.kind}: {_position(rule, outcome)}"
+        return Verdict(outcome=outcome, clause=clause, estimand=rule.estimand)
     parts = tuple(_judge(part, estimates) for part in rule.of)
-    confirmed, refuted = (sum(part.outcome == outcome for part in parts) for outcome in ("confirmed", "refuted"))
-    said = f"{confirmed} confirmed and {refuted} refuted of {len(parts)}"
-    if isinstance(rule, Count):
-        said += f" (confirmed needs {rule.confirm_at_least}, refuted {rule.refute_at_least})"
-        outcome = _first(confirmed >= rule.confirm_at_least, refuted >= rule.refute_at_least)
-    elif isinstance(rule, AllOf):
-        said += " (all must be confirmed, one refuted refutes)"
-        outcome = _first(confirmed == len(parts), refuted > 0)
-    elif isinstance(rule, AnyOf):
-        said += " (one confirmed confirms, all must be refuted)"
-        outcome = _first(confirmed > 0, refuted == len(parts))
-    return Verdict(outcome=outcome, clause=f"{rule.kind}: {said}", parts=parts)
+    outcome = _first(*combined(rule, [part.outcome for part in parts]))
+    confirmed, refuted = (sum(part.outcome == said for part in parts) for said in ("confirmed", "refuted"))
+    clause = f"{rule.kind}: {confirmed} confirmed and {refuted} refuted of {len(parts)} ({_needs(rule)})"
+    return Verdict(outcome=outcome, clause=clause, parts=parts)
 
 
 def _first(confirmed: bool, refuted: bool) -> Outcome:
     return "confirmed" if confirmed else "refuted" if refuted else "ambiguous"
 
 
-def _interval(estimate: Estimate) -> tuple[float, float]:
-    assert estimate.low is not None  # noqa: S101  # checked by `judge`
+def regions(rule: Leaf, estimate: Estimate) -> tuple[bool, bool]:
+    """Whether a defined estimate lies in a rule's region of confirmation, and of refutation; never in both."""
+    assert estimate.value is not None  # noqa: S101  # checked by `judge`
+    assert estimate.low is not None  # noqa: S101
     assert estimate.high is not None  # noqa: S101
-    return estimate.low, estimate.high
-
-
-def _band(rule: Band, low: float, high: float) -> Verdict:
-    inside = rule.low <= low and high <= rule.high
-    outside = high < rule.low or low > rule.high
-    position = "lies inside" if inside else "lies outside" if outside else "crosses a border of"
-    clause = f"band: the interval of {rule.estimand} {position} [{rule.low:g}, {rule.high:g}]"
-    return Verdict(outcome=_first(inside, outside), clause=clause, estimand=rule.estimand)
-
-
-def _threshold(rule: Threshold, estimate: Estimate) -> Verdict:
-    low, high = _interval(estimate)
+    low, high = estimate.low, estimate.high
+    if isinstance(rule, Monotone):
+        return _monotone(rule, estimate)
+    if isinstance(rule, Band):
+        return rule.low <= low and high <= rule.high, high < rule.low or low > rule.high
+    if isinstance(rule, Equivalence):
+        return -rule.margin <= low and high <= rule.margin, high < -rule.margin or low > rule.margin
     if rule.use == "point":
-        assert estimate.value is not None  # noqa: S101  # checked by `judge`
         low = high = estimate.value
     if rule.direction == "above":
-        outcome = _first(low >= rule.confirm_at, high < rule.refute_at)
-        beyond, short = "at or above", "below"
-    else:
-        outcome = _first(high <= rule.confirm_at, low > rule.refute_at)
-        beyond, short = "at or below", "above"
-    what = "the value" if rule.use == "point" else "the whole interval"
-    position = {
-        "confirmed": f"{what} of {rule.estimand} lies {beyond} {rule.confirm_at:g}",
-        "refuted": f"{what} of {rule.estimand} lies {short} {rule.refute_at:g}",
-    }.get(
-        outcome,
-        f"{what} of {rule.estimand} lies neither {beyond} {rule.confirm_at:g} nor {short} {rule.refute_at:g}",
-    )
-    return Verdict(outcome=outcome, clause=f"threshold: {position}", estimand=rule.estimand)
+        return low >= rule.confirm_at, high < rule.refute_at
+    return high <= rule.confirm_at, low > rule.refute_at
+
+
+def _monotone(rule: Monotone, estimate: Estimate) -> tuple[bool, bool]:
+    assert estimate.overall is not None  # noqa: S101  # an estimate of jumps has it whenever it is defined
+    along = -1.0 if rule.order == "falling" else 1.0
+    against = any(-along * step.value > rule.noise * step.half_width for step in estimate.steps)
+    gained = along * estimate.overall.value > rule.noise * estimate.overall.half_width
+    return gained and not against, against
+
+
+def combined(rule: Count | AllOf | AnyOf, outcomes: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a combination is confirmed, and refuted, by what its sub-rules say; never both."""
+    confirmed, refuted = (sum(outcome == said for outcome in outcomes) for said in ("confirmed", "refuted"))
+    if isinstance(rule, Count):
+        return confirmed >= rule.confirm_at_least, refuted >= rule.refute_at_least
+    if isinstance(rule, AllOf):
+        return confirmed == len(outcomes), refuted > 0
+    return confirmed > 0, refuted == len(outcomes)
+
+
+def _needs(rule: Count | AllOf | AnyOf) -> str:
+    if isinstance(rule, Count):
+        return f"confirmed needs {rule.confirm_at_least}, refuted {rule.refute_at_least}"
+    if isinstance(rule, AllOf):
+        return "all must be confirmed, one refuted refutes"
+    return "one confirmed confirms, all must be refuted"
+
+
+def _position(rule: Leaf, outcome: Outcome) -> str:
+    """Where an estimate lies, in registered numbers only."""
+    if isinstance(rule, Monotone):
+        return _curve(rule, outcome)
+    if isinstance(rule, Band | Equivalence):
+        low, high = (rule.low, rule.high) if isinstance(rule, Band) else (-rule.margin, rule.margin)
+        where = {"confirmed": "lies inside", "refuted": "lies outside"}.get(outcome, "crosses a border of")
+        return f"the interval of {rule.estimand} {where} [{low:g}, {high:g}]"
+    beyond, short = ("at or above", "below") if rule.direction == "above" else ("at or below", "above")
+    what = f"{'the value' if rule.use == 'point' else 'the whole interval'} of {rule.estimand}"
+    return {
+        "confirmed": f"{what} lies {beyond} {rule.confirm_at:g}",
+        "refuted": f"{what} lies {short} {rule.refute_at:g}",
+    }.get(outcome, f"{what} lies neither {beyond} {rule.confirm_at:g} nor {short} {rule.refute_at:g}")
+
+
+def _curve(rule: Monotone, outcome: Outcome) -> str:
+    against, along = ("rises", "falls") if rule.order == "falling" else ("falls", "rises")
+    noise = f"by more than {rule.noise:g} pooled half-widths"
+    if outcome == "refuted":
+        return f"{rule.estimand} {against} between neighbours {noise}"
+    whole = f"{'and' if outcome == 'confirmed' else 'nor'} {along} from first to last by more than that"
+    return f"{rule.estimand} nowhere {against} {noise}, {whole}"
+
+
+def explain(rule: Rule, estimates: Mapping[str, Estimate], number: Callable[[float], str] = "{:.6g}".format) -> str:
+    """Say in words and numbers which clause fired, and which fired below it; one line a rule.
+
+    Args:
+        rule, estimates: as for `judge`.
+        number: how to write an estimate; the registered numbers stand as they are.
+    """
+    return "\n".join(_explained(judge(rule, estimates), estimates, number, ""))
+
+
+def _explained(
+    verdict: Verdict, estimates: Mapping[str, Estimate], number: Callable[[float], str], indent: str
+) -> Iterator[str]:
+    read = "" if verdict.estimand is None else f"; {verdict.estimand} = {_shown(estimates[verdict.estimand], number)}"
+    yield f"{indent}{verdict.outcome}, {verdict.clause}{read}"
+    for part in verdict.parts:
+        yield from _explained(part, estimates, number, indent + "  ")
+
+
+def _shown(estimate: Estimate, number: Callable[[float], str]) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "undefined"
+    if estimate.overall is not None:
+        steps = [*estimate.steps, estimate.overall]
+        changes = [f"{number(step.value)} (pooled half-width {number(step.half_width)})" for step in steps]
+        return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
+    ends = "" if estimate.low == estimate.high else f" [{number(estimate.low)}, {number(estimate.high)}]"
+    return f"{number(estimate.value)}{ends}, n = {estimate.n}"
 
 
 def worst(outcomes: Sequence[str]) -> int:

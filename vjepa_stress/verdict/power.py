@@ -20,9 +20,9 @@ from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, check_scenarios
 from vjepa_stress.prereg.rules import filters, metrics
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
-from vjepa_stress.verdict.answer import answer
-from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.answer import answer_each
 from vjepa_stress.verdict.judge import Outcome, judge
+from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
@@ -83,7 +83,7 @@ def constant_rules(document: Preregistration, found: OperatingCharacteristics) -
 
 
 def _active(document: Preregistration) -> list[Hypothesis]:
-    return [hypothesis for hypothesis in document.hypotheses if hypothesis.status == "active"]
+    return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
 def _chances(seen: Counter[str], studies: int) -> Chances:
@@ -104,10 +104,11 @@ class Simulation:
 
     def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
         self.hypotheses, self.seed = _active(document), plan.seed
-        self.how = resampling(document).model_copy(update={"resamples": plan.resamples})
         self.strict = document.analysis.missing_data == "not-evaluable"
         self.world = _world(document, plan, scenario, pilots)
         self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
+        fewer = {"resamples": plan.resamples}
+        self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
         self.questions = [
             Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
         ]
@@ -115,8 +116,9 @@ class Simulation:
     def study(self, number: int) -> list[Outcome]:
         """What the rules say of one simulated study."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
-        asked = [question.put(table, self.how, strict=self.strict) for question in self.questions]
-        estimates = iter(answer(asked, self.how))
+        pairs = zip(self.questions, self.hows, strict=True)
+        asked = [question.put(table, how, strict=self.strict) for question, how in pairs]
+        estimates = iter(answer_each(asked, self.hows))
         said: list[Outcome] = []
         for one in self.hypotheses:
             said.append(judge(one.rule, {name: next(estimates) for name in one.estimands}).outcome)

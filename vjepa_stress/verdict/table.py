@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vjepa_stress.errors import BadInput
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.prereg.rules import Condition
 
@@ -113,3 +116,36 @@ class Table:
         if condition.at_most is not None:
             inside &= values <= condition.at_most
         return np.where(np.isnan(values), np.nan, inside)
+
+
+def by_group(long: Any, *, clip: str, group: str, value: str) -> dict[Any, Floats]:
+    """Turn anybody's long table into what estimates take: for each group the clips' values, in one order of clips.
+
+    Args:
+        long: a pyarrow Table, a pandas DataFrame, or anything else that Arrow can read as a table.
+        clip, group, value: names of its columns; a clip has one row a group at most.
+
+    Returns:
+        (clips,) a group, rows sorted by clip, NaN where a clip has no row or no value in the group.
+
+    Raises:
+        BadInput: when a column is missing or not what it should be, or a clip stands twice in a group.
+    """
+    table = long if isinstance(long, pa.Table) else pa.table(long)
+    missing = sorted({clip, group, value} - set(table.column_names))
+    if missing:
+        raise BadInput("the table lacks columns", expected=", ".join(missing), found=", ".join(table.column_names))
+    keys = list(zip(table[group].to_pylist(), table[clip].to_pylist(), strict=True))
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise BadInput("a clip stands twice in a group", found=f"{twice[0][1]!r} in {twice[0][0]!r}")
+    try:
+        numbers = table[value].cast(pa.float64()).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise BadInput("values must be numbers", where=value, found=str(error)) from error
+    known = dict(zip(keys, numbers, strict=True))
+    clips = sorted({name for _, name in keys})
+    return {
+        name: np.array([known.get((name, one)) for one in clips], dtype=np.float64)
+        for name in sorted({name for name, _ in keys})
+    }

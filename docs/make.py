@@ -1,0 +1,165 @@
+"""Make again what is generated: JSON Schemas, the tables of the pages, and the demo's picture and verdicts.
+
+    python docs/make.py          schemas and tables, from docs/measured/
+    python docs/make.py --demo   first run the demo, and keep its verdicts and its picture
+
+A table stands in a page between `<!-- NAME -->` and `<!-- end -->`; NAME is a function below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import replay
+from pydantic import BaseModel
+
+from vjepa_stress.cli import main as command
+from vjepa_stress.prereg import freeze
+from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.ledger import Leaf
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.schema import json_schema
+from vjepa_stress.records import ClipManifest, Manifest, RunFailure
+from vjepa_stress.report.numbers import interval, number
+from vjepa_stress.verdict.evaluate import StudyVerdict
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "prereg": Preregistration,
+    "leaf": Leaf,
+    "clips": ClipManifest,
+    "manifest": Manifest,
+    "failure": RunFailure,
+    "verdict": StudyVerdict,
+}
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What a benchmark wrote."""
+    value: dict[str, Any] = json.loads((HERE / "measured" / f"{name}.json").read_text())
+    return value
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def demo() -> str:
+    """Verdicts of the demo."""
+    rows = []
+    for one in measured("demo")["hypotheses"]:
+        shown = [
+            f"{name} {number(estimate['value'])}"
+            + ("" if estimate["low"] == estimate["high"] else f" {interval(estimate['low'], estimate['high'])}")
+            for name, estimate in one["estimates"].items()
+        ]
+        rows.append(
+            [one["id"], one["title"], f"**{one['verdict']}**", "; ".join(shown[:2]) + ("; …" * (len(shown) > 2))]
+        )
+    return table(["", "hypothesis", "verdict", "estimates"], rows)
+
+
+def costs() -> str:
+    """The figures this release promises, with their limits and commands."""
+    encoder, cells = measured("encoder"), measured("cells")
+    names = {
+        "eager_over_floor": "encoder, eager, over its matrix products and attention alone",
+        "compiled_over_floor": "encoder, compiled, over the same",
+        "eager_over_rebuilding": "encoder over one that rebuilds its rotary tables in every layer",
+    }
+    rows = [
+        [text, f"{encoder[key]:.3f}", f"{encoder['limits'][key]:.2f}", f"`{encoder['command']}`"]
+        for key, text in names.items()
+    ]
+    cost = f"{cells['milliseconds_a_cell']:.1f} ms"
+    rows.append(["a cell's cost beside its work", cost, f"{cells['limit']:.0f} ms", f"`{cells['command']}`"])
+    return table(["figure", "measured", "limit", "command"], rows)
+
+
+def verdicts_replayed() -> str:
+    """The published numbers under the rules of the replica."""
+    rows = [[name, f"**{verdict.outcome}**", verdict.clause] for name, verdict in replay.replay().items()]
+    return table(["", "verdict", "clause"], rows)
+
+
+def correlations_replayed() -> str:
+    """The published correlations, their Fisher intervals made again, and whether they are as good as zero."""
+    rows = []
+    for name, ends in replay.fisher_ends().items():
+        row = replay.PUBLISHED["correlations"][name]
+        published = interval(row["low"], row["high"])
+        said = replay.small_enough(name).outcome
+        rows.append([name.replace("_", " "), number(row["r"]), str(row["n"]), published, interval(*ends), said])
+    return table(["", "r", "pairs", "published", "made again", "within ±0.15"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "demo": demo,
+    "costs": costs,
+    "replay": verdicts_replayed,
+    "correlations": correlations_replayed,
+}
+
+
+def filled(page: str) -> str:
+    """A page with its tables made again."""
+
+    def make(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->\n.*?<!-- end -->", make, page, flags=re.DOTALL)
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file and what it must hold."""
+    files = {
+        PROJECT / "prereg" / "schema" / f"{name}.json": json.dumps(json_schema(kind), indent=2) + "\n"
+        for name, kind in DOCUMENTS.items()
+    }
+    pages = [PROJECT / "README.md", *sorted(HERE.glob("*.md"))]
+    return files | {page: filled(page.read_text()) for page in pages}
+
+
+def run_demo() -> None:
+    """Run the demo from nothing; keep its verdicts and its picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        if code := command(["demo", "--out", folder]):
+            sys.exit(code)
+        root = StudyRoot(Path(folder))
+        outputs = root.outputs("demo", freeze.load(root, "demo").root_digest)
+        verdict = json.loads((outputs / "verdict.json").read_text())
+        shutil.copy(outputs / "report-M2.svg", HERE / "demo.svg")
+    kept = [
+        {name: one[name] for name in ("id", "title", "verdict", "clause")}
+        | {"estimates": {name: record["estimate"] for name, record in one["estimates"].items()}}
+        for one in verdict["hypotheses"]
+    ]
+    found = {"prereg_digest": verdict["prereg_digest"], "hypotheses": kept, "command": "python docs/make.py --demo"}
+    (HERE / "measured" / "demo.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def main() -> None:
+    """Write what has changed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", action="store_true", help="run the demo first")
+    if parser.parse_args().demo:
+        run_demo()
+    for path, text in generated().items():
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"wrote {path.relative_to(PROJECT)}")
+
+
+if __name__ == "__main__":
+    main()

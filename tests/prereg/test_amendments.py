@@ -1,0 +1,324 @@
+"""Amendments and withdrawals through the real commands: what they keep, what they change, what is refused."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.small import study
+from vjepa_stress.digest import parse_json, sha256
+from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor, StatusTooEarly
+from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg.data_status import ORDER, floor
+from vjepa_stress.prereg.lineage import changes, check_claims
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.rules import remaining
+from vjepa_stress.records import cell_names
+from vjepa_stress.sweep.demo import prepare
+
+PROJECT = Path(__file__).parents[2]
+DRAFT = (study.HERE / "draft.yaml").read_text()
+LOWER = DRAFT.replace("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.8, refute_at: 0.5")
+MORE = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1)
+FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1)
+COUNTED = DRAFT.replace("kind: all_of\n", "kind: count\n      confirm_at_least: 2\n      refute_at_least: 1\n")
+
+
+@pytest.fixture
+def registered(tmp_path: Path) -> StudyRoot:
+    root = study.new_root(tmp_path / "root")
+    assert study.register(root).code == 0
+    return root
+
+
+def verdict(root: StudyRoot) -> Any:
+    done = study.command("verdict", "small", "--root", root.path)
+    assert done.code == 0, done.err
+    return parse_json((study.outputs(root) / "verdict.json").read_bytes())
+
+
+def refused(done: study.Done, *texts: str) -> None:
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    for text in texts:
+        assert text in done.err
+
+
+def events(root: StudyRoot) -> list[str]:
+    return [leaf.event for leaf in ledger.read(root).leaves]
+
+
+def test_an_identical_design_keeps_its_shards(attacked: StudyRoot) -> None:
+    before, folder = study.contents(attacked), study.outputs(attacked)
+    done = study.amend(attacked, study.amended(LOWER))
+    assert done.code == 0, done.err
+    assert (done.json["event"], done.json["version"]) == ("amended", "v2")
+    assert (study.outputs(attacked), study.contents(attacked)) == (folder, before)
+    leaf = ledger.read(attacked).leaves[-1]
+    assert leaf.document == sha256(attacked.document("small", "v2").read_bytes())
+    assert leaf.parent == sha256(attacked.document("small", "v1").read_bytes())
+    assert leaf.details["reason"] == "error-in-registration"
+    assert leaf.details["changed"] == ["H1: rule.confirm_at: 0.9 → 0.8".replace("H1: ", "H1.")]
+    # The verdict from before is right as of its time.
+    audited = study.command("audit", "small", "--root", attacked.path, "--json")
+    assert audited.code == 0, audited.err
+    assert "more has happened since this verdict" in audited.err
+    assert "preregistration (v1 ← v2)" in audited.err
+    assert [line.split()[0] for line in audited.json["audited"]["small"]["lineage"]] == ["v1", "v2"]
+    result = verdict(attacked)
+    assert (result["version"], result["prereg_digest"]) == ("v2", leaf.document)
+    assert result["root_digest"] == leaf.parent
+    deviation = result["deviations"][0]
+    assert deviation["kind"] == "amendment"
+    for text in ("after 1 launch and 2 looks", "rule.confirm_at: 0.9 → 0.8", "after-analysis", "slip of the pen"):
+        assert text in deviation["what"]
+    assert study.command("report", "small", "--root", attacked.path).code == 0
+    for name in ("report.html", "report.md"):
+        page = (folder / name).read_text()
+        assert "rule until v1" in page
+        assert leaf.document in page
+        assert leaf.parent in page
+        assert "after 1 launch and 2 looks" in page
+        assert "data status when registered: before-creation" in page
+    status = study.command("status", "small", "--root", attacked.path, "--json").json
+    assert (status["version"], status["missing"], status["completed"]) == ("v2", 0, True)
+    assert "nothing to do" in study.run(attacked).err
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+
+
+def test_added_cells_alone_are_computed(attacked: StudyRoot) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.cells(attacked).rglob("*.parquet")}
+    assert study.amend(attacked, study.amended(MORE)).code == 0
+    assert study.command("verdict", "small", "--root", attacked.path).code == 11
+    done = study.run(attacked)
+    assert done.code == 0, done.err
+    assert (done.json["computed"], done.json["there"], done.json["attempt"]) == (4, study.CELLS, 1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert events(attacked)[-3:] == ["amended", "launched", "completed"]
+    # The old verdict is audited as of its time, though there are more cells by now.
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+    result = verdict(attacked)
+    assert len(result["hypotheses"][1]["estimates"]["rise"]["shards"]) == 4
+    assert "4 cells added" in result["deviations"][0]["what"]
+    manifests = [json.loads(path.read_text()) for path in study.cells(attacked).glob("*-0.4-*/manifest.json")]
+    assert {one["prereg_digest"] for one in manifests} == {freeze.load(attacked, "small").digest}
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+    again = study.run(attacked, "-m", "--again")
+    assert (again.code, again.json["computed"]) == (0, study.CELLS + 4), again.err
+    assert study.contents(attacked, 2) == study.contents(attacked)
+
+
+def test_removed_cells_are_ignored_and_listed(attacked: StudyRoot) -> None:
+    assert study.amend(attacked, study.amended(FEWER)).code == 0
+    result = verdict(attacked)
+    assert len(result["hypotheses"][1]["estimates"]["rise"]["shards"]) == 2
+    kinds = {one["kind"]: one["what"] for one in result["deviations"]}
+    assert "4 cells computed under an earlier version are not judged" in kinds["cells out of the design"]
+    assert "nothing to do" in study.run(attacked).err
+    # Taken in again, they are what they were: no second chance.
+    assert study.amend(attacked, study.amended(DRAFT, "v3")).code == 0
+    assert "nothing to do" in study.run(attacked).err
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+
+
+def test_a_changed_seed_needs_every_cell_anew(attacked: StudyRoot) -> None:
+    assert study.amend(attacked, study.amended(DRAFT.replace("  seed: 3", "  seed: 4"))).code == 0
+    names = list(cell_names(freeze.load(attacked, "small").lineage).values())
+    assert not names[0].keys() & names[1].keys()
+    one = study.run(attacked, "model=tiny", "perturbation=reverse")
+    assert (one.code, one.json["computed"]) == (0, 1), one.err
+    assert study.command("verdict", "small", "--root", attacked.path).code == 11
+
+
+def test_a_part_is_withdrawn_and_the_rest_judged(attacked: StudyRoot) -> None:
+    done = study.withdraw(attacked, "H2.ratio")
+    assert done.code == 0, done.err
+    assert (done.json["event"], done.json["data_status"]) == ("withdrawn", "after-analysis")
+    result = verdict(attacked)["hypotheses"][2]
+    assert (result["withdrawn"], result["verdict"]) == (["ratio"], "confirmed")
+    assert [part["estimand"] for part in result["parts"]] == ["reversal"]
+    assert set(result["estimates"]) == {"reversal", "ratio"}
+    assert study.command("report", "small", "--root", attacked.path).code == 0
+    for name in ("report.html", "report.md"):
+        assert "confirmed; part H2.ratio withdrawn" in (study.outputs(attacked) / name).read_text()
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+    refused(study.withdraw(attacked, "H2.ratio"), "no estimand 'ratio' to withdraw")
+    refused(study.withdraw(attacked, "H2.reversal"), "cannot be withdrawn alone")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn", "H2.ratio")
+
+
+def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None:
+    assert study.withdraw(attacked, "H1", "--reason", "violated-assumption", "--severity", "None.").code == 0
+    result = verdict(attacked)
+    one = result["hypotheses"][1]
+    assert (one["verdict"], one["clause"]) == ("withdrawn", "withdrawn in v2: It was ill-posed.")
+    assert one["estimates"]["rise"]["estimate"]["value"] is not None
+    assert result["deviations"][0]["kind"] == "withdrawal"
+    assert "violated-assumption" in result["deviations"][0]["what"]
+    strict = study.command("verdict", "small", "--root", attacked.path, "--strict", "--json")
+    assert (strict.code, strict.json["verdicts"]["H1"]) == (0, "withdrawn")
+    refused(study.withdraw(attacked, "H1"), "it is already")
+    refused(study.withdraw(attacked, "H9"), "there is no such hypothesis", "C1, H2")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+
+
+def test_a_withdrawn_gate_opens_nothing(attacked: StudyRoot) -> None:
+    assert study.withdraw(attacked, "C1").code == 0
+    assert [one["verdict"] for one in verdict(attacked)["hypotheses"]] == ["withdrawn", *["not-evaluable"] * 2]
+
+
+def test_counts_must_be_restated(tmp_path: Path) -> None:
+    root = study.new_root(tmp_path / "root", COUNTED)
+    assert study.register(root).code == 0
+    refused(study.withdraw(root, "H2.ratio"), "an amendment must restate them")
+    refused(study.withdraw(root, "H1.rise"), "its rule reads nothing else", "withdraw H1 as a whole")
+    assert events(root) == ["registered"]
+
+
+@pytest.mark.parametrize("status", ORDER[:-1])
+def test_after_a_look_nobody_claims_to_be_early(attacked: StudyRoot, status: str) -> None:
+    before = events(attacked)
+    refused(study.amend(attacked, study.amended(LOWER, status=status)), f"claim {status}", "were looked at")
+    assert events(attacked) == before
+    assert not attacked.document("small", "v2").exists()
+    # The same clips under another study's name are the same clips.
+    other = attacked.prereg / "other"
+    other.mkdir()
+    (other / "draft.yaml").write_text(
+        DRAFT.replace("study: small", "study: other").replace("before-creation", status)
+    )
+    words = ("--root", attacked.path, "--config-dir", study.CONF)
+    refused(study.command("register", other / "draft.yaml", *words), f"claim {status}")
+
+
+def test_after_a_launch_nobody_claims_before_creation(registered: StudyRoot) -> None:
+    assert study.amend(registered, study.amended(LOWER, status="before-creation")).code == 0
+    assert study.run(registered, "model=tiny", "perturbation=reverse").code == 0
+    draft = study.amended(DRAFT, "v3", "before-creation")
+    refused(study.amend(registered, draft), "before-observation or before-access", "a launch of small")
+    done = study.withdraw(registered, "H1")
+    assert (done.code, done.json["data_status"]) == (0, "before-observation"), done.err
+    # Never earlier than the parent says.
+    late = LOWER.replace(
+        "    prediction: confirmed\n    estimands: {rise",
+        "    status: withdrawn\n    prediction: confirmed\n    estimands: {rise",
+    )
+    assert study.amend(registered, study.amended(late, "v4", "before-analysis")).code == 0
+    refused(study.amend(registered, study.amended(late, "v5", "before-observation")), "knowledge only grows")
+    done = study.withdraw(registered, "H2.ratio")
+    assert (done.code, done.json["data_status"]) == (0, "before-analysis")
+    assert study.run(registered).code == 0
+    assert [one["kind"] for one in verdict(registered)["deviations"]][:4] == [
+        "amendment", "withdrawal", "amendment", "withdrawal"
+    ]  # fmt: skip
+
+
+def test_an_exploratory_launch_and_other_clips(registered: StudyRoot) -> None:
+    document, view = freeze.load(registered, "small").document, ledger.read(registered)
+    assert floor(registered, view, document, {})[0] == "before-creation"
+    assert study.run(registered, "--exploratory", "model=tiny", "perturbation=reverse").code == 0
+    view = ledger.read(registered)
+    assert floor(registered, view, document, {})[0] == "before-observation"
+    # Where clips are not pinned, the specification says which they are.
+    entry = document.design.datasets["small"]
+    unpinned = entry.model_copy(update={"clip_manifest_digest": None})
+    other = unpinned.model_copy(update={"spec_digest": sha256(b"other")})
+    for one, status in ((unpinned, "before-observation"), (other, "before-creation")):
+        design = document.design.model_copy(update={"datasets": {"small": one}})
+        assert floor(registered, view, document.model_copy(update={"design": design}), {})[0] == status
+
+
+def test_amendments_to_nowhere(registered: StudyRoot, tmp_path: Path) -> None:
+    nowhere = "sha256:" + "0" * 64
+    early = study.amended(LOWER, status="before-creation")
+    refused(study.amend(registered, early + f"parent: {nowhere}\n"), "it names another parent", nowhere)
+    refused(study.amend(registered, early.replace("version: v2", "version: v3")), "it names another version")
+    refused(study.amend(registered, early.replace("version: v2", "version: v1")), "it names another version")
+    refused(study.amend(registered, early.replace("study: small", "study: other")), "of another study")
+    refused(study.amend(registered, LOWER.replace("version: v1", "version: v2")), "says what it changes and why")
+    refused(study.amend(registered, early.replace("error-in-registration", "regret")), "unforeseen-event")
+    empty = study.new_root(tmp_path / "empty")
+    refused(study.amend(empty, early), "the study small is not registered here")
+    (empty.prereg / "small" / "draft.yaml").write_text(early)
+    refused(study.register(empty), "the next version of a registered study")
+    (empty.prereg / "small" / "draft.yaml").write_text(early + f"parent: {nowhere}\n")
+    refused(study.register(empty), "an amendment to nowhere")
+    assert events(registered) == ["registered"]
+    assert not empty.ledger.exists()
+    (registered.prereg / "small" / "draft.yaml").write_text(LOWER)
+    refused(study.register(registered), "vjepa-stress amend small FILE")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("claim: M2 rises with noise.", "claim: M2 falls with noise.", "the id H1 stands for two claims"),
+        ("id: H1", "id: H7", "H1 is missing"),
+        ("version: v1", "version: v1\nsensitivity: []", ""),
+    ],
+)
+def test_an_id_stands_for_one_claim(registered: StudyRoot, old: str, new: str, text: str) -> None:
+    done = study.amend(registered, study.amended(DRAFT.replace(old, new), status="before-creation"))
+    if text:
+        refused(done, text)
+        assert events(registered) == ["registered"]
+    else:
+        assert done.code == 0
+
+
+def test_an_id_is_not_used_again_after_its_withdrawal(registered: StudyRoot) -> None:
+    assert study.withdraw(registered, "H1").code == 0
+    withdrawn = DRAFT.replace("id: H1\n", "id: H1\n    status: withdrawn\n")
+    other = withdrawn.replace("claim: M2 rises with noise.", "claim: M2 falls with noise.")
+    refused(study.amend(registered, study.amended(other, "v3", "before-creation")), "stands for two claims")
+    documents = [edition.document for edition in freeze.load(registered, "small").lineage]
+    with pytest.raises(NoSuccessor, match="stays withdrawn"):
+        check_claims(documents, documents[0])
+    hypotheses = tuple(one.model_copy(update={"claim": "Another."}) for one in documents[1].hypotheses)
+    with pytest.raises(DuplicateIdentifier):
+        check_claims(documents, documents[1].model_copy(update={"hypotheses": hypotheses}))
+
+
+def test_a_draft_of_an_amendment_can_be_checked(registered: StudyRoot) -> None:
+    path = registered.prereg / "small" / "next.yaml"
+    path.write_text(study.amended(LOWER))
+    assert study.command("check", path, "--config-dir", study.CONF).code == 0
+    path.write_text(study.amended(LOWER, "v3"))
+    refused(study.command("check", path, "--config-dir", study.CONF), "it names another version")
+
+
+def test_a_disagreement_between_two_writers(registered: StudyRoot) -> None:
+    """The second of two amendments that were made from one parent is refused."""
+    assert study.withdraw(registered, "H1").code == 0
+    late = freeze.from_bytes(registered.document("small", "v2").read_bytes(), "v2")
+    assert study.withdraw(registered, "H2.ratio").code == 0
+    with pytest.raises(NoSuccessor):
+        freeze.extend(registered, late, {})
+    early = late.model_copy(update={"version": "v4", "parent": freeze.load(registered, "small").digest})
+    with pytest.raises((StatusTooEarly, NoSuccessor)):
+        freeze.extend(registered, early, {})
+
+
+def test_what_was_registered_before_amendments_existed_stays_what_it_is() -> None:
+    data = (PROJECT / "prereg/demo/v1.json").read_bytes()
+    document = freeze.from_bytes(data, "v1.json")
+    assert freeze.to_bytes(document) == data
+    assert b'"amendment"' not in data
+    assert changes(document, document) == ()
+    for hypothesis in document.hypotheses:
+        assert hypothesis.rest == hypothesis.rule == remaining(hypothesis.rule, ())
+
+
+def test_the_demo_ships_its_whole_lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = prepare(tmp_path / "demo")
+    from vjepa_stress.prereg.withdraw import withdraw
+
+    withdraw(made, "demo", "H1", why="To see whether it ships.")
+    monkeypatch.setattr("vjepa_stress.sweep.demo.shipped", lambda _: made.prereg)
+    root = prepare(tmp_path / "again")
+    assert events(root) == ["registered", "withdrawn"]
+    assert prepare(tmp_path / "again") == root
+    assert events(root) == ["registered", "withdrawn"]
+    assert re.match("v2", freeze.load(root, "demo").document.version)

@@ -1,0 +1,84 @@
+"""The published numbers under the rules of the replica, and the library page's ten lines."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vjepa_stress.sweep.bind import load_yaml
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(PROJECT / "docs"))
+    import replay
+
+    return replay
+
+
+def test_the_published_outcome(replay: ModuleType) -> None:
+    outcomes = {name: verdict.outcome for name, verdict in replay.replay().items()}
+    assert outcomes == {
+        "C1": "confirmed",
+        "H2 without H2.M1": "confirmed",
+        "H3": "refuted",
+        "H4": "refuted",
+        "H5": "confirmed",
+        "H6": "refuted",
+    }
+    # The page says that H4 hangs on what is assumed.
+    assert replay.replay(replay.EQUAL)["H4"].outcome == "ambiguous"
+
+
+def test_the_six_fisher_intervals(replay: ModuleType) -> None:
+    ends = replay.fisher_ends()
+    assert len(ends) == 6
+    for name, (low, high) in ends.items():
+        row = replay.PUBLISHED["correlations"][name]
+        assert low == pytest.approx(row["low"], abs=1e-3)
+        assert high == pytest.approx(row["high"], abs=1e-3)
+
+
+def test_a_rule_instead_of_a_word(replay: ModuleType) -> None:
+    said = {name: replay.small_enough(name).outcome for name in ("low_light", "gaussian_noise", "motion_blur")}
+    assert said == {"low_light": "confirmed", "gaussian_noise": "confirmed", "motion_blur": "ambiguous"}
+
+
+def test_the_replica_has_322_cells() -> None:
+    value = load_yaml(PROJECT / "prereg/vjepa21/draft.yaml")
+    assert isinstance(value, dict)
+    sizes = []
+    for block in value["design"]["cells"]:
+        size = 1
+        for listed in block.values():
+            size *= len(listed)
+        sizes.append(size)
+    assert sizes == [200, 100, 8, 4, 8, 2]
+    assert sum(sizes) == 322
+
+
+SCORES = """episode,condition,success
+b,dry,0.9
+a,dry,0.8
+c,dry,1.0
+a,rain,0.7
+c,rain,0.9
+b,rain,0.8
+"""
+
+
+def test_the_ten_lines_of_the_library_page(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/library.md").read_text(), re.DOTALL)
+    assert len(re.sub(r"(?m)^(import|from) .*\n|^\n", "", code).splitlines()) <= 10
+    (tmp_path / "scores.csv").write_text(SCORES)
+    script = f"{code}\nimport sys\nassert not {{'torch', 'hydra'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "confirmed"
+    assert "rain = 0.8" in lines[2]

@@ -1,0 +1,174 @@
+"""What `check` refuses, warns of and suggests; and that it is right about what can be reached."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.verdict import sketch
+from tests.verdict.test_judge import estimates, rules
+from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.rules import Monotone, Rule, leaves
+from vjepa_stress.verdict.answer import Estimate
+from vjepa_stress.verdict.check import check, check_rule
+from vjepa_stress.verdict.judge import judge
+
+MODELS = ("base", "large", "giant")
+CELLS = sketch.cells(["clips"], MODELS, ["noise", "blur"], (0.2, 0.6, 1.0)) + sketch.cells(
+    ["clips"], MODELS, ["reverse", "hflip", "identity"]
+)
+NOISE = {"statistic": "mean", "metric": "M2", "where": {"perturbation": ["noise"]}}
+TREND = {"statistic": "trend", "metric": "M2", "where": {"perturbation": ["noise"]}}
+RATIO = {
+    "statistic": "ratio_of_means",
+    "metric": "M2",
+    "numerator": {"perturbation": ["noise"]},
+    "denominator": {"perturbation": ["blur"]},
+}
+JUMPS = {"statistic": "jumps", "metric": "M2", "models": list(MODELS), "where": {"perturbation": ["noise"]}}
+FLOOR = {"statistic": "maximum", "metric": "M2", "where": {"perturbation": ["identity"]}}
+
+
+def moved(metric: str, perturbation: str) -> dict[str, Any]:
+    return {"statistic": "mean", "metric": metric, "where": {"perturbation": [perturbation]}}
+
+
+def draft(estimands: dict[str, Any], rule: dict[str, Any], clips: int = 200, **more: Any) -> Preregistration:
+    design = sketch.design(sorted_cells(), clips={"clips": clips})
+    for name, correspondence in (("reverse", "time-reversed"), ("hflip", "mirrored")):
+        design["perturbations"][name]["correspondence"] = correspondence
+    return sketch.document(design, [sketch.hypothesis("H1", estimands, rule)], **more)
+
+
+def sorted_cells() -> list[dict[str, Any]]:
+    return list(CELLS)
+
+
+def codes(document: Preregistration, severity: str) -> set[str]:
+    return {finding.code for finding in check(document) if finding.severity == severity}
+
+
+def band(low: float, high: float, name: str = "x") -> dict[str, Any]:
+    return {"kind": "band", "estimand": name, "low": low, "high": high}
+
+
+def above(confirm_at: float, refute_at: float, use: str = "interval", name: str = "x") -> dict[str, Any]:
+    return sketch.threshold(name, confirm_at, refute_at, use)
+
+
+@pytest.mark.parametrize(
+    ("estimand", "rule", "code"),
+    [
+        (NOISE, band(0, 2), "vacuous"),  # the whole range of M2
+        (NOISE, above(0, 0), "vacuous"),
+        (FLOOR, above(0, 0), "vacuous"),
+        (NOISE, above(2, 0), "unreachable"),  # nothing lies below 0
+        (TREND, above(-1, -1), "vacuous"),
+        (NOISE, band(0.5, 2.5), "out-of-range"),
+        (NOISE, above(3, 1), "out-of-range"),
+        (TREND, above(1.5, 0.5), "out-of-range"),
+        (RATIO, above(1.2, -1), "out-of-range"),
+        (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 2.5}, "out-of-range"),
+        (NOISE, {"kind": "all_of", "of": [band(0.1, 0.2), band(0.5, 0.6)]}, "unreachable"),  # never confirmed
+        (NOISE, {"kind": "any_of", "of": [above(0.5, 0.5, "point"), band(0, 0.5)]}, "unreachable"),  # never refuted
+    ],
+)
+def test_rules_that_cannot_decide(estimand: dict[str, Any], rule: dict[str, Any], code: str) -> None:
+    document = draft({"x": estimand}, rule)
+    assert code in codes(document, "error")
+    assert any(finding.blocks for finding in check(document))
+
+
+@pytest.mark.parametrize(
+    ("estimand", "rule"),
+    [
+        (NOISE, band(0.9, 1.4)),
+        (NOISE, above(0.5, 0.3)),
+        (TREND, above(0.9, 0.5, "point")),
+        (RATIO, above(1.2, 1.0)),
+        (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 0.15}),
+        (JUMPS, {"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2}),
+        (FLOOR, {**above(1e-6, 1e-6, "point"), "direction": "below"}),
+    ],
+)
+def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
+    assert not codes(draft({"x": estimand}, rule), "error")
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ({**above(0.3, 0.5)}, "overlap"),
+        ({**band(1.4, 0.9)}, "nothing could be confirmed"),
+        ({"kind": "count", "of": [band(0, 1)] * 2, "confirm_at_least": 1, "refute_at_least": 1}, "sum to more"),
+        # A gap: what is short of confirm_at has no verdict.
+        ({k: v for k, v in above(0.5, 0.3).items() if k != "refute_at"}, "refute_at"),
+        ({"kind": "any_of", "of": []}, "at least 1"),
+        (above(0.5, 0.3, name="y"), "no estimand"),
+        ({"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2}, "read jumps"),
+    ],
+)
+def test_rules_that_are_none(rule: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        draft({"x": NOISE}, rule)
+
+
+def test_unknown_cells_and_double_ids() -> None:
+    with pytest.raises(ValidationError, match="selects no cell"):
+        draft({"x": moved("M2", "fog")}, band(0, 1))
+    one = sketch.hypothesis("H1", {"x": NOISE}, above(0.5, 0.3))
+    with pytest.raises(ValidationError, match="stands twice"):
+        sketch.document(sketch.design(sorted_cells(), clips={"clips": 20}), [one, one])
+
+
+@pytest.mark.parametrize(("metric", "perturbation"), [("M1", "reverse"), ("M2", "hflip")])
+def test_positions_that_moved_must_be_acknowledged(metric: str, perturbation: str) -> None:
+    estimands, rule = {"x": moved(metric, perturbation)}, above(0.5, 0.3)
+    assert codes(draft(estimands, rule), "warning") == {"moved-positions"}
+    known = {"warning": "moved-positions", "hypothesis": "H1", "estimand": "x", "reason": "it is what was published"}
+    document = draft(estimands, rule, acknowledged=[known])
+    assert not any(finding.blocks for finding in check(document))
+    (finding,) = [finding for finding in check(document) if finding.severity == "acknowledged"]
+    assert "it is what was published" in finding.what
+    assert document.model_dump(mode="json")["acknowledged"] == [known]
+    with pytest.raises(ValidationError, match=r"no estimand H1\.y"):
+        draft(estimands, rule, acknowledged=[{**known, "estimand": "y"}])
+
+
+def test_too_few_clips_for_a_narrow_band() -> None:
+    assert codes(draft({"x": NOISE}, band(0.50, 0.51), clips=2), "warning") == {"too-few-clips"}
+    assert not codes(draft({"x": NOISE}, band(0.3, 0.7), clips=200), "warning")
+
+
+def test_suggestions_do_not_block() -> None:
+    document = draft({"x": NOISE}, above(0.5, 0.3))
+    assert {"no-control", "no-calibration", "no-scenarios"} <= codes(document, "suggestion")
+    assert not any(finding.blocks for finding in check(document))
+
+
+def wide(seen: Estimate) -> Estimate:
+    """Any estimate, squeezed into the range of M2."""
+    squeezed = {name: (getattr(seen, name) + 10) / 10 for name in ("low", "value", "high")}
+    return seen.model_copy(update=squeezed)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rules(depth=1), st.lists(st.tuples(estimates(), estimates(), estimates()), min_size=1, max_size=5))
+def test_what_is_called_unreachable_is_never_reached(
+    rule: Rule, seen: list[tuple[Estimate, Estimate, Estimate]]
+) -> None:
+    used = {leaf.estimand for leaf in leaves(rule)}
+    curves = {leaf.estimand for leaf in leaves(rule) if isinstance(leaf, Monotone)}
+    flat = {leaf.estimand for leaf in leaves(rule) if not isinstance(leaf, Monotone)}
+    if curves & flat:
+        return  # no document has such a rule
+    document = draft({name: JUMPS if name in curves else NOISE for name in used}, rule.model_dump())
+    found = list(check_rule(document.hypotheses[0], document.design))
+    impossible = {finding.what.split()[-1] for finding in found if finding.code == "unreachable"}
+    only = {finding.what.split()[-1] for finding in found if finding.code == "vacuous"}
+    for three in seen:
+        outcome = judge(rule, {name: wide(one) for name, one in zip("xyz", three, strict=True)}).outcome
+        assert outcome not in impossible
+        assert not only or only == {outcome}

@@ -1,0 +1,163 @@
+"""A study's documents in order: the one registered, and every amendment and withdrawal after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vjepa_stress.digest import Digest, canonical_json
+from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
+from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration
+from vjepa_stress.prereg.ledger import Leaf
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One document of a study, its bytes verified.
+
+    Attributes:
+        document: the preregistration.
+        digest: digest of its bytes.
+        leaf: the leaf that logged it.
+    """
+
+    document: Preregistration
+    digest: Digest
+    leaf: Leaf
+
+
+def next_version(version: str) -> str:
+    """The version after this one."""
+    return f"v{int(version[1:]) + 1}"
+
+
+def check_follows(parent: Preregistration, digest: Digest, document: Preregistration) -> None:
+    """Refuse a document that is not the next version of its parent.
+
+    Raises:
+        NoSuccessor: saying what does not fit.
+    """
+    for what, expected, found in (
+        ("study", parent.study, document.study),
+        ("parent", digest, document.parent),
+        ("version", next_version(parent.version), document.version),
+    ):
+        if expected != found:
+            raise NoSuccessor(
+                f"this document does not follow {parent.study} {parent.version}: it names another {what}",
+                where=what,
+                expected=expected,
+                found=found,
+                todo=f"amend the newest document, {parent.version}, with {next_version(parent.version)}",
+            )
+
+
+def check_claims(earlier: Sequence[Preregistration], document: Preregistration) -> None:
+    """Refuse a document in which a hypothesis is lost, comes back, or stands for another claim than before.
+
+    Raises:
+        DuplicateIdentifier: when an id stands for two claims.
+        NoSuccessor: when a hypothesis is missing, or something withdrawn is active again.
+    """
+    for before in earlier:
+        for old in before.hypotheses:
+            new = find(document, old.id)
+            if new is None:
+                raise NoSuccessor(
+                    f"{old.id} is missing: what was registered can be withdrawn, never dropped",
+                    where=f"hypotheses of {document.version}",
+                    expected=f"{old.id}, as in {before.version}",
+                    todo=f"keep {old.id}, with `status: withdrawn` if it shall not be judged",
+                )
+            if new.claim != old.claim:
+                raise DuplicateIdentifier(
+                    f"the id {old.id} stands for two claims",
+                    where=f"{document.version}",
+                    expected=f"{old.claim} ({before.version})",
+                    found=new.claim,
+                    todo=f"withdraw {old.id}, and give the new claim an id of its own",
+                )
+            back = [name for name in old.withdrawn if name in new.estimands and name not in new.withdrawn]
+            if (old.status == "withdrawn" and new.status != "withdrawn") or (back and new.status != "withdrawn"):
+                raise NoSuccessor(
+                    "what was withdrawn stays withdrawn",
+                    where=f"{document.version}",
+                    expected=f"{', '.join(f'{old.id}.{name}' for name in back) or old.id} withdrawn",
+                    found="active",
+                    todo="claim it anew under another id",
+                )
+
+
+def find(document: Preregistration, name: str) -> Hypothesis | None:
+    """The hypothesis with this id."""
+    return next((hypothesis for hypothesis in document.hypotheses if hypothesis.id == name), None)
+
+
+def is_withdrawal(old: Preregistration, new: Preregistration) -> bool:
+    """Whether a document does nothing to its parent but withdraw."""
+
+    def promised(document: Preregistration) -> Preregistration:
+        active = [h.model_copy(update={"status": "active", "withdrawn": ()}) for h in document.hypotheses]
+        return document.model_copy(update={"hypotheses": tuple(active), **dict.fromkeys(_OF_THE_RECORD)})
+
+    return promised(old) == promised(new) and old.hypotheses != new.hypotheses
+
+
+_OF_THE_RECORD = ("version", "created", "data_status", "parent", "amendment")
+"""Fields that differ in every amendment, and are shown beside its changes."""
+
+
+def changes(old: Preregistration, new: Preregistration) -> tuple[str, ...]:
+    """What differs between two documents, found by comparing them."""
+    found = []
+    for hypothesis in new.hypotheses:
+        before = find(old, hypothesis.id)
+        if before is None:
+            found.append(f"{hypothesis.id} is new")
+            continue
+        if (before.status, hypothesis.status) == ("active", "withdrawn"):
+            found.append(f"{hypothesis.id} withdrawn")
+        found += [
+            f"{hypothesis.id}.{name} withdrawn" for name in hypothesis.withdrawn if name not in before.withdrawn
+        ]
+        found += _differences(hypothesis.id, *(_plain(one, "status", "withdrawn") for one in (before, hypothesis)))
+    if old.design.cells != new.design.cells:
+        found += _cells("added", set(new.design.cells) - set(old.design.cells))
+        found += _cells("removed", set(old.design.cells) - set(new.design.cells))
+    found += _differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
+    found += _differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
+    return tuple(found)
+
+
+# Tables of simulated outcomes follow from the rest; that they differ is said without them.
+_ELSEWHERE = (*_OF_THE_RECORD, "schema_", "hypotheses", "design", "operating_characteristics")
+
+
+def _plain(model: Any, *left_out: str) -> Any:
+    return model.model_dump(mode="json", exclude=set(left_out))
+
+
+def _cells(what: str, cells: set[Cell]) -> Iterator[str]:
+    if cells:
+        named = ", ".join(str(cell) for cell in sorted(cells, key=Cell.order)[:5])
+        yield f"{len(cells)} cells {what}: {named}{', …' if len(cells) > 5 else ''}"
+
+
+def _differences(where: str, old: Any, new: Any) -> Iterator[str]:
+    """Where two JSON values differ; what is of another kind is shown whole, before and after."""
+    same_kind = isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new)
+    if same_kind:
+        for key in [*old, *(key for key in new if key not in old)]:
+            if key != "spec_digest":  # it differs where the spec beside it does
+                yield from _differences(f"{where}.{key}" if where else key, old.get(key), new.get(key))
+    elif old != new:
+        yield f"{where}: {_shown(old)} → {_shown(new)}"
+
+
+def _kind(value: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(value.get(key) for key in ("kind", "statistic"))
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else canonical_json(value).decode()

@@ -1,0 +1,105 @@
+"""Withdrawing a hypothesis, or one estimand of it: the next document is made from the newest one."""
+
+from __future__ import annotations
+
+from vjepa_stress.digest import Digest
+from vjepa_stress.errors import NoSuccessor
+from vjepa_stress.prereg import data_status, freeze
+from vjepa_stress.prereg.document import Amendment, DataStatus, Hypothesis, Preregistration, Reason
+from vjepa_stress.prereg.ledger import Checkpoint, now
+from vjepa_stress.prereg.lineage import Edition, find, next_version
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.rules import leaves, remaining
+
+
+def withdraw(
+    root: StudyRoot,
+    study: str,
+    hypothesis: str,
+    *,
+    why: str,
+    reason: Reason = "error-in-registration",
+    severity: str | None = None,
+    validity: str | None = None,
+) -> tuple[Preregistration, Digest, Checkpoint]:
+    """Withdraw a hypothesis, `H2`, or one estimand of it, `H2.M1`; the rest of its rule is judged.
+
+    Args:
+        why: what is withdrawn and why, in the authors' words.
+        severity, validity: effect on the tests and on what can be concluded; by default only what follows from the
+            rule.
+
+    Returns:
+        The new document, its digest and the checkpoint. Its data status is the earliest that the ledger allows.
+
+    Raises:
+        NoSuccessor: when there is nothing of that name to withdraw, or what is left would be no rule.
+        Tampered: when the study's documents do not hold.
+    """
+    registration = freeze.load(root, study)
+    parent = registration.lineage[-1]
+    name, _, estimand = hypothesis.partition(".")
+    new = _without(parent.document, name, estimand)
+    if estimand:
+        read = ", ".join(sorted({leaf.estimand for leaf in leaves(new.rest)})) if new.rest else "nothing"
+        default = f"{name} is decided by the rest of its rule alone, which reads {read}."
+    else:
+        default = f"{name} is not tested any more."
+    amendment = Amendment(
+        changes=why,
+        reason=reason,
+        severity=severity or default,
+        validity=validity or f"Nothing can be concluded from {hypothesis}.",
+    )
+    lowest, _ = data_status.floor(root, registration.ledger, parent.document, {})
+    status = data_status.latest(lowest, parent.document.data_status)
+    document = _next(parent, new, amendment, status)
+    return document, *freeze.extend(root, document, {})
+
+
+def _next(parent: Edition, new: Hypothesis, amendment: Amendment, status: DataStatus) -> Preregistration:
+    document = parent.document
+    return document.model_copy(
+        update={
+            "version": next_version(document.version),
+            "created": now(),
+            "data_status": status,
+            "parent": parent.digest,
+            "amendment": amendment,
+            "hypotheses": tuple(new if one.id == new.id else one for one in document.hypotheses),
+        }
+    )
+
+
+def _without(document: Preregistration, name: str, estimand: str) -> Hypothesis:
+    old = find(document, name)
+    if old is None or old.status == "withdrawn":
+        raise NoSuccessor(
+            f"{name} cannot be withdrawn: {'there is no such hypothesis' if old is None else 'it is already'}",
+            where=f"{document.study} {document.version}",
+            expected=", ".join(h.id for h in document.hypotheses if h.status == "active"),
+            found=name,
+        )
+    if not estimand:
+        return old.model_copy(update={"status": "withdrawn"})
+    active = [one for one in old.estimands if one not in old.withdrawn]
+    if estimand not in active:
+        raise NoSuccessor(
+            f"{name} has no estimand {estimand!r} to withdraw",
+            where=f"{document.study} {document.version}",
+            expected=", ".join(active),
+            found=estimand,
+        )
+    withdrawn = (*old.withdrawn, estimand)
+    try:
+        left, found = remaining(old.rule, withdrawn), "its rule reads nothing else"
+    except ValueError as error:
+        left, found = None, str(error)
+    if left is None:
+        raise NoSuccessor(
+            f"{name}.{estimand} cannot be withdrawn alone",
+            where=f"the rule of {name}",
+            found=found,
+            todo=f"withdraw {name} as a whole, or restate its rule and counts: vjepa-stress amend",
+        )
+    return old.model_copy(update={"withdrawn": withdrawn})
