@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import stats
 
+from tests.bench import replica
 from tests.verdict import sketch
 from vjepa_stress.digest import digest_of
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
-from vjepa_stress.verdict.power import constant_rules, operating_characteristics
+from vjepa_stress.verdict.answer import answer
+from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
+from vjepa_stress.verdict.question import compute
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld
 
@@ -269,3 +273,19 @@ def test_they_stand_in_the_document() -> None:
     ):
         with pytest.raises(ValidationError, match=text):
             with_characteristics(changed)
+
+
+def test_studies_of_the_published_size_are_simulated_as_they_are_judged() -> None:
+    """322 cells, H1 to H6: a simulated study's estimates are those of the function that judges a real one."""
+    document, plan_ = replica.study(), replica.plan()
+    assert len(document.design.cells) == 322
+    simulation = Simulation(document, plan_, "as_hoped", {})
+    said = dict(zip([one.id for one in document.hypotheses], simulation.study(0), strict=True))
+    assert said["C1"] == said["H1"] == said["H4"] == said["H6"] == "confirmed"
+    table = simulation.world.draw(np.random.default_rng(0))
+    how = resampling(document).model_copy(update={"resamples": 1000})
+    for question in simulation.questions[::7]:
+        asked = question.put(table, how, strict=True)
+        (together,) = answer([asked], how)
+        alone = compute(question.estimand, table, document.design, how, strict=True)
+        assert alone == together

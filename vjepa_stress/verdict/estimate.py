@@ -326,12 +326,12 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
 
 def _student(values: Floats, level: float) -> tuple[list[float], list[float], list[int]]:
     """Of each column the mean, the half-width of its Student's t interval, and how many values it has."""
-    seen = np.isfinite(values)
-    n = seen.sum(0)
+    n, mean = _seen_and_mean(values, 0)
+    off = values - mean
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(seen, values, 0.0).sum(0) / n
-        spread = np.sqrt((np.where(seen, values - mean, 0.0) ** 2).sum(0) / (n - 1))
-        half = np.array([_student_quantile(int(one) - 1, (1 + level) / 2) for one in n]) * spread / np.sqrt(n)
+        squares = np.where(np.isnan(off), 0.0, off * off).sum(0)
+        quantiles = [_student_quantile(int(one) - 1, (1 + level) / 2) for one in n]
+        half = quantiles * np.sqrt(squares / (n - 1) / n)
     return mean.tolist(), half.tolist(), n.tolist()
 
 
@@ -382,10 +382,18 @@ def _columns(values: ArrayLike) -> Floats:
 
 def _clip_means(table: Floats) -> Floats:
     """Mean of each clip over the cells where it has a value, (clips, 1); NaN where it has none."""
-    seen = np.isfinite(table)
-    with np.errstate(invalid="ignore"):
-        means: Floats = np.where(seen, table, 0.0).sum(1, keepdims=True) / seen.sum(1, keepdims=True)
-    return means
+    return _seen_and_mean(table, 1)[1][:, None]
+
+
+def _seen_and_mean(table: Floats, axis: int) -> tuple[NDArray[np.int64], Floats]:
+    """How many values there are along an axis, and their mean."""
+    missing = np.isnan(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if not missing.any():
+            n = np.full(table.shape[1 - axis], table.shape[axis])
+            return n, table.sum(axis) / n
+        n = (~missing).sum(axis)
+        return n, np.where(missing, 0.0, table).sum(axis) / n
 
 
 def _pairs(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -99,7 +99,7 @@ def _chances(seen: Counter[str], studies: int) -> Chances:
     )
 
 
-class _Simulation:
+class Simulation:
     """One scenario, ready to be simulated."""
 
     def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
@@ -148,15 +148,11 @@ def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str
                 f"scenario {name}: only metrics can be described, but an estimand filters by {sorted(other)}",
                 todo="take the scenario from a pilot, whose shards have these columns",
             )
-        return GivenWorld(name, scenario, document.design, [(c, frozenset(m)) for c, m in sorted_cells(needed)])
+        ordered = sorted(needed, key=Cell.order)
+        return GivenWorld(name, scenario, document.design, [(cell, frozenset(needed[cell])) for cell in ordered])
     if name not in pilots:
         raise BadDocument(f"scenario {name} is taken from a pilot whose shards are not here", found=scenario.study)
     return PilotWorld(name, pilots[name], document.design, needed)
-
-
-def sorted_cells(needed: Mapping[Cell, set[str]]) -> list[tuple[Cell, set[str]]]:
-    """Cells in the order of a design."""
-    return sorted(needed.items(), key=lambda item: item[0].order())
 
 
 def _outcomes(
@@ -190,12 +186,12 @@ class _Worker:
 
     def __init__(self, document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
         self.document, self.plan, self.pilots = document, plan, pilots
-        self.ready: dict[str, _Simulation] = {}
+        self.ready: dict[str, Simulation] = {}
 
     def __call__(self, task: tuple[str, range]) -> list[list[Outcome]]:
         scenario, numbers = task
         if scenario not in self.ready:
-            self.ready = {scenario: _Simulation(self.document, self.plan, scenario, self.pilots)}
+            self.ready = {scenario: Simulation(self.document, self.plan, scenario, self.pilots)}
         return [self.ready[scenario].study(number) for number in numbers]
 
 

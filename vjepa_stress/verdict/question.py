@@ -54,7 +54,7 @@ class Question:
     estimand: Estimand
     parts: tuple[tuple[Where, NDArray[np.int64]], ...]
     strengths: tuple[float, ...]
-    clips: NDArray[np.int64]
+    clips: slice | NDArray[np.bool_]
     present: NDArray[np.bool_]
 
     @classmethod
@@ -69,7 +69,7 @@ class Question:
         parts = tuple((where, table.columns(cells)) for where, cells in chosen)
         every = np.logical_or if isinstance(estimand, Jumps) else np.logical_and
         seen = every.reduce([table.present[:, columns].any(1) for _, columns in parts])
-        return cls(estimand, parts, strengths, np.flatnonzero(seen), table.present)
+        return cls(estimand, parts, strengths, _rows(seen), table.present)
 
     def put(self, table: Table, how: Resampling, *, strict: bool) -> Asked | Estimate:
         """Read the table.
@@ -79,8 +79,8 @@ class Question:
         """
         names = metrics(self.estimand)
         if self._is_whole(table, names):
-            clips = self.clips[:, None]
-            return self._ask([table.values[name][clips, columns] for _, columns in self.parts for name in names], how)
+            values = [table.values[name][self.clips][:, columns] for _, columns in self.parts for name in names]
+            return self._ask(values, how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
         holes = sum(missing for _, _, missing in read)
         if strict and holes:
@@ -124,6 +124,13 @@ class Question:
         if isinstance(asked, Maximum):
             return maximum(values[0])
         raise TypeError(f"no such statistic: {asked!r}")
+
+
+def _rows(seen: NDArray[np.bool_]) -> slice | NDArray[np.bool_]:
+    """Rows that are seen; those of one data set lie together, and need no copy."""
+    places = np.flatnonzero(seen)
+    together = len(places) > 0 and places[-1] - places[0] == len(places) - 1
+    return slice(int(places[0]), int(places[-1]) + 1) if together else seen
 
 
 def _read(
