@@ -274,7 +274,7 @@ def _encoder_entry(content: object, path: Path, key: str | None) -> Mapping[obje
     return entry
 
 
-def checked_copy(entry: Mapping[object, object], path: Path, config: VJEPA21Config) -> dict[str, Tensor]:
+def checked_copy(entry: Mapping[Any, object], path: Path, config: VJEPA21Config) -> dict[str, Tensor]:
     """Check an entry tensor by tensor, and copy it out of the file that it may be mapped from."""
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in VJEPA21(config).state_dict().items()}

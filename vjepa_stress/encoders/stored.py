@@ -70,7 +70,7 @@ class Stored(Encoder):
             raise BadCheckpoint(
                 "this is no safetensors file, or a damaged one", where=path, found=str(error), todo="get it again"
             ) from None
-        model = assemble(self.architecture, checked_copy(dict[object, object](tensors), path, self.architecture))
+        model = assemble(self.architecture, checked_copy(tensors, path, self.architecture))
         return LoadedEncoder(weights=digest, encode=pixel_encoder(model, device, dtype, compiled))
 
     def _verified(self, store: Path) -> tuple[Path, bytes, Digest]:
