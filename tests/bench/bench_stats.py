@@ -227,6 +227,11 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+def measured() -> dict[str, Any]:
+    """All of them."""
+    return {name: measure() for name, measure in MEASUREMENTS.items()}
+
+
 def machine() -> str:
     """Processor and versions."""
     facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []

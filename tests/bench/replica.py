@@ -70,7 +70,7 @@ def _hypotheses() -> list[dict[str, Any]]:
             h5[name] = {"statistic": "difference", "metric": "M2", "of": of, "minus": minus}
         every.append(_count([{**above, "estimand": name} for name in names], 3, 2))
     h6 = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": where("davis", perturbation=TIER1)}
-    falls = {"kind": "threshold", "direction": "below", "confirm_at": 0.0, "refute_at": 0.0, "use": "interval"}
+    falls = {"kind": "monotone", "order": "falling", "noise": 2.0}
     return [
         sketch.hypothesis("C1", {"floor": floor}, {**gate, "confirm_at": 1e-6, "refute_at": 1e-6}, "calibration"),
         sketch.hypothesis("H1", h1, _count([{**TREND, "estimand": name} for name in h1], 18, 6)),
@@ -94,7 +94,6 @@ def _hypotheses() -> list[dict[str, Any]]:
                 "use": "interval",
             },
         ),
-        # Falls from the smallest model to the largest; the rule reads the last model against the first.
         sketch.hypothesis("H4", h4, _count([{**falls, "estimand": name} for name in h4], 4, 3)),
         sketch.hypothesis(
             "H5",

@@ -16,7 +16,7 @@ from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
 from vjepa_stress.verdict.answer import answer
-from vjepa_stress.verdict.evaluate import resampling
+from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
 from vjepa_stress.verdict.question import compute
 from vjepa_stress.verdict.table import Table
