@@ -6,6 +6,7 @@ every pair of patches, sets those outside the window to zero, keeps the largest 
 are run in turn, so that what else the machine does hits both, and medians are compared; memory is each one's peak
 above what was there before, in a process of its own.
 
+    python -m tests.bench tracking                        (all rounds, to docs/measured)
     python -m tests.bench.bench_tracking [--json FILE] [--rounds N]
 """
 
@@ -25,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.bench.bench_encoder import machine
 from vjepa_stress.metrics.tracking import propagate_labels
 
 SIDE, POSITIONS, OBJECTS = 24, 8, 3
@@ -109,7 +109,7 @@ def _status(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measured(rounds: int = 15) -> dict[str, Any]:
     """Medians, ratios and peaks for each number of channels."""
     found = {}
     for channels in CHANNELS:
@@ -128,7 +128,7 @@ def measure(rounds: int) -> dict[str, Any]:
             f"{ours:.3f} s, {mebibytes['banded']:.0f} MiB banded   {theirs / ours:.2f} times as fast",
             file=sys.stderr,
         )
-    return found
+    return {"channels": found, "rounds": rounds}
 
 
 def main() -> None:
@@ -141,13 +141,11 @@ def main() -> None:
     if options.peak:
         _print_peak(options.peak[0], int(options.peak[1]))
         return
-    found = measure(options.rounds)
+    found = measured(options.rounds)
     if options.json:
         command = f"python -m tests.bench.bench_tracking --rounds {options.rounds}"  # no path of this machine
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(
-            json.dumps({"channels": found, "command": command, "machine": machine()}, indent=2) + "\n"
-        )
+        options.json.write_text(json.dumps({**found, "command": command}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
