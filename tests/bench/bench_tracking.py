@@ -3,8 +3,8 @@
 24×24 patches, 8 temporal positions, 3 objects and the background, DAVIS settings, float32, one thread on the CPU. The
 other implementation goes frame by frame: it stacks and normalises the features it looks at, builds the affinity of
 every pair of patches, sets those outside the window to zero, keeps the largest and multiplies with the labels. Both
-are run in turn, so that what else the machine does hits both, and medians are compared; memory is each one's peak
-above what was there before, in a process of its own.
+are run in turn, so that what else the machine does hits both, and medians of processor time are compared; memory
+is each one's peak above what was there before, in a process of its own.
 
     python -m tests.bench tracking                        (all rounds, to docs/measured)
     python -m tests.bench.bench_tracking [--json FILE] [--rounds N]
@@ -72,16 +72,16 @@ def inputs(channels: int) -> tuple[Tensor, Tensor]:
 
 
 def seconds(channels: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run, by what was run."""
+    """Processor seconds of each run, by what was run."""
     torch.set_num_threads(1)
     features, first = inputs(channels)
     found: dict[str, list[float]] = {name: [] for name in RUNS}
     torch.testing.assert_close(banded(features, first), frame_by_frame(features, first), rtol=0, atol=2e-6)
     for _ in range(rounds):
         for name, run in RUNS.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run(features, first)
-            found[name].append(time.perf_counter() - start)
+            found[name].append(time.process_time() - start)
     return found
 
 

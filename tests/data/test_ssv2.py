@@ -74,7 +74,7 @@ def test_other_places_for_the_same_files(home: Path, layout: str) -> None:
 @pytest.mark.parametrize("count", [1, 50, 174, 200, 999])
 def test_every_template_has_its_share(count: int) -> None:
     draws = np.random.default_rng(0)
-    sizes = draws.integers(3, 400, 174)
+    sizes = draws.integers(3, 120, 174)
     labels = [Label(f"{1000 * t + k}", f"template {t}") for t, size in enumerate(sizes) for k in range(size)]
     for seed in (1, 2):
         chosen = choose(labels, count, seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -81,13 +82,15 @@ def propagate_labels(
         room = _match(vectors, shrink, band, slots, temperature, room, found)
     labels = first.new_zeros(positions, height * width, first.shape[0])
     labels[0] = first.flatten(1).T
-    exact = F.normalize(vectors.double(), dim=-1) if found.undecided else vectors
+    close = sum(len(targets) for bands in found.undecided.values() for _, targets in bands)
+    # A clip that stands still is full of ties, any other has one now and then: for that little is converted.
+    exact = F.normalize(vectors.double(), dim=-1) if close > _TARGETS else None
     for t in range(1, positions):
         given = labels[slots[t - 1].clamp_min(0)].flatten(0, 1)
         weights = found.weights[t - 1].to(given.dtype)
         labels[t] = torch.einsum("nk,nkc->nc", weights, given[found.sources[t - 1]])
         for band, targets in found.undecided.get(t, ()):
-            labels[t, targets] = _decided(exact, t, slots[t - 1], band, targets, labels, topk, temperature)
+            labels[t, targets] = _decided(vectors, exact, t, slots[t - 1], band, targets, labels, topk, temperature)
     return labels.transpose(1, 2).reshape(positions, -1, height, width)
 
 
@@ -205,7 +208,8 @@ def _match(
 
 
 def _decided(
-    exact: Float[Tensor, "t n d"],
+    vectors: Float[Tensor, "t n d"],
+    exact: Float[Tensor, "t n d"] | None,
     t: int,
     slots: Int64[Tensor, " slots"],
     band: _Band,
@@ -217,7 +221,11 @@ def _decided(
     """Labels of a few targets, by unit vectors in float64; what its rounding makes equal is tied, and stays."""
     frames = [frame for frame in slots.tolist() if frame >= 0]
     outside = band.outside[targets - band.targets.start].double()
-    products = [torch.addmm(outside, exact[t, targets], exact[frame, band.sources].T) for frame in frames]
+
+    def unit(frame: int, which: slice | Tensor) -> Float[Tensor, "some d"]:
+        return F.normalize(vectors[frame, which].double(), dim=-1) if exact is None else exact[frame, which]
+
+    products = [torch.addmm(outside, unit(t, targets), unit(frame, band.sources).T) for frame in frames]
     similar = torch.cat(products, dim=1)
     best = similar.topk(min(topk, similar.shape[1]), dim=1).values
     weights = ((similar - best[:, :1]) / temperature).exp_()
@@ -283,6 +291,17 @@ class Tracked:
         return float((self.region.mean(1) + self.contour.mean(1)).mean() / 2) if self.objects else float("nan")
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: how a product is split among threads changes its last bits, and with them pixels."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def track(
     features: ClipFeatures, masks: ClipMasks, *, context: int, radius: int, topk: int, temperature: float
 ) -> Tracked:
@@ -306,10 +325,11 @@ def track(
     if not objects:
         nothing = np.empty((0, len(shown) - 1))
         return Tracked((), nothing, nothing)
-    first = first_labels(shown[0], objects, (features.shape[1], features.shape[2]))
-    soft = propagate_labels(features, first, context=context, radius=radius, topk=topk, temperature=temperature)
     size = (shown.shape[1], shown.shape[2])
-    channels = torch.stack([segment(maps, size) for maps in soft[1:]])
+    with _one_thread():
+        first = first_labels(shown[0], objects, (features.shape[1], features.shape[2]))
+        soft = propagate_labels(features, first, context=context, radius=radius, topk=topk, temperature=temperature)
+        channels = torch.stack([segment(maps, size) for maps in soft[1:]])
     found = torch.tensor([0, *objects], device=channels.device)[channels]
     return Tracked(objects, *score_objects(found.cpu().numpy(), shown[1:].cpu().numpy(), objects))
 
