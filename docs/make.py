@@ -103,11 +103,26 @@ def correlations_replayed() -> str:
     return table(["", "r", "pairs", "published", "made again", "within ±0.15"], rows)
 
 
+def tracking() -> str:
+    """Time and memory of label propagation."""
+    rows = [
+        [
+            channels,
+            f"{entry['seconds']['frame_by_frame']:.3f} s, {entry['mebibytes']['frame_by_frame']:.0f} MiB",
+            f"{entry['seconds']['banded']:.3f} s, {entry['mebibytes']['banded']:.0f} MiB",
+            f"{entry['speedup']:.2f}",
+        ]
+        for channels, entry in measured("tracking")["channels"].items()
+    ]
+    return table(["channels", "frame by frame", "here", "times as fast"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "demo": demo,
     "costs": costs,
     "replay": verdicts_replayed,
     "correlations": correlations_replayed,
+    "tracking": tracking,
 }
 
 

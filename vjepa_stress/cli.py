@@ -314,6 +314,24 @@ def fetch(args: argparse.Namespace) -> dict[str, Any]:
     return {"file": str(store / encoder.file), "digest": digest}
 
 
+def data(args: argparse.Namespace) -> dict[str, Any]:
+    """Look at a data set before a study: prepare, verify or describe it."""
+    from vjepa_stress.sweep.collection import Collection
+
+    request = _request(args, args.overrides)
+    collection = Collection(args.name, request.blocks, request.place, args.frames, args.resolution)
+    manifest = collection.manifest(full=args.action == "verify")
+    if args.action == "verify":
+        return collection.verify(manifest, args.against)
+    found = collection.describe(manifest)
+    if args.action == "prepare":
+        found["clip_manifest"] = str(collection.keep(manifest, args.out))
+    if args.action == "prepare" or args.sheet:
+        found["contact_sheet"] = str(args.out / f"{args.name}.png")
+        collection.draw(manifest, args.out / f"{args.name}.png")
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vjepa-stress", description="Preregistered robustness studies of video encoders.", epilog=_EXIT
@@ -370,6 +388,15 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--strict", action="store_true", help="exit 10 when refuted, 20 when ambiguous")
     one = command("audit", audit, "vjepa-stress audit demo")
     one.add_argument("study", nargs="?")
+    one = command("data", data, "vjepa-stress data prepare davis exec.data={davis: /path/to/DAVIS}")
+    one.add_argument("action", choices=["prepare", "verify", "describe"], help="prepare also writes what it found")
+    one.add_argument("name", help="of a data set, as in conf/data")
+    with_overrides(one)
+    one.add_argument("--frames", type=int, default=16, help="frames a clip (default 16)")
+    one.add_argument("--resolution", type=int, default=384, help="pixels a side (default 384)")
+    one.add_argument("--out", type=Path, default=Path(), help="folder for the clip manifest and the contact sheet")
+    one.add_argument("--sheet", action="store_true", help="describe: draw the contact sheet too")
+    one.add_argument("--against", type=Path, metavar="FILE", help="verify: a clip manifest that prepare wrote")
     one = command("fetch", fetch, "vjepa-stress fetch base")
     one.add_argument("model")
     with_overrides(one)

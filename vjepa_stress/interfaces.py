@@ -206,6 +206,8 @@ class Observation:
         aligned: the perturbed features mapped back to clean positions.
         counterpart: which positions (H', W') of `aligned` have content of the clean clip.
         in_place: the perturbation moves nothing, so that `aligned` is `perturbed`.
+        masks: (B, T, H, W) object ids in the frames of the clean clips, where the data set has annotations.
+        of_clean: what the metric's own `of_clean` gave for these clips; None when it was not asked.
     """
 
     clean: Features
@@ -213,6 +215,23 @@ class Observation:
     aligned: Features
     counterpart: Bool[Tensor, "h w"]
     in_place: bool
+    masks: Int64[Tensor, "b frames height width"] | None = None
+    of_clean: PerClip | None = None
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """How well each object of a clip was followed.
+
+    Attributes:
+        objects: ids of the objects.
+        J: region similarity of each, in [0, 1].
+        F: contour accuracy of each, in [0, 1].
+    """
+
+    objects: tuple[int, ...]
+    J: tuple[float, ...]
+    F: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -225,6 +244,7 @@ class Measurement:
         n_both_zero: positions left out because both vectors are zero.
         n_one_zero: positions left out because one vector is zero: an effect that the metric cannot express.
         n_non_finite: positions with NaN or infinity; any makes the value NaN and flags the clip.
+        regions: for a metric that compares regions, what stands behind each clip's value, or None.
     """
 
     value: PerClip
@@ -232,6 +252,7 @@ class Measurement:
     n_both_zero: Int64[Tensor, " b"]
     n_one_zero: Int64[Tensor, " b"]
     n_non_finite: Int64[Tensor, " b"]
+    regions: tuple[RegionScores | None, ...] = ()
 
 
 class Metric(Block, ABC):
@@ -241,6 +262,17 @@ class Metric(Block, ABC):
     compares: ClassVar[Compares]
     columns: ClassVar[tuple[str, ...]]
     """Names of the shard's columns, the raw metric first."""
+
+    def of_clean(
+        self,
+        clean: Features,  # noqa: ARG002
+        masks: Int64[Tensor, "b frames height width"] | None,  # noqa: ARG002
+    ) -> PerClip | None:
+        """A number of the clean clips alone that measuring needs, computed once for all cells of a model.
+
+        The default is for metrics that need none.
+        """
+        return None
 
     @abstractmethod
     def __call__(self, seen: Observation) -> dict[str, Measurement]:

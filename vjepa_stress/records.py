@@ -32,8 +32,11 @@ from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.words import COUNTS
 
-Row = dict[str, str | float | int | bool | None]
+Row = dict[str, str | float | int | bool | list[int] | list[float] | None]
 """One clip of a shard."""
+
+REGIONS = {"objects": pa.int64(), "J": pa.float64(), "F": pa.float64()}
+"""Lists beside a metric that compares regions, as `M3_objects` and so on: one entry an object; null without value."""
 
 
 class ClipEntry(Frozen):
@@ -165,14 +168,21 @@ def _identities(editions: Sequence[Mapping[str, ModelEntry] | Mapping[str, Datas
     return found
 
 
-def shard_schema(columns: tuple[str, ...]) -> pa.Schema:
-    """Arrow schema of a shard with these metric columns."""
+def shard_schema(columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> pa.Schema:
+    """Arrow schema of a shard with these metric columns, `regions` among them with lists of objects."""
     fields = [pa.field("clip", pa.string(), nullable=False)]
     for name in columns:
         fields.append(pa.field(name, pa.float64()))
         fields += [pa.field(f"{name}_{count}", pa.int64(), nullable=False) for count in COUNTS]
+        if name in regions:
+            fields += [pa.field(f"{name}_{part}", pa.list_(kind)) for part, kind in REGIONS.items()]
     fields.append(pa.field("non_finite", pa.bool_(), nullable=False))
     return pa.schema(fields)
+
+
+def region_columns(design: VideoDesign) -> tuple[str, ...]:
+    """Metric columns that have lists of objects beside them: the raw column of each metric that compares regions."""
+    return tuple(entry.columns[0] for entry in design.metrics.values() if entry.compares == "regions")
 
 
 def content_digest(rows: list[Row]) -> Digest:
@@ -180,11 +190,11 @@ def content_digest(rows: list[Row]) -> Digest:
     return digest_of(sorted(rows, key=lambda row: str(row["clip"])))
 
 
-def shard_bytes(rows: list[Row], columns: tuple[str, ...]) -> bytes:
+def shard_bytes(rows: list[Row], columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> bytes:
     """Encode rows as Parquet, sorted by clip."""
     ordered = sorted(rows, key=lambda row: str(row["clip"]))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=shard_schema(columns)), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(ordered, schema=shard_schema(columns, regions)), buffer, compression="zstd")
     return buffer.getvalue()
 
 

@@ -12,13 +12,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from vjepa_stress.data import video
+from vjepa_stress.data.inspection import bytes_of, unusable
 from vjepa_stress.data.listing import list_videos
 from vjepa_stress.digest import Digest, digest_of, sha256
 from vjepa_stress.errors import BadInput, BadVideo, MissingExtra, NotHere
 from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
-
-_LISTED = 10
-"""How many unusable files one error names."""
 
 
 class Folder(Dataset):
@@ -78,7 +76,7 @@ class Folder(Dataset):
         names: dict[Digest, str] = {}
         for name in chosen[:needed]:
             try:
-                data = _bytes_of(places[name])
+                data = bytes_of(places[name])
                 source = sha256(data)
                 clips += self._clips(name, video.index(data, places[name]), source, frames, places[name])
             except BadVideo as error:
@@ -93,7 +91,7 @@ class Folder(Dataset):
                 )
             names[source] = name
         if failures:
-            raise _unusable(failures, needed)
+            raise unusable(failures, f"{len(failures)} of the {needed} chosen videos")
         return tuple(clips[: self.n_clips])
 
     def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
@@ -105,7 +103,7 @@ class Folder(Dataset):
         """
         name = clip.name.rpartition("#")[0]
         path = self._place(name, home)
-        data = _bytes_of(path)
+        data = bytes_of(path)
         pixels = video.fit(video.decode(data, clip.frames, path), resolution)
         return Sample(pixels=pixels, digest=clip_digest(sha256(data), clip.frames))
 
@@ -146,11 +144,7 @@ class Folder(Dataset):
         notes = []
         if step < self.step:
             notes.append(f"stride {step} in place of {self.step}: the video has {known.frames} frames")
-        if known.variable:
-            low, high = (1000 * seconds for seconds in known.intervals())
-            notes.append(f"variable frame rate: frames {low:.1f} to {high:.1f} ms apart were counted, not timed")
-        if known.orientation != video.Orientation():
-            notes.append(f"rotation flag: {known.orientation}")
+        notes += video.remarks(known)
         for start in self._starts(source, known.frames - (frames - 1) * step):
             indices = range(start, start + (frames - 1) * step + 1, step)
             yield ClipRef.of(f"{name}#{start}", source, indices, notes)
@@ -176,32 +170,6 @@ class Folder(Dataset):
         bits = np.random.PCG64(int(seed.hex, 16))
         edges = [k * possible // self.clips_per_video for k in range(self.clips_per_video + 1)]
         return [low + (int(bits.random_raw()) * (high - low) >> 64) for low, high in pairwise(edges)]
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadVideo(
-            "the file cannot be read",
-            where=path,
-            found=error.strerror,
-            todo="check that it is there and may be read; a broken link counts as a missing file",
-        ) from error
-
-
-def _unusable(failures: list[BadVideo], needed: int) -> BadVideo:
-    if len(failures) == 1:
-        return failures[0]
-    lines = [f"{f.where}: {f.what}" + (f" ({f.found})" if f.found is not None else "") for f in failures[:_LISTED]]
-    if len(failures) > _LISTED:
-        lines.append(f"and {len(failures) - _LISTED} more")
-    return BadVideo(
-        f"{len(failures)} of the {needed} chosen videos cannot be used",
-        expected=failures[0].expected if len({f.what for f in failures}) == 1 else None,
-        found="".join(f"\n    {line}" for line in lines),
-        todo="repair these files or take them out of the data set; nothing was put in their place",
-    )
 
 
 def _find_in_distribution(distribution: str, name: str) -> Path:

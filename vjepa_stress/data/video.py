@@ -126,6 +126,17 @@ def index(data: bytes, where: object) -> VideoIndex:
         )
 
 
+def remarks(known: VideoIndex) -> tuple[str, ...]:
+    """Notes on what a clip of this video had to take as it is."""
+    found = []
+    if known.variable:
+        low, high = (1000 * seconds for seconds in known.intervals())
+        found.append(f"variable frame rate: frames {low:.1f} to {high:.1f} ms apart were counted, not timed")
+    if known.orientation != Orientation():
+        found.append(f"rotation flag: {known.orientation}")
+    return tuple(found)
+
+
 def decode(data: bytes, indices: Sequence[int], where: object) -> Pixels:
     """Decode frames by their display-order indices.
 

@@ -171,6 +171,11 @@ def _expected(design: VideoDesign, perturbation: str, column: str) -> str:
     """What is known beforehand of a probe's reading."""
     entry, aligned = design.perturbations[perturbation], column.endswith("a")
     positions = design.frames // 2
+    metric = design.columns[column]
+    if metric.compares == "regions" and entry.correspondence != "in-place":
+        return "undefined: the masks are those of the clean clip"
+    if metric.compares == "regions" and column == metric.columns[0]:
+        return "the score of the clean clip"
     if entry.family == "calibration":
         return "0 (the noise floor)"
     if column == "M2" and entry.correspondence == "time-reversed":

@@ -32,6 +32,8 @@ class Exec(BaseModel):
         weights: folder of downloaded checkpoints.
         scratch: folder for decoded clips and clean features, null for the system's own.
         data: folder of each data set that needs one, by name.
+        verify: whether clips are identified from files read now (`full`), or only those read again that changed since
+            this user's last run; clips are verified once more when they are decoded.
         plugins: importable packages with building blocks of the user's own.
     """
 
@@ -43,6 +45,7 @@ class Exec(BaseModel):
     weights: Path
     scratch: Path | None = None
     data: dict[str, Path] | None = None
+    verify: Literal["changed", "full"] = "changed"
     plugins: tuple[str, ...] = ()
 
     def home(self, dataset: str) -> Path | None:

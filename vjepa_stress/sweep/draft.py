@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vjepa_stress.data.inspection import Manner, inspecting
 from vjepa_stress.digest import Digest, sha256, write_durably
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, NotHere, writing
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
@@ -20,6 +21,7 @@ from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
 from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
+from vjepa_stress.sweep.progress import counting
 from vjepa_stress.words import ModelRole
 
 
@@ -150,7 +152,8 @@ def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
     Raises:
         BadInput: when files are missing or unusable.
     """
-    clips = blocks.dataset(name).identify(place.home(name), frames)
+    with counting(f"reading {name}") as progress, inspecting(Manner(place.verify == "full", progress)):
+        clips = blocks.dataset(name).identify(place.home(name), frames)
     entries = tuple(ClipEntry(**clip.model_dump()) for clip in clips)
     return ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=entries).to_bytes()
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from vjepa_stress.digest import Digest, parse_json, sha256_file
 from vjepa_stress.errors import IdentityChanged, writing
-from vjepa_stress.interfaces import ClipRef, Dataset, Features, LoadedEncoder, Video
+from vjepa_stress.interfaces import ClipRef, Dataset, Features, LoadedEncoder, Metric, PerClip, Video
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 
@@ -58,13 +59,19 @@ class Kept:
 
     def get(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """The array of this name."""
+        kept = self.there(name)
+        if kept is not None:
+            return kept
         path = self.folder / f"{name}.npy"
-        if path.exists():
-            return torch.from_numpy(np.load(path))
         made = make().cpu()
         with writing(path):
             np.save(path, made.numpy())
         return made
+
+    def there(self, name: str) -> Tensor | None:
+        """The array of this name, if it was made."""
+        path = self.folder / f"{name}.npy"
+        return torch.from_numpy(np.load(path)) if path.exists() else None
 
 
 class Clips:
@@ -89,6 +96,12 @@ class Clips:
         pixels = self._kept.get(clip.digest.hex, lambda: self._decode(clip))
         return pixels.to(device, torch.float32).div_(255)[None]
 
+    def masks(self, clip: ClipRef, device: torch.device) -> Int64[Tensor, "1 frames height width"] | None:
+        """Object ids of a clip, (1, T, H, W), where the data set has annotations."""
+        self._kept.get(clip.digest.hex, lambda: self._decode(clip))
+        kept = self._kept.there(_masks_of(clip))
+        return None if kept is None else kept.to(device, torch.int64)[None]
+
     def _decode(self, clip: ClipRef) -> Tensor:
         sample = self._dataset.read(clip, self._home, self._resolution)
         if sample.digest != clip.digest:
@@ -99,16 +112,32 @@ class Clips:
                 found=sample.digest,
                 todo="put the registered file back, then run again",
             )
+        if (masks := sample.masks) is not None:
+            # Before the pixels: a clip counts as decoded once these are there. Ids are small: a byte holds most.
+            small = masks.to(torch.uint8) if int(masks.max()) < 256 else masks
+            self._kept.get(_masks_of(clip), lambda: small)
         return sample.pixels
 
 
+def _masks_of(clip: ClipRef) -> str:
+    return f"{clip.digest.hex}-masks"
+
+
 class CleanFeatures:
-    """Features of the unperturbed clips, encoded once for all cells of a model."""
+    """Features of the unperturbed clips, and what metrics make of them, computed once for all cells of a model."""
 
     def __init__(self, encoder: LoadedEncoder, clips: Clips, folder: Path) -> None:
         self._encoder, self._clips, self._kept = encoder, clips, Kept(folder)
+        self._numbers: dict[tuple[Digest, int], PerClip | None] = {}
 
     def get(self, clip: ClipRef, device: torch.device) -> Features:
         """Features (1, T', H', W', D) of a clean clip."""
         kept = self._kept.get(clip.digest.hex, lambda: self._encoder.encode(self._clips.video(clip, device)))
         return kept.to(device)
+
+    def number(self, clip: ClipRef, metric: Metric, which: int, device: torch.device) -> PerClip | None:
+        """What a metric's `of_clean` says of a clip, for the metric that stands at place `which`."""
+        key = (clip.digest, which)
+        if key not in self._numbers:
+            self._numbers[key] = metric.of_clean(self.get(clip, device), self._clips.masks(clip, device))
+        return self._numbers[key]

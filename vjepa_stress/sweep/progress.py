@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -60,6 +60,20 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             print(f"{title}: {done}/{total}, about {duration(left)} left, {now_doing}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int, str], None]]:
+    """Show progress of work whose amount is known only when its first part is done: the block says it each time."""
+    with ExitStack() as stack:
+        advance: list[Advance] = []
+
+        def one_more(total: int, now_doing: str) -> None:
+            if not advance:
+                advance.append(stack.enter_context(progress(title, total)))
+            advance[0](now_doing)
+
+        yield one_more
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -31,12 +31,14 @@ from vjepa_stress.prereg.ledger import now
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import code_state, package_versions
 from vjepa_stress.records import (
+    REGIONS,
     Manifest,
     Row,
     RunFailure,
     config_digest,
     content_digest,
     number_or_null,
+    region_columns,
     shard_bytes,
     write_cell,
     write_failure,
@@ -134,7 +136,7 @@ class CellRunner:
         with stages("write"):
             self.launch.verify_document()
             columns = tuple(column for metric in self.metrics for column in metric.columns)
-            shard = shard_bytes(rows, columns)
+            shard = shard_bytes(rows, columns, region_columns(design))
             manifest = Manifest(
                 schema="vjepa-stress/manifest/v1",
                 prereg_digest=self.launch.prereg_digest,
@@ -174,17 +176,24 @@ class CellRunner:
         with stages("metrics"):
             aligned, counterpart = perturbation.align(perturbed, cell.strength)
             in_place = perturbation.correspondence == "in-place"
-            seen = Observation(clean, perturbed, aligned, counterpart, in_place)
-            measured = {name: value for metric in self.metrics for name, value in metric(seen).items()}
-            return _row(clip.digest, measured)
+            seen = Observation(clean, perturbed, aligned, counterpart, in_place, self.clips.masks(clip, self.device))
+            measured: dict[str, Measurement] = {}
+            for which, metric in enumerate(self.metrics):
+                number = self.clean.number(clip, metric, which, self.device)
+                measured |= metric(replace(seen, of_clean=number))
+            return _row(clip.digest, measured, region_columns(self.design))
 
 
-def _row(clip: str, measured: dict[str, Measurement]) -> Row:
+def _row(clip: str, measured: dict[str, Measurement], regions: tuple[str, ...]) -> Row:
     row: Row = {"clip": clip}
     for name, measurement in measured.items():
         row[name] = number_or_null(float(measurement.value))
         for count in ("n", "n_both_zero", "n_one_zero", "n_non_finite"):
             row[f"{name}_{count}"] = int(getattr(measurement, count))
+        if name in regions:
+            (scores,) = measurement.regions or (None,)
+            for part in REGIONS:
+                row[f"{name}_{part}"] = None if scores is None else list(getattr(scores, part))
     # An infinite value of a metric is as much a flaw as a non-finite feature.
     row["non_finite"] = any(
         int(measurement.n_non_finite) > 0 or math.isinf(float(measurement.value)) for measurement in measured.values()

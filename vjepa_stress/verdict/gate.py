@@ -45,6 +45,7 @@ from vjepa_stress.records import (
     config_digest,
     failures,
     read_cell,
+    region_columns,
     shard_schema,
 )
 from vjepa_stress.verdict.table import Table
@@ -321,7 +322,7 @@ class _Gate:
 
     def values(self) -> None:
         """No flag is set, every value is in its metric's range, and every shard has the registered clips."""
-        schema = shard_schema(tuple(self.design.columns))
+        schema = shard_schema(tuple(self.design.columns), region_columns(self.design))
         for cell, stored in self.stored.items():
             if not stored.table.schema.equals(schema):
                 raise ShardTampered(

@@ -1,0 +1,152 @@
+"""How much time and memory label propagation takes, against a frame-by-frame implementation.
+
+24×24 patches, 8 temporal positions, 3 objects and the background, DAVIS settings, float32, one thread on the CPU. The
+other implementation goes frame by frame: it stacks and normalises the features it looks at, builds the affinity of
+every pair of patches, sets those outside the window to zero, keeps the largest and multiplies with the labels. Both
+are run in turn, so that what else the machine does hits both, and medians of processor time are compared; memory
+is each one's peak above what was there before, in a process of its own.
+
+    python -m tests.bench tracking                        (all rounds, to docs/measured)
+    python -m tests.bench.bench_tracking [--json FILE] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjepa_stress.metrics.tracking import propagate_labels
+
+SIDE, POSITIONS, OBJECTS = 24, 8, 3
+CHANNELS = (48, 192, 384, 768)
+"""Channels of the pocket models and of the released `base`."""
+CONTEXT, RADIUS, TOPK, TEMPERATURE = 7, 12, 5, 0.1
+
+
+def frame_by_frame(features: Tensor, first: Tensor) -> Tensor:
+    """The full affinity of each frame, masked afterwards."""
+    positions, height, width, _ = features.shape
+    count = height * width
+    row, column = torch.arange(count) // width, torch.arange(count) % width
+    window = ((row[:, None] - row).abs() <= RADIUS) & ((column[:, None] - column).abs() <= RADIUS)
+    window_of_ones = window.float()
+    stored = [frame.reshape(count, -1).T.contiguous() for frame in features]
+    labels = [first.flatten(1)]
+    for t in range(1, positions):
+        context = [0, *range(max(1, t - CONTEXT), t)]
+        sources = F.normalize(torch.stack([stored[i] for i in context]), dim=1)
+        targets = F.normalize(stored[t].T, dim=1).expand(len(context), -1, -1)
+        affinity = torch.exp(torch.bmm(targets, sources) / TEMPERATURE) * window_of_ones
+        affinity = affinity.transpose(1, 2).reshape(-1, count)
+        least = affinity.topk(TOPK, dim=0).values[-1]
+        affinity[affinity < least] = 0
+        affinity = affinity / affinity.sum(0, keepdim=True)
+        labels.append(torch.cat([labels[i] for i in context], dim=1) @ affinity)
+    return torch.stack(labels).view(positions, -1, height, width)
+
+
+def banded(features: Tensor, first: Tensor) -> Tensor:
+    """The metric's own."""
+    return propagate_labels(features, first, context=CONTEXT, radius=RADIUS, topk=TOPK, temperature=TEMPERATURE)
+
+
+RUNS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"frame_by_frame": frame_by_frame, "banded": banded}
+
+
+def inputs(channels: int) -> tuple[Tensor, Tensor]:
+    """Random features and soft labels."""
+    draws = torch.Generator().manual_seed(0)
+    features = torch.randn(POSITIONS, SIDE, SIDE, channels, generator=draws)
+    return features, torch.rand(1 + OBJECTS, SIDE, SIDE, generator=draws).softmax(0)
+
+
+def seconds(channels: int, rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each run, by what was run."""
+    torch.set_num_threads(1)
+    features, first = inputs(channels)
+    found: dict[str, list[float]] = {name: [] for name in RUNS}
+    torch.testing.assert_close(banded(features, first), frame_by_frame(features, first), rtol=0, atol=2e-6)
+    for _ in range(rounds):
+        for name, run in RUNS.items():
+            start = time.process_time()
+            run(features, first)
+            found[name].append(time.process_time() - start)
+    return found
+
+
+def peak(name: str, channels: int) -> float:
+    """Mebibytes above the inputs that one run needs, measured in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.bench_tracking", "--peak", name, str(channels)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def _print_peak(name: str, channels: int) -> None:
+    torch.set_num_threads(1)
+    small = torch.rand(3, 4, 4, 8), torch.rand(2, 4, 4)
+    RUNS[name](*small)  # imports and libraries' own memory are no cost of a run
+    features, first = inputs(channels)
+    # Linux resets the high-water mark when 5 is written here.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    RUNS[name](features, first)
+    print((_status("VmHWM") - before) / 1024)
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def measured(rounds: int = 15) -> dict[str, Any]:
+    """Medians, ratios and peaks for each number of channels."""
+    found = {}
+    for channels in CHANNELS:
+        times = seconds(channels, rounds)
+        median = {name: statistics.median(values) for name, values in times.items()}
+        mebibytes = {name: peak(name, channels) for name in RUNS}
+        found[str(channels)] = {
+            "speedup": median["frame_by_frame"] / median["banded"],
+            "seconds": median,
+            "mebibytes": mebibytes,
+            "all_seconds": times,
+        }
+        ours, theirs = median["banded"], median["frame_by_frame"]
+        print(
+            f"{channels:5} channels   {theirs:.3f} s, {mebibytes['frame_by_frame']:.0f} MiB frame by frame   "
+            f"{ours:.3f} s, {mebibytes['banded']:.0f} MiB banded   {theirs / ours:.2f} times as fast",
+            file=sys.stderr,
+        )
+    return {"channels": found, "rounds": rounds}
+
+
+def main() -> None:
+    """Measure, print a table, write the numbers."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_tracking")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        _print_peak(options.peak[0], int(options.peak[1]))
+        return
+    found = measured(options.rounds)
+    if options.json:
+        command = f"python -m tests.bench.bench_tracking --rounds {options.rounds}"  # no path of this machine
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({**found, "command": command}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
