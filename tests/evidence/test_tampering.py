@@ -56,7 +56,7 @@ def test_a_bit_flipped_in_every_byte_of_the_demo_preregistration(demo: StudyRoot
         with pytest.raises(Tampered, match="not the one that was registered"):
             freeze.load(demo, "demo", view)
     path.write_bytes(data)
-    assert freeze.load(demo, "demo").digest == sha256(data)
+    assert freeze.load(demo, "demo").root_digest == sha256(data)
 
 
 def test_a_hundred_flips_of_it_through_the_commands(demo: StudyRoot) -> None:

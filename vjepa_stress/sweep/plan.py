@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +57,11 @@ class Launch(Frozen):
 
     def cell_folder(self, cell: Cell) -> Path:
         """Where a cell of this launch is kept."""
-        return self.folder / "cells" / self.names[self.cells.index(cell)]
+        return self.folder / "cells" / self._names[cell]
+
+    @functools.cached_property
+    def _names(self) -> dict[Cell, str]:
+        return dict(zip(self.cells, self.names, strict=True))
 
     def load_design(self) -> VideoDesign:
         """The design, its file verified again.
