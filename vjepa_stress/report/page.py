@@ -108,7 +108,7 @@ def _environment(html: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
-    environment.globals |= {"interval": numbers.interval, "metrics": metrics, "read": _read}
+    environment.globals |= {"chance": numbers.chance, "interval": numbers.interval, "metrics": metrics, "read": _read}
     return environment
 
 
