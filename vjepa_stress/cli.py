@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -211,9 +212,10 @@ def status(args: argparse.Namespace) -> dict[str, Any]:
 
 def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Evaluate, or refuse."""
+    from vjepa_stress.report import numbers
     from vjepa_stress.verdict.evaluate import evaluate
     from vjepa_stress.verdict.gate import gate
-    from vjepa_stress.verdict.judge import worst
+    from vjepa_stress.verdict.judge import explain, worst
 
     root = _root(args)
     evidence = gate(root, args.study, exploratory=args.exploratory)
@@ -222,8 +224,14 @@ def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     path = result.file(root)
     _show(root, args.study, evidence, {path: result.to_bytes()}, "verdict")
     outcomes = {one.id: one.verdict for one in result.hypotheses}
-    for one in result.hypotheses:
-        say(f"{one.id:12} {one.said:14} {one.title}\n{'':13}{one.clause}")
+    document = evidence.registration.document
+    for one, hypothesis in zip(result.hypotheses, document.hypotheses, strict=True):
+        say(f"{one.id:12} {one.said:14} {one.title}")
+        rule, seen = hypothesis.rest, {name: record.estimate for name, record in one.estimates.items()}
+        # What an exploratory reading says in its own words, and what a closed gate says, no rule said.
+        told = rule is not None and one.verdict in ("confirmed", "ambiguous", "refuted")
+        text = explain(rule, seen, numbers.number) if rule and told else one.clause
+        say(textwrap.indent(text, " " * 13))
     code = worst(list(outcomes.values())) if args.strict else 0
     return {"study": args.study, "verdicts": outcomes, "file": str(path), "exploratory": result.exploratory}, code
 
