@@ -51,7 +51,7 @@ def scatter(finding: Partition, stamp: str = "") -> str:
             for colour, marker in style.values()
         ]
         figure.legend(handles, models, loc="outside upper center", ncols=min(6, len(models)), frameon=False)
-        drawn = sum(len(_thinned(cloud, total)) for cloud in finding.clouds)
+        drawn = sum(len(thinned(cloud, total)) for cloud in finding.clouds)
         note = f"{total} pairs, a clip and cell each."
         note += f" Drawn: {drawn}, evenly by rank of M2; r is that of all." if drawn < total else ""
         figure.supxlabel(note, fontsize=7)
@@ -64,11 +64,11 @@ def _panel(axis: Axes, clouds: Sequence[Cloud], style: dict[str, tuple[str, str]
     axis.axhline(0, color="#555555", linewidth=0.6)
     for cloud in clouds:
         colour, marker = style[cloud.model]
-        x, y = zip(*_thinned(cloud, total), strict=True)
+        x, y = zip(*thinned(cloud, total), strict=True)
         axis.plot(x, y, marker, color=colour, markersize=2.4, markeredgewidth=0, alpha=0.6)
 
 
-def _thinned(cloud: Cloud, total: int) -> tuple[tuple[float, float], ...]:
+def thinned(cloud: Cloud, total: int) -> tuple[tuple[float, float], ...]:
     """As many of a cloud's points as it has a share in all, evenly by rank, the first and last among them."""
     n = len(cloud.pairs)
     kept = n if total <= MOST else max(1, n * MOST // total)
