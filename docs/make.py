@@ -117,6 +117,22 @@ def tracking() -> str:
     return table(["channels", "frame by frame", "here", "times as fast"], rows)
 
 
+def metric_costs() -> str:
+    """Time of the metrics beside the encoder's."""
+    found = measured("metrics")
+    rows = [
+        [name, f"{found['median_seconds'][name]:.3f} s", f"{share:.2%}"] for name, share in found["shares"].items()
+    ]
+    rows.append(
+        [
+            "together",
+            f"{sum(found['median_seconds'][name] for name in found['shares']):.3f} s",
+            f"{found['share']:.2%}",
+        ]
+    )
+    return table(["", "a clip", f"share (limit {found['limit']:.0%})"], rows)
+
+
 def coverage() -> str:
     """Share of intervals that hold the truth."""
     found = measured("stats")["coverage"]
@@ -154,6 +170,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "replay": verdicts_replayed,
     "correlations": correlations_replayed,
     "tracking": tracking,
+    "metric_costs": metric_costs,
 }
 
 

@@ -36,6 +36,8 @@ def test_measured_figures_keep_their_limits() -> None:
     assert all(encoder[name] <= limit for name, limit in encoder["limits"].items())
     cells = json.loads((PROJECT / "docs/measured/cells.json").read_text())
     assert cells["milliseconds_a_cell"] < cells["limit"]
+    metrics = json.loads((PROJECT / "docs/measured/metrics.json").read_text())
+    assert metrics["share"] <= metrics["limit"]
 
 
 def test_the_page_shows_the_demo_that_is_registered() -> None:
