@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.small import study
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.report import numbers
 from vjepa_stress.report.page import build
+from vjepa_stress.report.scatter import scatter, thinned
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.gate import gate
+from vjepa_stress.verdict.multiplicity import resampling
+from vjepa_stress.verdict.partition import Cloud, Partition, partition
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [a](javascript:alert(3)) {{ 7 * 7 }}"
 
@@ -31,8 +36,9 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
-    """A finished study whose every free text tries to become markup."""
+    """A finished study with M3 whose every free text tries to become markup."""
     text = (study.HERE / "draft.yaml").read_text()
+    text = text.replace("metrics: [M1, M2]", "metrics: [M1, M2, M3]").replace("resolution: 32", "resolution: 64")
     for old in ("A study small enough to be run many times", "Somebody", "Identity\n", "prediction: confirmed"):
         new = json.dumps(NASTY)
         text = text.replace(
@@ -57,7 +63,10 @@ def test_text_does_not_become_markup(nasty: StudyRoot) -> None:
 
 
 def test_nothing_is_fetched(finished: StudyRoot) -> None:
-    page = (study.outputs(finished) / "report.html").read_text()
+    fetches_nothing((study.outputs(finished) / "report.html").read_text())
+
+
+def fetches_nothing(page: str) -> None:
     sources = [
         value for _, attributes in Tags(page).seen for name, value in attributes.items() if name in {"src", "href"}
     ]
@@ -84,6 +93,88 @@ def test_both_pages_say_what_the_verdict_says(finished: StudyRoot) -> None:
                 assert numbers.number(record["estimate"]["value"]) in page
         assert verdict["prereg_digest"] in page
         assert verdict["ledger_checkpoint"]["root"] in page
+
+
+CLOUDS = "report-M2-dM3.svg"
+
+
+def test_findings_only_where_there_is_m3(nasty: StudyRoot, finished: StudyRoot) -> None:
+    for name in ("report.html", "report.md"):
+        with_m3, without = ((study.outputs(root) / name).read_text() for root in (nasty, finished))
+        place = [with_m3.index(word) for word in ("Estimates", "Findings", "Not preregistered", "Dose–response")]
+        assert place == sorted(place)
+        assert "Findings" not in without
+        assert "Not preregistered" not in without
+    assert (study.outputs(nasty) / CLOUDS).exists()
+    assert not (study.outputs(finished) / CLOUDS).exists()
+
+
+def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
+    evidence = gate(nasty, "small")
+    document = evidence.registration.document
+    finding = partition(evidence.table, document.design, resampling(document))
+    assert finding is not None
+    assert [(one.name, one.control) for one in finding.correlations if one.kind == "perturbation"] == [
+        ("gaussian_noise", None),
+        ("gaussian_noise", "tiny_wide"),
+        ("frame_drops", None),
+        ("frame_drops", "tiny_wide"),
+    ]
+    assert [(one.families, one.control) for one in finding.separations] == [
+        (("image-noise", "time-axis"), control) for control in (None, "tiny_wide")
+    ]
+    for name in ("report.html", "report.md"):
+        page = (study.outputs(nasty) / name).read_text()
+        section = page[page.index("Findings") : page.index("Dose–response")]
+        for one in finding.correlations:
+            for estimate in (one.fisher, one.cluster):
+                assert numbers.interval(estimate.low, estimate.high) in section
+            assert numbers.number(one.fisher.value) in section
+            assert one.note in section
+        for other in finding.separations:
+            assert numbers.number(other.gap.value) in section
+            assert numbers.interval(other.gap.low, other.gap.high) in section
+
+
+def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> None:
+    fetches_nothing((study.outputs(nasty) / "report.html").read_text())
+    evidence = gate(nasty, "small")
+    figure = build(evidence, evaluate(evidence), "chained").figures[CLOUDS]
+    assert figure == (study.outputs(nasty) / CLOUDS).read_text()
+    assert "EXPLORATORY" not in figure
+    addresses = re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', figure)
+    assert addresses
+    assert all(address.startswith("#") for pair in addresses for address in pair if address)
+
+
+def test_an_exploratory_finding_is_stamped(nasty: StudyRoot, tmp_path: Path) -> None:
+    root = study.copied(nasty, tmp_path / "root")
+    (cell,) = study.cells(root).glob("small-tiny-frame_drops-0.6-*")
+    shutil.rmtree(cell)
+    evidence = gate(root, "small", exploratory=True)
+    report = build(evidence, evaluate(evidence), "chained")
+    assert "<dc:title>EXPLORATORY M2 and ΔM3</dc:title>" in report.figures[CLOUDS]
+    assert "1 cells missing" in report.markdown
+    assert "1 cells missing" in report.html
+
+
+def cloud(points: int, model: str, seed: int = 0) -> Cloud:
+    pairs = np.random.default_rng(seed).normal(size=(points, 2)).tolist()
+    return Cloud("noise", model, False, tuple(sorted((x, y) for x, y in pairs)))
+
+
+@pytest.mark.parametrize("points", [(1500, 2500), (3000, 6000, 1)])
+def test_many_points_are_thinned_by_rank(points: tuple[int, ...]) -> None:
+    clouds = tuple(cloud(n, f"model{place}") for place, n in enumerate(points))
+    figure = scatter(Partition(("davis",), (), (), clouds))
+    assert figure == scatter(Partition(("davis",), (), (), clouds))
+    assert 4000 <= figure.count("<use ") < 4200  # letters and ticks are a few more
+    shown = [thinned(one, sum(points)) for one in clouds]
+    assert sum(map(len, shown)) == 4000
+    for one, kept in zip(clouds, shown, strict=True):
+        places = [one.pairs.index(pair) for pair in kept]
+        assert (places[0], places[-1]) == (0, len(one.pairs) - 1)
+        assert set(np.diff(places)) <= {1, 2, 3}
 
 
 @pytest.mark.parametrize(

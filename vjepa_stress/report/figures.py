@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, told apart by most eyes; the dash pattern tells models apart in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
 
@@ -34,6 +35,11 @@ class Curve:
     highs: Sequence[float]
 
 
+def drawn_alike() -> AbstractContextManager[None]:
+    """What every figure is drawn under: one size of letters, and identifiers that are the same every time."""
+    return mpl.rc_context({"svg.hashsalt": "vjepa-stress", "font.size": 9, "svg.fonttype": "path"})
+
+
 def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str = "") -> str:
     """One panel a perturbation (columns) and data set (rows), with shaded intervals, as SVG.
 
@@ -45,8 +51,8 @@ def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str =
     rows = sorted({curve.dataset for curve in curves})
     columns = list(dict.fromkeys(curve.perturbation for curve in curves))
     models = list(dict.fromkeys(curve.model for curve in curves))
-    style = {model: (_COLOURS[n % len(_COLOURS)], _DASHES[n % len(_DASHES)]) for n, model in enumerate(models)}
-    with mpl.rc_context({"svg.hashsalt": "vjepa-stress", "font.size": 9, "svg.fonttype": "path"}):
+    style = {model: (COLOURS[n % len(COLOURS)], _DASHES[n % len(_DASHES)]) for n, model in enumerate(models)}
+    with drawn_alike():
         figure = Figure(figsize=(2.1 * len(columns) + 0.8, 2.0 * len(rows) + 0.9), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
@@ -73,10 +79,13 @@ def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str =
         note = f"Lines: mean over clips. Shades: {level} percentile bootstrap over clips."
         note += " Hollow squares: after alignment." if any(curve.aligned for curve in curves) else ""
         figure.supxlabel(note, fontsize=7)
-        if stamp:
-            figure.text(
-                0.5, 0.5, stamp, fontsize=34, color="#b00000", alpha=0.25, ha="center", va="center", rotation=20
-            )
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": f"{stamp} {metric}".strip()})
+        return text_of(figure, metric, stamp)
+
+
+def text_of(figure: Figure, title: str, stamp: str) -> str:
+    """A figure as SVG; a stamp that is not empty goes across it and into its title."""
+    if stamp:
+        figure.text(0.5, 0.5, stamp, fontsize=34, color="#b00000", alpha=0.25, ha="center", va="center", rotation=20)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": f"{stamp} {title}".strip()})
     return buffer.getvalue()

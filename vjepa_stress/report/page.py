@@ -19,11 +19,13 @@ from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.rules import Rule, metrics
 from vjepa_stress.report import numbers
 from vjepa_stress.report.figures import Curve, dose_response
+from vjepa_stress.report.scatter import scatter
 from vjepa_stress.verdict.estimate import bootstrap_mean
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.judge import Verdict
 from vjepa_stress.verdict.multiplicity import resampling
+from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, partition
 
 STAMP = "EXPLORATORY"
 
@@ -71,6 +73,8 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         for name, metric in document.design.metrics.items()
         if (curves := [curve for column in metric.columns for curve in _curves(evidence, column, metric.columns[0])])
     }
+    finding = partition(evidence.table, document.design, resampling(document))
+    clouds = {f"report-{DRIFT}-{LOSS}.svg": scatter(finding, stamp)} if finding and finding.clouds else {}
     context: dict[str, Any] = {
         "document": document,
         "design": document.design,
@@ -86,15 +90,21 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "studies": _studies(evidence.registration.ledger),
         "notices": notices,
         "level": level,
+        "partition": finding,
     }
-    images = {
+    html = {"images": _embedded(figures), "clouds": _embedded(clouds)}
+    return Report(
+        _environment(html=True).get_template("report.html.j2").render(**html, **context),
+        _environment(html=False).get_template("report.md.j2").render(images=figures, clouds=clouds, **context),
+        figures | clouds,
+    )
+
+
+def _embedded(figures: dict[str, str]) -> dict[str, str]:
+    """Figures as addresses that need no file."""
+    return {
         name: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode() for name, svg in figures.items()
     }
-    return Report(
-        _environment(html=True).get_template("report.html.j2").render(images=images, **context),
-        _environment(html=False).get_template("report.md.j2").render(images=list(figures), **context),
-        figures,
-    )
 
 
 def _environment(html: bool) -> Environment:
@@ -108,7 +118,15 @@ def _environment(html: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
-    environment.globals |= {"chance": numbers.chance, "interval": numbers.interval, "metrics": metrics, "read": _read}
+    environment.globals |= {
+        "chance": numbers.chance,
+        "interval": numbers.interval,
+        "metrics": metrics,
+        "overlap": lambda one: _one_of(one.overlap, "overlap", "apart"),
+        "pooled": _pooled,
+        "read": _read,
+        "separable": lambda one: _one_of(one.separable, "yes", "no"),
+    }
     return environment
 
 
@@ -124,6 +142,16 @@ def _read(verdict: HypothesisVerdict, part: Verdict | Rule) -> str:
         else " " + numbers.interval(record.estimate.low, record.estimate.high)
     )
     return f" ({numbers.number(record.estimate.value)}{ends})"
+
+
+def _pooled(one: Correlation) -> str:
+    """Which cells a correlation is over."""
+    return {"perturbation": one.name, "family": f"{one.name}, pooled", "all": "all, pooled"}[one.kind]
+
+
+def _one_of(answer: bool | None, yes: str, no: str) -> str:
+    """An answer in words; what is not known is neither."""
+    return "undefined" if answer is None else yes if answer else no
 
 
 def _markdown_cell(text: object) -> str:

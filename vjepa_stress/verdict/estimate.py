@@ -40,6 +40,7 @@ __all__ = [
     "jumps",
     "maximum",
     "pearson",
+    "pearson_difference",
     "ratio_of_means",
     "spearman",
     "trend",
@@ -47,6 +48,8 @@ __all__ = [
 
 _CONSTANT = 1e-12
 """A variance below this share of the mean square about a fixed point is rounding."""
+
+_ONE_CLIP = "fewer than two clips have pairs"
 
 _AT_ONCE = 2_000_000
 """Numbers that a resampled rank correlation holds at once."""
@@ -187,26 +190,46 @@ def ask_pearson(
 ) -> Asked | Estimate:
     """See `pearson`; tables only."""
     left, right = _pairs(_columns(x), _columns(y))
-    defined = np.isfinite(left)
-    pairs = int(defined.sum())
+    pairs = int(np.isfinite(left).sum())
     method = f"Pearson correlation of {pairs} pairs from {left.shape[0]} clips"
-    if pairs < 3:
-        return undefined(pairs, method, "fewer than three pairs")
-    if np.ptp(left[defined]) == 0 or np.ptp(right[defined]) == 0:
-        return undefined(pairs, method, "a correlation with a constant is undefined")
-    # Centred and scaled first: moments of what lies far from 0 would lose digits.
-    left, right = ((part - part[defined].mean()) / part[defined].std() for part in (left, right))
-    moments = OfMeans(
-        np.hstack([left, right, left**2, right**2, left * right]),
-        Groups.side_by_side(*[left.shape[1]] * 5),
-        _correlation,
-    )
+    if reason := _no_correlation(left, right):
+        return undefined(pairs, method, reason)
     if interval == "cluster":
-        return Asked(moments, f"{method}; {{}} over clips", "percentile")
-    r = moments.value()
+        if left.shape[0] < 2:
+            return undefined(left.shape[0], method, _ONE_CLIP)  # the same clip drawn again and again never varies
+        return Asked(_moments((left, right)), f"{method}; {{}} over clips", "percentile")
+    r = _moments((left, right)).value()
     low, high = fisher_ci(r, pairs, level)
     method = f"{method}; Fisher-z interval, pairs taken for independent"
     return Estimate(value=r, low=low, high=high, n=pairs, method=method)
+
+
+def _no_correlation(left: Floats, right: Floats) -> str:
+    """Why pairs have no correlation; empty where they have one."""
+    defined = np.isfinite(left)
+    if int(defined.sum()) < 3:
+        return "fewer than three pairs"
+    if np.ptp(left[defined]) == 0 or np.ptp(right[defined]) == 0:
+        return "a correlation with a constant is undefined"
+    return ""
+
+
+def _moments(*sides: tuple[Floats, Floats]) -> OfMeans:
+    """Pearson's r of pairs, NaN where there is none, as a statistic of their means; or one r less another's."""
+    columns, widths = [], []
+    for pair in sides:
+        defined = np.isfinite(pair[0])
+        # Centred and scaled first: moments of what lies far from 0 would lose digits.
+        x, y = ((part - part[defined].mean()) / part[defined].std() for part in pair)
+        columns += [x, y, x**2, y**2, x * y]
+        widths += [x.shape[1]] * 5
+    of = _correlation if len(sides) == 1 else _gap
+    return OfMeans(np.hstack(columns), Groups.side_by_side(*widths), of)
+
+
+def _gap(means: Floats) -> Floats:
+    """One correlation less another, from the moments of both."""
+    return _correlation(means[:5]) - _correlation(means[5:])
 
 
 def _correlation(means: Floats) -> Floats:
@@ -238,6 +261,44 @@ def pearson(
     if clips is not None:
         x, y = _by_clip(clips, x, y)
     return answer([ask_pearson(x, y, how.level, interval)], how)[0]
+
+
+def ask_pearson_difference(of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike]) -> Asked | Estimate:
+    """See `pearson_difference`."""
+    tables = [[_columns(part) for part in side] for side in (of, minus)]
+    shapes = [part.shape for side in tables for part in side]
+    if shapes[0] != shapes[1] or shapes[2] != shapes[3] or shapes[0][0] != shapes[2][0]:
+        raise ValueError(f"correlations of the same clips need pairs, found {shapes}")
+    both = [np.isfinite(x) & np.isfinite(y) for x, y in tables]
+    # A clip that only one side has pairs of is drawn with the others, and adds to that side alone.
+    seen = np.hstack(both).any(axis=1)
+    found = [
+        (np.where(defined, x, np.nan)[seen], np.where(defined, y, np.nan)[seen])
+        for (x, y), defined in zip(tables, both, strict=True)
+    ]
+    counts = " and ".join(str(int(defined.sum())) for defined in both)
+    clips = int(seen.sum())
+    method = f"difference of the Pearson correlations of {counts} pairs from {clips} clips; paired {{}} over clips"
+    reasons = [
+        _no_correlation(*side) or ("" if defined.any(axis=1).sum() > 1 else _ONE_CLIP)
+        for side, defined in zip(found, both, strict=True)
+    ]
+    if reason := next(filter(None, reasons), ""):
+        return undefined(clips, method.format(NAMES["percentile"]), reason)
+    return Asked(_moments(*found), method, "percentile")
+
+
+def pearson_difference(
+    of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike], how: Resampling | None = None
+) -> Estimate:
+    """Difference of two Pearson correlations over (clip, cell) pairs; both are computed on the same resampled clips.
+
+    Args:
+        of, minus: x and y of each, (clips,) or (clips, cells), rows of the same clips in the same order; NaN where
+            a clip has no pair.
+        how: level, resamples and seed.
+    """
+    return answer([ask_pearson_difference(of, minus)], how or Resampling())[0]
 
 
 def spearman(

@@ -1,0 +1,251 @@
+"""Partition: does drift (M2) foretell what tracking loses (dM3) under some families of perturbations and not others?
+
+A finding, not a verdict: no rule reads it. Pairs of one clip are not independent, so a bootstrap over clips stands
+beside every Fisher interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from vjepa_stress.prereg.document import Cell, VideoDesign
+from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
+from vjepa_stress.verdict.estimate import ask_pearson, ask_pearson_difference
+from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.verdict.table import Floats, Table
+
+DRIFT, LOSS = "M2", "dM3"
+"""The columns that are paired: how far features drift, and how much of its objects tracking loses."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """r(M2, dM3) over some cells.
+
+    Attributes:
+        kind: whether the cells are those of one perturbation, of a family, or all.
+        name: of the perturbation or family.
+        control: the control it is computed on; None for all subjects together.
+        fisher: r, with the interval that takes pairs for independent.
+        cluster: r, with the interval of a bootstrap over clips.
+        pairs, clips: what it rests on.
+        left_out: clip values of these cells that are undefined.
+        missing: cells without a shard.
+    """
+
+    kind: Literal["perturbation", "family", "all"]
+    name: str
+    control: str | None
+    fisher: Estimate
+    cluster: Estimate
+    pairs: int
+    clips: int
+    left_out: int
+    missing: int
+
+    @property
+    def note(self) -> str:
+        """Why something is undefined, and what was left out."""
+        notes = [self.fisher.note, self.cluster.note]
+        notes += [f"{self.left_out} undefined clip values left out"] if self.left_out else []
+        notes += [f"{self.missing} cells missing"] if self.missing else []
+        return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Two families of perturbations, told apart or not.
+
+    Attributes:
+        families: the two.
+        control: as in `Correlation`.
+        gap: r of the first less r of the second, both on the same resampled clips.
+        overlap: whether their Fisher intervals do, by which the published report went; None where one is undefined.
+    """
+
+    families: tuple[str, str]
+    control: str | None
+    gap: Estimate
+    overlap: bool | None
+
+    @property
+    def separable(self) -> bool | None:
+        """Whether the interval of the difference excludes zero; None where there is none."""
+        if self.gap.low is None or self.gap.high is None:
+            return None
+        return self.gap.low > 0 or self.gap.high < 0
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The pairs of one perturbation and model, sorted.
+
+    Attributes:
+        perturbation, model: whose they are.
+        control: whether the model is one.
+        pairs: (M2, dM3) each, over clips and strengths.
+    """
+
+    perturbation: str
+    model: str
+    control: bool
+    pairs: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The finding.
+
+    Attributes:
+        datasets: those with any pair.
+        correlations: each perturbation, each family, all; subjects first, then each control.
+        separations: each two families; likewise.
+        clouds: perturbations by family, models by size.
+    """
+
+    datasets: tuple[str, ...]
+    correlations: tuple[Correlation, ...]
+    separations: tuple[Separation, ...]
+    clouds: tuple[Cloud, ...]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Cells that are pooled: of one perturbation, a family, or all, on the subjects or on a control."""
+
+    kind: Literal["perturbation", "family", "all"]
+    name: str
+    control: str | None
+    cells: tuple[Cell, ...]
+
+
+def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition | None:
+    """Correlate M2 with dM3 under each tier-1 perturbation that leaves content in place.
+
+    Returns:
+        None for a design without both columns, or without such a perturbation.
+    """
+    if not {DRIFT, LOSS} <= design.columns.keys():
+        return None
+    wanted = [
+        cell
+        for cell in design.cells
+        if (entry := design.perturbations[cell.perturbation]).role == "tier1" and entry.correspondence == "in-place"
+    ]
+    # Clips without masks have no dM3 anywhere: their data sets are no part of this.
+    datasets = {cell.dataset for cell in wanted if _there(table, [cell]) and _pairs(table, [cell])[2]}
+    wanted = [cell for cell in wanted if cell.dataset in datasets or not datasets]
+    if not wanted:
+        return None
+    groups = list(_groups(wanted, design))
+    asked = [question for group in groups for question in _correlate(table, group, how)]
+    families = {(group.name, group.control): group for group in groups if group.kind == "family"}
+    controls = dict.fromkeys(group.control for group in groups)
+    names = sorted({name for name, _ in families})
+    pairs = [
+        (families[one, control], families[other, control])
+        for one, other in combinations(names, 2)
+        for control in controls
+        if (one, control) in families and (other, control) in families
+    ]
+    asked += [
+        ask_pearson_difference(_pairs(table, one.cells)[:2], _pairs(table, other.cells)[:2]) for one, other in pairs
+    ]
+    answers = iter(answer(asked, how))
+    correlations = tuple(_said(table, group, next(answers), next(answers)) for group in groups)
+    fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
+    separations = tuple(
+        Separation(
+            (one.name, other.name),
+            one.control,
+            next(answers),
+            _overlap(fisher[one.name, one.control], fisher[other.name, one.control]),
+        )
+        for one, other in pairs
+    )
+    return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, wanted, design)))
+
+
+def _groups(cells: Sequence[Cell], design: VideoDesign) -> Iterator[_Group]:
+    """What is pooled, in the order it is shown; a family only where there are several."""
+    family = {name: entry.family for name, entry in design.perturbations.items()}
+    controls = [name for name in _by_size(design) if design.models[name].role == "control"]
+    subjects = [name for name, entry in design.models.items() if entry.role == "subject"]
+    perturbations = sorted({cell.perturbation for cell in cells}, key=lambda name: (family[name], name))
+    families = sorted({family[name] for name in perturbations})
+    chosen: list[tuple[Literal["perturbation", "family", "all"], str, list[str]]] = [
+        *(("perturbation", name, [name]) for name in perturbations),
+        *(
+            ("family", one, [name for name in perturbations if family[name] == one])
+            for one in families
+            if len(families) > 1
+        ),
+        ("all", "", perturbations),
+    ]
+    for kind, name, members in chosen:
+        for control in (None, *controls):
+            models = subjects if control is None else [control]
+            pooled = tuple(cell for cell in cells if cell.perturbation in members and cell.model in models)
+            if pooled:
+                yield _Group(kind, name, control, pooled)
+
+
+def _by_size(design: VideoDesign) -> list[str]:
+    return sorted(design.models, key=lambda name: (design.models[name].size_rank, name))
+
+
+def _there(table: Table, cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that have a shard: all of them, but for an exploratory reading."""
+    known = set(table.cells)
+    return [cell for cell in cells if cell in known]
+
+
+def _pairs(table: Table, cells: Sequence[Cell]) -> tuple[Floats, Floats, int]:
+    """Drift and loss where both are defined, (clips, cells), NaN elsewhere; how many pairs that are."""
+    there = _there(table, cells)
+    drift, loss = table.take(DRIFT, there)[0], table.take(LOSS, there)[0]
+    both = np.isfinite(drift) & np.isfinite(loss)
+    return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
+
+
+def _correlate(table: Table, group: _Group, how: Resampling) -> list[Asked | Estimate]:
+    """r with its Fisher interval, and with a bootstrap over clips."""
+    drift, loss, pairs = _pairs(table, group.cells)
+    if np.isfinite(drift).any(axis=1).sum() < 2:
+        # Many pairs of one clip would have a Fisher interval, which says nothing of any other clip.
+        return [undefined(pairs, "Pearson correlation", "fewer than two clips have pairs")] * 2
+    return [ask_pearson(drift, loss, how.level, "fisher"), ask_pearson(drift, loss, how.level, "cluster")]
+
+
+def _said(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
+    there = _there(table, group.cells)
+    drift, _, pairs = _pairs(table, there)
+    clips = int(np.isfinite(drift).any(axis=1).sum())
+    expected = int(table.present[:, table.columns(there)].sum())
+    missing = len(group.cells) - len(there)
+    return Correlation(
+        group.kind, group.name, group.control, fisher, cluster, pairs, clips, expected - pairs, missing
+    )
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool | None:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return None
+    return one.low <= other.high and other.low <= one.high
+
+
+def _clouds(table: Table, cells: Sequence[Cell], design: VideoDesign) -> Iterator[Cloud]:
+    family = {name: entry.family for name, entry in design.perturbations.items()}
+    for perturbation in sorted({cell.perturbation for cell in cells}, key=lambda name: (family[name], name)):
+        for model in _by_size(design):
+            chosen = [cell for cell in cells if (cell.perturbation, cell.model) == (perturbation, model)]
+            drift, loss, _ = _pairs(table, chosen)
+            defined = np.isfinite(drift)
+            pairs = sorted(zip(drift[defined].tolist(), loss[defined].tolist(), strict=True))
+            if pairs:
+                yield Cloud(perturbation, model, design.models[model].role == "control", tuple(pairs))
