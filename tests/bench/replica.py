@@ -61,7 +61,7 @@ def _hypotheses() -> list[dict[str, Any]]:
             },
         }
     }
-    above = {"direction": "above", "confirm_at": 0.0, "refute_at": 0.0, "use": "interval", "kind": "threshold"}
+    above = {"direction": "above", "confirm_at": 0.0, "refute_at": 0.0, "use": "point", "kind": "threshold"}
     every = []
     for strength in TEN:
         names = [f"{model}_{round(10 * strength)}" for model in MODELS]
@@ -100,7 +100,7 @@ def _hypotheses() -> list[dict[str, Any]]:
             h5,
             {"kind": "all_of", "of": [sketch.threshold("ratio", 1.2, 1.0), *every]},
         ),
-        sketch.hypothesis("H6", {"r": h6}, sketch.threshold("r", 0.5, 0.3, "point")),
+        sketch.hypothesis("H6", {"r": h6}, sketch.threshold("r", 0.5, 0.3)),
     ]
 
 

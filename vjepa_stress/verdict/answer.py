@@ -91,6 +91,13 @@ class Asked:
     ends: Ends
     note: str = ""
 
+    def point(self) -> Estimate:
+        """The estimate without an interval, for rules that read none: both ends are the value."""
+        n, value = self.statistic.clips, self.statistic.value()
+        if not math.isfinite(value):
+            return undefined(n, self.method.format("no interval"), "the statistic has no value on these clips")
+        return Estimate(value=value, low=value, high=value, n=n, method=self.method.format("no interval"))
+
     def answer(self, value: float, samples: Floats, ends: Floats) -> Estimate:
         """The estimate, given the statistic, its resamples and their interval; undefined when one of them is."""
         n, method = self.statistic.clips, self.method.format(NAMES[self.ends])

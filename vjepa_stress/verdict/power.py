@@ -18,9 +18,9 @@ import numpy as np
 
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, check_scenarios
-from vjepa_stress.prereg.rules import filters, metrics
+from vjepa_stress.prereg.rules import Threshold, filters, leaves, metrics
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
-from vjepa_stress.verdict.answer import answer_each
+from vjepa_stress.verdict.answer import Asked, Estimate, answer_each
 from vjepa_stress.verdict.judge import Outcome, judge
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.question import Question
@@ -86,6 +86,11 @@ def _active(document: Preregistration) -> list[Hypothesis]:
     return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
+def _read_by_point(hypothesis: Hypothesis, estimand: str) -> bool:
+    readers = [leaf for leaf in leaves(hypothesis.rule) if leaf.estimand == estimand]
+    return all(isinstance(leaf, Threshold) and leaf.use == "point" for leaf in readers)
+
+
 def _chances(seen: Counter[str], studies: int) -> Chances:
     def chance(outcome: Outcome) -> Chance:
         p = seen[outcome] / studies
@@ -109,6 +114,8 @@ class Simulation:
         self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
         fewer = {"resamples": plan.resamples}
         self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
+        # Thousands of times an interval that nobody reads would be most of the work.
+        self.by_point = [_read_by_point(one, name) for one, name in self.names]
         self.questions = [
             Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
         ]
@@ -116,8 +123,10 @@ class Simulation:
     def study(self, number: int) -> list[Outcome]:
         """What the rules say of one simulated study."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
-        pairs = zip(self.questions, self.hows, strict=True)
-        asked = [question.put(table, how, strict=self.strict) for question, how in pairs]
+        asked = list[Asked | Estimate]()
+        for question, how, by_point in zip(self.questions, self.hows, self.by_point, strict=True):
+            put = question.put(table, how, strict=self.strict)
+            asked.append(put.point() if by_point and isinstance(put, Asked) else put)
         estimates = iter(answer_each(asked, self.hows))
         said: list[Outcome] = []
         for one in self.hypotheses:
