@@ -8,6 +8,7 @@ the machine does hits all.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
 import time
@@ -57,7 +58,7 @@ def measure(rounds: int, forwards: int) -> dict[str, list[float]]:
     torch.manual_seed(0)
     model = VJEPA21(SIZES["base"]).eval().requires_grad_(False)
     video, seen = torch.rand(1, 3, FRAMES, PIXELS, PIXELS), observation()
-    runs: dict[str, Callable[[], object]] = {name: (lambda one=one: one(seen)) for name, one in METRICS.items()}
+    runs: dict[str, Callable[[], object]] = {name: functools.partial(one, seen) for name, one in METRICS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *runs)}
 
     def timed(name: str, run: Callable[[], object]) -> None:
