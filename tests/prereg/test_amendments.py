@@ -327,3 +327,47 @@ def test_the_demo_ships_its_whole_lineage(tmp_path: Path, monkeypatch: pytest.Mo
     assert prepare(tmp_path / "again") == root
     assert events(root) == events(made)
     assert freeze.load(root, "demo").digest == freeze.load(made, "demo").digest
+
+
+WITHDRAWN = DRAFT.replace(
+    "    rule:\n      kind: all_of\n", "    withdrawn: [ratio]\n    rule:\n      kind: all_of\n"
+)
+# The same number in other words: the only model that is a subject, named.
+RENAMED = """      again:
+        statistic: ratio_of_means
+        metric: M2
+        numerator: {model: [tiny], perturbation: [gaussian_noise], strength: [1.0]}
+        denominator: {perturbation: [frame_drops], strength: [1.0]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("draft", "text"),
+    [
+        (WITHDRAWN, ""),
+        (DRAFT.replace("ratio:", "again:").replace("estimand: ratio,", "estimand: again,"), "H2.ratio withdrawn"),
+        (
+            WITHDRAWN.replace("    withdrawn", f"{RENAMED}    withdrawn").replace(
+                "{kind: threshold, estimand: ratio,",
+                "{kind: threshold, estimand: again, direction: above, confirm_at: 0.01, refute_at: 0.001, use: point}\n"
+                "        - {kind: threshold, estimand: ratio,",
+            ),
+            "the same number as H2.ratio",
+        ),
+        (WITHDRAWN.replace("[frame_drops], strength: [1.0]", "[frame_drops], strength: [0.6]"), "H2.ratio withdrawn"),
+    ],
+    ids=["unchanged", "renamed", "beside itself", "redefined"],
+)
+def test_what_was_withdrawn_comes_back_under_no_name(registered: StudyRoot, draft: str, text: str) -> None:
+    assert study.withdraw(registered, "H2.ratio").code == 0
+    done = study.amend(registered, study.amended(draft, "v3", "before-creation"))
+    if text:
+        refused(done, "what was withdrawn stays withdrawn", text)
+    else:
+        assert done.code == 0, done.err
+
+
+def test_other_frames_of_a_known_source_are_known_data(registered: StudyRoot) -> None:
+    assert study.run(registered, "model=tiny", "perturbation=reverse").code == 0
+    draft = study.amended(DRAFT.replace("frames: 16", "frames: 14"), status="before-creation")
+    refused(study.amend(registered, draft), "claim before-creation", "a launch of small")

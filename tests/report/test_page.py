@@ -131,6 +131,7 @@ def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
                 assert numbers.interval(estimate.low, estimate.high) in section
             assert numbers.number(one.fisher.value) in section
             assert one.note in section
+        assert "in place (small); intervals" in " ".join(section.split())
         for other in finding.separations:
             assert numbers.number(other.gap.value) in section
             assert numbers.interval(other.gap.low, other.gap.high) in section

@@ -5,7 +5,7 @@ A frozen file is its canonical bytes; `vjepa_stress.prereg.freeze` writes and lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -367,6 +367,12 @@ class Preregistration(Frozen):
         for hypothesis in self.hypotheses:
             for name, estimand in hypothesis.estimands.items():
                 yield hypothesis, name, estimand
+
+
+def meaning(design: VideoDesign, estimand: Estimand) -> Hashable:
+    """What an estimand computes, however its filters say it: equal for two that are always the same number."""
+    selected = tuple((design.select(where), frozenset(where.rows or ())) for where in filters(estimand))
+    return estimand.statistic, estimand.interval, tuple(sorted(metrics(estimand))), selected
 
 
 def check_scenarios(design: VideoDesign, plan: Plan) -> None:

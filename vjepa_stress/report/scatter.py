@@ -65,7 +65,8 @@ def _panel(axis: Axes, clouds: Sequence[Cloud], style: dict[str, tuple[str, str]
     for cloud in clouds:
         colour, marker = style[cloud.model]
         x, y = zip(*thinned(cloud, total), strict=True)
-        axis.plot(x, y, marker, color=colour, markersize=2.4, markeredgewidth=0, alpha=0.6)
+        size = 2.4 if total > 500 else 4.5
+        axis.plot(x, y, marker, color=colour, markersize=size, markeredgewidth=0, alpha=0.6)
 
 
 def thinned(cloud: Cloud, total: int) -> tuple[tuple[float, float], ...]:
