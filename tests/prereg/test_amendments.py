@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 DRAFT = (study.HERE / "draft.yaml").read_text()
 LOWER = DRAFT.replace("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.8, refute_at: 0.5")
 MORE = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1)
-FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1)
+FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace("trend", "mean")
 COUNTED = DRAFT.replace("kind: all_of\n", "kind: count\n      confirm_at_least: 2\n      refute_at_least: 1\n")
 
 
@@ -166,6 +166,16 @@ def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None
     refused(study.withdraw(attacked, "H1"), "it is already")
     refused(study.withdraw(attacked, "H9"), "there is no such hypothesis", "C1, H2")
     refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--why", ""), ("--why", "  "), ("--severity", ""), ("--validity", "\t")],
+    ids=["", "space", "severity", "tab"],
+)
+def test_a_withdrawal_says_why(registered: StudyRoot, words: tuple[str, str]) -> None:
+    refused(study.withdraw(registered, "H1", *words), words[0], "expected: some text")
+    assert events(registered) == ["registered"]
 
 
 def test_a_withdrawn_gate_opens_nothing(attacked: StudyRoot) -> None:
@@ -349,8 +359,7 @@ RENAMED = """      again:
         (
             WITHDRAWN.replace("    withdrawn", f"{RENAMED}    withdrawn").replace(
                 "{kind: threshold, estimand: ratio,",
-                "{kind: threshold, estimand: again, direction: above, confirm_at: 0.01, refute_at: 0.001, use: point}\n"
-                "        - {kind: threshold, estimand: ratio,",
+                "{kind: band, estimand: again, low: 0.01, high: 2.0}\n        - {kind: threshold, estimand: ratio,",
             ),
             "the same number as H2.ratio",
         ),

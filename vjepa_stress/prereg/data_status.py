@@ -59,7 +59,7 @@ def _used(root: StudyRoot, leaf: Leaf, clips: set[str], unpinned: set[str]) -> b
 
 
 def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: bytes | None = None) -> set[str]:
-    """Digests of a manifest's clips and their sources. Of its form no more is read than this, and only once its bytes are verified."""
+    """Digests of a manifest's clips and sources. No more of it is read than this, once its bytes are verified."""
     path = root.clips(study, dataset, digest)
     if data is None and path.is_file():
         data = path.read_bytes()
