@@ -147,7 +147,7 @@ def _checked(
         freeze.check_next(before, document)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
-        say("simulating studies in each scenario")
+        say("simulating studies in each scenario; with many estimands this takes a minute or two")
         document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
         _say_chances(document)
         findings = _say_findings(document, known=findings)
@@ -367,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
-    one = command("check", check, "vjepa-stress check prereg/vjepa21/draft.yaml")
+    one = command("check", check, "vjepa-stress check prereg/demo/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
     one = command("amend", amend, "vjepa-stress amend pocket prereg/pocket/draft.yaml")

@@ -23,7 +23,7 @@ from vjepa_stress.report.scatter import scatter
 from vjepa_stress.verdict.estimate import bootstrap_mean
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Evidence
-from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.verdict.judge import Verdict, in_words
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, partition
 
@@ -124,6 +124,7 @@ def _environment(html: bool) -> Environment:
         "metrics": metrics,
         "overlap": lambda one: _one_of(one.overlap, "overlap", "apart"),
         "pooled": _pooled,
+        "in_words": in_words,
         "read": _read,
         "separable": lambda one: _one_of(one.separable, "yes", "no"),
     }

@@ -139,6 +139,26 @@ def _curve(rule: Monotone, outcome: Outcome) -> str:
     return f"{rule.estimand} nowhere {against} {noise}, {whole}"
 
 
+def in_words(rule: Rule) -> str:
+    """What confirms and what refutes, in registered numbers; leaves that ask the same are named once."""
+    if not isinstance(rule, Count | AllOf | AnyOf):
+        return _asks(rule)
+    asked = dict.fromkeys(_asks(leaf) for leaf in leaves(rule))
+    return f"{rule.kind} of {len(rule.of)} ({_needs(rule)}), each part: {'; or '.join(asked)}"
+
+
+def _asks(rule: Leaf) -> str:
+    if isinstance(rule, Monotone):
+        noise = f"more than {rule.noise:g} pooled half-widths"
+        return f"{rule.order} from first to last by {noise}, refuted by one jump against that by {noise}"
+    if isinstance(rule, Band | Equivalence):
+        low, high = (rule.low, rule.high) if isinstance(rule, Band) else (-rule.margin, rule.margin)
+        return f"interval inside [{low:g}, {high:g}], refuted when outside"
+    beyond, short = ("at or above", "below") if rule.direction == "above" else ("at or below", "above")
+    what = "value" if rule.use == "point" else "whole interval"
+    return f"{what} {beyond} {rule.confirm_at:g}, refuted {short} {rule.refute_at:g}"
+
+
 def explain(rule: Rule, estimates: Mapping[str, Estimate], number: Callable[[float], str] = "{:.6g}".format) -> str:
     """Say in words and numbers which clause fired, and which fired below it; one line a rule.
 
