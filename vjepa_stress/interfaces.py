@@ -175,7 +175,7 @@ class Encoder(Block, ABC):
 
     untrained: ClassVar[bool] = False
 
-    def check_input(self, frames: int, resolution: int) -> None:  # noqa: B027 - nothing to say by default
+    def check_input(self, frames: int, resolution: int) -> None:
         """Refuse clips that this encoder cannot take; the default takes any.
 
         Raises:

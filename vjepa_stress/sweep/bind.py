@@ -146,7 +146,7 @@ def _check_events(text: str, path: Path) -> None:
         if anchored or level > _DEEPEST_YAML:
             raise BadDocument(
                 "this file is more involved than any draft or configuration",
-                where=f"{path}, line {event.start_mark.line + 1}",
+                where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
                 expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
                 found="an anchor or alias" if anchored else f"{level} levels",
                 todo="write values out where they are used; put text with & or * in quotes",

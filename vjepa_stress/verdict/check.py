@@ -389,7 +389,7 @@ def _too_few(document: Preregistration, estimand: Estimand, leaf: Leaf) -> str:
 
 def _few_clips(design: VideoDesign, where: str, estimand: Estimand) -> Iterator[Finding]:
     clips = sum(design.datasets[name].n_clips for name in _datasets(design, estimand))
-    if estimand.interval in get_args(Resampled) + ("cluster",) and clips < _CLIPS:
+    if estimand.interval in (*get_args(Resampled), "cluster") and clips < _CLIPS:
         what = f"its interval is resampled from {clips} clips; of fewer than {_CLIPS} it is too narrow: take more"
         yield Finding("suggestion", "few-clips", where, what)
 
