@@ -142,6 +142,7 @@ def _checked(
     before = freeze.load(root, draft.study) if next_one else None
     parent = before.lineage[-1] if before else None
     document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"), parent)
+    freeze.check_round_trip(document, args.draft)
     if before is not None:
         freeze.check_next(before, document)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)

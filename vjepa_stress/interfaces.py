@@ -175,6 +175,13 @@ class Encoder(Block, ABC):
 
     untrained: ClassVar[bool] = False
 
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Refuse clips that this encoder cannot take; the default takes any.
+
+        Raises:
+            BadInput: saying what it can take.
+        """
+
     @abstractmethod
     def identify(self, store: Path) -> Digest:
         """Digest of the weights as they lie on this machine, without building the model.

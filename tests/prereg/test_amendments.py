@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 DRAFT = (study.HERE / "draft.yaml").read_text()
 LOWER = DRAFT.replace("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.8, refute_at: 0.5")
 MORE = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1)
-FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1)
+FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace("trend", "mean")
 COUNTED = DRAFT.replace("kind: all_of\n", "kind: count\n      confirm_at_least: 2\n      refute_at_least: 1\n")
 
 
@@ -166,6 +166,16 @@ def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None
     refused(study.withdraw(attacked, "H1"), "it is already")
     refused(study.withdraw(attacked, "H9"), "there is no such hypothesis", "C1, H2")
     refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--why", ""), ("--why", "  "), ("--severity", ""), ("--validity", "\t")],
+    ids=["", "space", "severity", "tab"],
+)
+def test_a_withdrawal_says_why(registered: StudyRoot, words: tuple[str, str]) -> None:
+    refused(study.withdraw(registered, "H1", *words), words[0], "expected: some text")
+    assert events(registered) == ["registered"]
 
 
 def test_a_withdrawn_gate_opens_nothing(attacked: StudyRoot) -> None:
@@ -327,3 +337,46 @@ def test_the_demo_ships_its_whole_lineage(tmp_path: Path, monkeypatch: pytest.Mo
     assert prepare(tmp_path / "again") == root
     assert events(root) == events(made)
     assert freeze.load(root, "demo").digest == freeze.load(made, "demo").digest
+
+
+WITHDRAWN = DRAFT.replace(
+    "    rule:\n      kind: all_of\n", "    withdrawn: [ratio]\n    rule:\n      kind: all_of\n"
+)
+# The same number in other words: the only model that is a subject, named.
+RENAMED = """      again:
+        statistic: ratio_of_means
+        metric: M2
+        numerator: {model: [tiny], perturbation: [gaussian_noise], strength: [1.0]}
+        denominator: {perturbation: [frame_drops], strength: [1.0]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("draft", "text"),
+    [
+        (WITHDRAWN, ""),
+        (DRAFT.replace("ratio:", "again:").replace("estimand: ratio,", "estimand: again,"), "H2.ratio withdrawn"),
+        (
+            WITHDRAWN.replace("    withdrawn", f"{RENAMED}    withdrawn").replace(
+                "{kind: threshold, estimand: ratio,",
+                "{kind: band, estimand: again, low: 0.01, high: 2.0}\n        - {kind: threshold, estimand: ratio,",
+            ),
+            "the same number as H2.ratio",
+        ),
+        (WITHDRAWN.replace("[frame_drops], strength: [1.0]", "[frame_drops], strength: [0.6]"), "H2.ratio withdrawn"),
+    ],
+    ids=["unchanged", "renamed", "beside itself", "redefined"],
+)
+def test_what_was_withdrawn_comes_back_under_no_name(registered: StudyRoot, draft: str, text: str) -> None:
+    assert study.withdraw(registered, "H2.ratio").code == 0
+    done = study.amend(registered, study.amended(draft, "v3", "before-creation"))
+    if text:
+        refused(done, "what was withdrawn stays withdrawn", text)
+    else:
+        assert done.code == 0, done.err
+
+
+def test_other_frames_of_a_known_source_are_known_data(registered: StudyRoot) -> None:
+    assert study.run(registered, "model=tiny", "perturbation=reverse").code == 0
+    draft = study.amended(DRAFT.replace("frames: 16", "frames: 14"), status="before-creation")
+    refused(study.amend(registered, draft), "claim before-creation", "a launch of small")

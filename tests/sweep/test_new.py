@@ -73,3 +73,36 @@ def test_what_check_and_register_refuse(empty: Path, old: str, new: str, text: s
         assert text in done.err
         assert "Traceback" not in done.err
     assert not (empty / "prereg/ledger.jsonl").exists()
+
+
+BOMB = "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9))
+DEEP = "{kind: any_of, of: [" * 20 + "{kind: band, estimand: reversal, low: 0.5, high: 1.5}" + "]}" * 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("frames: 16", "frames: 0", "frames"),
+        ("frames: 16", "frames: 1000000000", "frames"),
+        ("frames: 16", "frames: 17", "cannot take the clips of this design"),
+        ("resolution: 32", "resolution: 1000000000", "resolution"),
+        ("resolution: 32", "resolution: 50", "tiny cannot take the clips of this design"),
+        ("seed: 3", f"seed: {'[' * 5000}{']' * 5000}", "61 levels"),
+        ("study: small\n", f"a0: &a0 [x]\n{BOMB}study: small\n", "an anchor or alias"),
+        ("{kind: band, estimand: reversal, low: 0.5, high: 1.5}", DEEP, "levels"),
+        ("rationale: A dose and its response.", 'rationale: ""', "rationale: no text"),
+        ("rationale: A dose and its response.", 'rationale: "  "', "rationale: no text"),
+        ("rationale: A dose and its response.", 'rationale: "A do\\u0301se."', "normal form"),
+    ],
+    ids=["0", "many", "odd", "large", "uneven", "brackets", "bomb", "deep", "empty", "blank", "NFC"],
+)
+def test_what_no_machine_should_be_given(tmp_path: Path, old: str, new: str, text: str) -> None:
+    draft = (study.HERE / "draft.yaml").read_text()
+    assert old in draft
+    root = study.new_root(tmp_path / "root", draft.replace(old, new))
+    path = root.prereg / "small" / "draft.yaml"
+    for done in (study.command("check", path, "--config-dir", study.CONF), study.register(root)):
+        assert done.code == 2, done.err
+        assert text in done.err
+        assert "Traceback" not in done.err
+    assert not root.ledger.exists()

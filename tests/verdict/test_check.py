@@ -28,7 +28,13 @@ RATIO = {
     "denominator": {"perturbation": ["blur"]},
 }
 JUMPS = {"statistic": "jumps", "metric": "M2", "models": list(MODELS), "where": {"perturbation": ["noise"]}}
+TWINS = {"statistic": "pearson", "x": "M2", "y": "M2a"}
 FLOOR = {"statistic": "maximum", "metric": "M2", "where": {"perturbation": ["identity"]}}
+
+
+def rows(**condition: float) -> dict[str, Any]:
+    """The mean of M2 over rows with such an M2."""
+    return {**NOISE, "where": {"perturbation": ["noise"], "rows": [{"column": "M2", **condition}]}}
 
 
 def moved(metric: str, perturbation: str) -> dict[str, Any]:
@@ -39,6 +45,7 @@ def draft(estimands: dict[str, Any], rule: dict[str, Any], clips: int = 200, **m
     design = sketch.design(sorted_cells(), clips={"clips": clips})
     for name, correspondence in (("reverse", "time-reversed"), ("hflip", "mirrored")):
         design["perturbations"][name]["correspondence"] = correspondence
+    design["metrics"]["M2"]["columns"] = ("M2", "M2a")
     return sketch.document(design, [sketch.hypothesis("H1", estimands, rule)], **more)
 
 
@@ -73,6 +80,12 @@ def above(confirm_at: float, refute_at: float, use: str = "interval", name: str 
         (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 2.5}, "out-of-range"),
         (NOISE, {"kind": "all_of", "of": [band(0.1, 0.2), band(0.5, 0.6)]}, "unreachable"),  # never confirmed
         (NOISE, {"kind": "any_of", "of": [above(0.5, 0.5, "point"), band(0, 0.5)]}, "unreachable"),  # never refuted
+        ({**TREND, "where": {"strength": [0.2, 1.0]}}, above(0.9, 0.5), "too-few-strengths"),
+        (rows(at_most=0.1), above(0.5, 0.3), "out-of-range"),
+        (rows(at_least=0.6), above(0.6, 0.6), "vacuous"),
+        (rows(equals=1.0), band(1.0, 1.0), "vacuous"),
+        (rows(at_least=2.5), above(0.5, 0.3), "unreachable"),
+        ({**TWINS, "where": {"perturbation": ["noise"]}}, above(0.5, 0.3), "vacuous"),
     ],
 )
 def test_rules_that_cannot_decide(estimand: dict[str, Any], rule: dict[str, Any], code: str) -> None:
@@ -115,6 +128,30 @@ def test_rules_that_are_none(rule: dict[str, Any], text: str) -> None:
         draft({"x": NOISE}, rule)
 
 
+def test_one_number_under_two_names_is_one_number() -> None:
+    same = {**NOISE, "where": {"perturbation": ["noise"], "model": list(MODELS)}}
+    rule = {"kind": "all_of", "of": [band(0.1, 0.2), band(0.5, 0.6, "y")]}
+    assert "unreachable" in codes(draft({"x": NOISE, "y": same}, rule), "error")
+    assert not codes(draft({"x": NOISE, "y": {**same, "metric": "M1"}}, rule), "error")
+
+
+@pytest.mark.parametrize(
+    ("estimand", "rule"),
+    [
+        (rows(at_least=0.6), above(1.2, 0.8)),
+        ({**TWINS, "where": {"perturbation": ["hflip"]}}, above(0.5, 0.3)),
+        ({**TWINS, "y": "M1", "where": {"perturbation": ["noise"]}}, above(0.5, 0.3)),
+    ],
+)
+def test_conditions_and_twins_that_can_decide(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
+    assert not codes(draft({"x": estimand}, rule), "error")
+
+
+def test_a_ratio_of_the_same_cells_is_none() -> None:
+    with pytest.raises(ValidationError, match="ratio is 1"):
+        draft({"x": {**RATIO, "denominator": {"perturbation": ["noise"], "model": list(MODELS)}}}, above(1.2, 1.0))
+
+
 def test_unknown_cells_and_double_ids() -> None:
     with pytest.raises(ValidationError, match="selects no cell"):
         draft({"x": moved("M2", "fog")}, band(0, 1))
@@ -140,6 +177,22 @@ def test_positions_that_moved_must_be_acknowledged(metric: str, perturbation: st
 def test_too_few_clips_for_a_narrow_band() -> None:
     assert codes(draft({"x": NOISE}, band(0.50, 0.51), clips=2), "warning") == {"too-few-clips"}
     assert not codes(draft({"x": NOISE}, band(0.3, 0.7), clips=200), "warning")
+
+
+def test_few_clips_make_intervals_too_narrow() -> None:
+    document = draft({"x": NOISE}, above(0.5, 0.3), clips=9)
+    assert "few-clips" in codes(document, "suggestion")
+    assert not any(finding.blocks for finding in check(document))
+    assert "few-clips" not in codes(draft({"x": NOISE}, above(0.5, 0.3), clips=10), "suggestion")
+    assert "few-clips" not in codes(draft({"x": NOISE}, above(0.5, 0.3, "point"), clips=9), "suggestion")
+
+
+def test_a_rule_is_not_deeper_than_anybody_can_read() -> None:
+    rule = above(0.5, 0.3)
+    for _ in range(20):
+        rule = {"kind": "any_of", "of": [rule]}
+    with pytest.raises(ValidationError, match="21 levels"):
+        draft({"x": NOISE}, rule)
 
 
 def test_suggestions_do_not_block() -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.encoders.released import IMAGENET_MEAN, IMAGENET_STD
+from vjepa_stress.encoders.vjepa21 import check_divides
 from vjepa_stress.interfaces import DType, Encoder, Features, LoadedEncoder, Video
 
 
@@ -25,6 +26,10 @@ class RawPixels(Encoder):
 
     patch_size: int = Field(ge=1)
     tubelet_size: int = Field(ge=1)
+
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Whole tokens only."""
+        check_divides(frames, resolution, self.patch_size, self.tubelet_size)
 
     def identify(self, store: Path) -> Digest:  # noqa: ARG002 - nothing is stored
         """Digest of no bytes: there are no weights."""

@@ -60,6 +60,10 @@ class Released(Encoder):
     key: str
     sha256: Digest | None
 
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Whole tokens only."""
+        SIZES[self.size].check_input(frames, resolution)
+
     def identify(self, store: Path) -> Digest:
         """Digest of the checkpoint's bytes.
 

@@ -52,6 +52,10 @@ class Seeded(Encoder):
         _ = self.architecture
         return self
 
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Whole tokens only."""
+        self.architecture.check_input(frames, resolution)
+
     def identify(self, store: Path) -> Digest:  # noqa: ARG002 - drawn, not read
         """Digest of the weights, drawn anew; `store` is not looked at."""
         return weights_digest(draw_weights(self.architecture, self.weights_seed))

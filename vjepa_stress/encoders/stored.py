@@ -47,6 +47,10 @@ class Stored(Encoder):
         _ = self.architecture
         return self
 
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Whole tokens only."""
+        self.architecture.check_input(frames, resolution)
+
     def identify(self, store: Path) -> Digest:
         """Digest of the file's bytes.
 

@@ -75,6 +75,30 @@ class VJEPA21Config(BaseModel):
             raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden channel")
         return self
 
+    def check_input(self, frames: int, resolution: int) -> None:
+        """Refuse clips that do not divide into tokens, or into fewer than two rows of them.
+
+        Raises:
+            BadInput: saying what does.
+        """
+        check_divides(frames, resolution, self.patch_size, self.tubelet_size)
+        if resolution < 2 * self.patch_size:
+            found, expected = f"{resolution} pixels", f"{2 * self.patch_size} pixels or more"
+            raise BadInput("positions need two rows of patches", where="resolution", expected=expected, found=found)
+
+
+def check_divides(frames: int, resolution: int, patch_size: int, tubelet_size: int) -> None:
+    """Refuse clips that do not divide into whole tokens.
+
+    Raises:
+        BadInput: naming what does not.
+    """
+    for what, found, step in (("frames", frames, tubelet_size), ("resolution", resolution, patch_size)):
+        if found % step:
+            raise BadInput(
+                "clips do not divide into tokens", where=what, expected=f"a multiple of {step}", found=found
+            )
+
 
 @functools.lru_cache(maxsize=8)
 def rotary_table(

@@ -24,7 +24,8 @@ def floor(
 ) -> tuple[DataStatus, str]:
     """The earliest status a document can claim, and the event that says so.
 
-    Clips are known by their digests; a data set whose clips are not pinned yet, by its specification.
+    Clips are known by their digests and by those of their sources, so that other frames of a video are still that
+    video; a data set whose clips are not pinned yet, by its specification.
 
     Args:
         manifests: clip manifests that are not on the disk yet, by data set.
@@ -58,7 +59,7 @@ def _used(root: StudyRoot, leaf: Leaf, clips: set[str], unpinned: set[str]) -> b
 
 
 def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: bytes | None = None) -> set[str]:
-    """Clip digests of a manifest. Of its form no more is read than this, and only once its bytes are verified."""
+    """Digests of a manifest's clips and sources. No more of it is read than this, once its bytes are verified."""
     path = root.clips(study, dataset, digest)
     if data is None and path.is_file():
         data = path.read_bytes()
@@ -70,7 +71,7 @@ def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: byte
             found="no such file" if data is None else sha256(data),
             todo="restore it from a copy",
         )
-    return {clip["digest"] for clip in parse_json(data, path)["clips"]}
+    return {clip[key] for clip in parse_json(data, path)["clips"] for key in ("digest", "source")}
 
 
 def check(

@@ -5,7 +5,7 @@ A frozen file is its canonical bytes; `vjepa_stress.prereg.freeze` writes and lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,9 +20,11 @@ from vjepa_stress.prereg.rules import (
     Monotone,
     Name,
     Pearson,
+    RatioOfMeans,
     Rule,
     Strength,
     Where,
+    depth,
     filters,
     leaves,
     metrics,
@@ -33,6 +35,8 @@ from vjepa_stress.words import COUNTS, Compares, Correspondence, Family, ModelRo
 
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
+Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
 Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
 
@@ -49,6 +53,10 @@ Reason = Literal[
 
 CALIBRATION = "calibration"
 """Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
+
+
+DEEPEST_RULE = 6
+"""Levels of rules within rules; checking a rule against the JSON Schema takes three times as long for each."""
 
 
 class Cell(Frozen):
@@ -130,8 +138,8 @@ class VideoDesign(Frozen):
     metrics: dict[Name, MetricEntry] = Field(min_length=1)
     cells: tuple[Cell, ...] = Field(min_length=1)
     seed: Seed
-    frames: int = Field(ge=2)
-    resolution: int = Field(ge=32)
+    frames: Frames
+    resolution: Resolution
     numerics: Numerics
 
     @model_validator(mode="after")
@@ -216,6 +224,13 @@ class Hypothesis(Frozen):
                 raise ValueError(f"withdrawn: {name!r} must be an estimand of {self.id}, named once")
         if self.status == "active" and self.rest is None:
             raise ValueError(f"without {', '.join(self.withdrawn)} nothing of {self.id} is left: withdraw all of it")
+        return self
+
+    @model_validator(mode="after")
+    def _rule_is_shallow(self) -> Self:
+        if depth(self.rule) > DEEPEST_RULE:
+            found = f"the rule of {self.id} has {depth(self.rule)} levels: write it with {DEEPEST_RULE} or fewer"
+            raise ValueError(found)
         return self
 
     @model_validator(mode="after")
@@ -369,6 +384,12 @@ class Preregistration(Frozen):
                 yield hypothesis, name, estimand
 
 
+def meaning(design: VideoDesign, estimand: Estimand) -> Hashable:
+    """What an estimand computes, however its filters say it: equal for two that are always the same number."""
+    selected = tuple((design.select(where), frozenset(where.rows or ())) for where in filters(estimand))
+    return estimand.statistic, estimand.interval, tuple(sorted(metrics(estimand))), selected
+
+
 def check_scenarios(design: VideoDesign, plan: Plan) -> None:
     """Refuse scenarios that speak of what the design does not have.
 
@@ -406,9 +427,11 @@ def _check_filter(design: VideoDesign, chosen: Where, where: str) -> None:
 
 def _check_comparison(design: VideoDesign, estimand: Estimand, where: str) -> None:
     """What is compared must differ, and in nothing but what the comparison is about."""
-    if isinstance(estimand, Difference) and estimand.of.rows == estimand.minus.rows:
-        if design.select(estimand.of) == design.select(estimand.minus):
-            raise ValueError(f"{where}: both filters select the same cells, whose difference is 0")
+    if isinstance(estimand, Difference | RatioOfMeans):
+        one, other = filters(estimand)
+        if one.rows == other.rows and design.select(one) == design.select(other):
+            always = "difference is 0" if isinstance(estimand, Difference) else "ratio is 1"
+            raise ValueError(f"{where}: both filters select the same cells, whose {always}")
     elif isinstance(estimand, Jumps):
         seen = {
             name: tuple((c.dataset, c.perturbation, c.strength) for c in design.select(chosen))

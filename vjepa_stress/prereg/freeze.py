@@ -102,6 +102,18 @@ def from_bytes(data: bytes, where: object) -> Preregistration:
     return validate(Preregistration, value, where)
 
 
+def check_round_trip(document: Preregistration, where: object) -> bytes:
+    """The canonical bytes of a document, which are read as the same document again.
+
+    Raises:
+        BadDocument: when they are not, or when a text or number has no canonical form.
+    """
+    data = to_bytes(document)
+    if from_bytes(data, where) != document:
+        raise BadDocument("the document changes when it is written and read again", where=where)
+    return data
+
+
 def register(
     root: StudyRoot, document: Preregistration, clip_manifests: Mapping[str, bytes]
 ) -> tuple[Digest, Checkpoint]:
@@ -187,10 +199,8 @@ def _freeze(
     more: Mapping[str, Any],
     check: Callable[[LedgerView], None],
 ) -> tuple[Digest, Checkpoint]:
-    data = to_bytes(document)
     path = root.document(document.study, document.version)
-    if from_bytes(data, path) != document:
-        raise BadDocument("the document changes when it is written and read again", where=path)
+    data = check_round_trip(document, path)
     digest = sha256(data)
 
     def prepare(view: LedgerView) -> None:

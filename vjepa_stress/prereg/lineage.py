@@ -8,7 +8,7 @@ from typing import Any
 
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
-from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration
+from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, meaning
 from vjepa_stress.prereg.ledger import Leaf
 
 
@@ -78,15 +78,38 @@ def check_claims(earlier: Sequence[Preregistration], document: Preregistration) 
                     found=new.claim,
                     todo=f"withdraw {old.id}, and give the new claim an id of its own",
                 )
-            back = [name for name in old.withdrawn if name in new.estimands and name not in new.withdrawn]
-            if (old.status == "withdrawn" and new.status != "withdrawn") or (back and new.status != "withdrawn"):
-                raise NoSuccessor(
-                    "what was withdrawn stays withdrawn",
-                    where=f"{document.version}",
-                    expected=f"{', '.join(f'{old.id}.{name}' for name in back) or old.id} withdrawn",
-                    found="active",
-                    todo="claim it anew under another id",
-                )
+            if new.status != "withdrawn":
+                _check_withdrawn(before, old, document, new)
+
+
+def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregistration, new: Hypothesis) -> None:
+    """What was withdrawn of a hypothesis stays in it, withdrawn and unchanged, and no other name brings it back."""
+    lost = [
+        name
+        for name in old.withdrawn
+        if name not in new.withdrawn or new.estimands[name] != old.estimands[name]  # withdrawn are estimands
+    ]
+    if old.status == "withdrawn" or lost:
+        raise NoSuccessor(
+            "what was withdrawn stays withdrawn",
+            where=document.version,
+            expected=f"{', '.join(f'{old.id}.{name}' for name in lost) or old.id} withdrawn, defined as before",
+            found="active, changed or missing",
+            todo="keep it as it was; to claim it anew, take another hypothesis id",
+        )
+    gone = {meaning(document.design, new.estimands[name]): name for name in old.withdrawn}
+    for name, estimand in new.estimands.items():
+        known = gone.get(meaning(document.design, estimand))
+        # Two names for one number from the start are no return of it.
+        unchanged = old.estimands.get(name) == estimand
+        if known and name not in new.withdrawn and not unchanged:
+            raise NoSuccessor(
+                "what was withdrawn stays withdrawn",
+                where=f"{document.version}, {new.id}.{name}",
+                expected=f"another number than {new.id}.{known}, withdrawn in {before.version} or earlier",
+                found=f"the same number as {new.id}.{known}",
+                todo="claim it anew under another hypothesis id",
+            )
 
 
 def find(document: Preregistration, name: str) -> Hypothesis | None:

@@ -317,6 +317,11 @@ def leaves(rule: Rule) -> Iterator[Leaf]:
         yield rule
 
 
+def depth(rule: Rule) -> int:
+    """Levels of a rule; one that reads an estimand has one."""
+    return 1 + max((depth(part) for part in rule.of), default=0) if isinstance(rule, Count | AllOf | AnyOf) else 1
+
+
 def remaining(rule: Rule, withdrawn: Collection[str]) -> Rule | None:
     """What is left of a rule without some estimands; None when nothing is.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vjepa_stress.digest import Digest
-from vjepa_stress.errors import NoSuccessor
+from vjepa_stress.errors import BadInput, NoSuccessor
 from vjepa_stress.prereg import data_status, freeze
 from vjepa_stress.prereg.document import Amendment, DataStatus, Hypothesis, Preregistration, Reason
 from vjepa_stress.prereg.ledger import Checkpoint, now
@@ -33,9 +33,15 @@ def withdraw(
         The new document, its digest and the checkpoint. Its data status is the earliest that the ledger allows.
 
     Raises:
+        BadInput: for a text without words.
         NoSuccessor: when there is nothing of that name to withdraw, or what is left would be no rule.
         Tampered: when the study's documents do not hold.
     """
+    for what, text in (("why", why), ("severity", severity), ("validity", validity)):
+        if text is not None and not text.strip():
+            raise BadInput(
+                "a withdrawal says in words what it does", where=f"--{what}", found=repr(text), expected="some text"
+            )
     registration = freeze.load(root, study)
     parent = registration.lineage[-1]
     name, _, estimand = hypothesis.partition(".")

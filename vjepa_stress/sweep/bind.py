@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from yaml import YAMLError
+from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, YAMLError
 
 from vjepa_stress.errors import BadConfiguration, BadDocument
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
@@ -117,16 +119,38 @@ def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tupl
     return strictly(found, fields, where)
 
 
+_DEEPEST_YAML = 60
+
+
 def load_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; a key that stands twice is refused.
+    """Plain values of a YAML file; a key that stands twice, anchors and aliases are refused.
 
     Raises:
         BadDocument: when it does not parse.
     """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8")
+        _check_events(text, path)
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
         raise BadDocument("this file cannot be read as YAML", where=path, found=str(error)) from error
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Refuse what would make a short file large or deep, before anything is built from it."""
+    level = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        level += isinstance(event, CollectionStartEvent)
+        level -= isinstance(event, CollectionEndEvent)
+        anchored = isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None
+        if anchored or level > _DEEPEST_YAML:
+            raise BadDocument(
+                "this file is more involved than any draft or configuration",
+                where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
+                expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
+                found="an anchor or alias" if anchored else f"{level} levels",
+                todo="write values out where they are used; put text with & or * in quotes",
+            )
 
 
 class Blocks:

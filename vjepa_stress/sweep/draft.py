@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.data.inspection import Manner, inspecting
 from vjepa_stress.digest import Digest, sha256, write_durably
-from vjepa_stress.errors import AlreadyRegistered, BadDocument, NotHere, writing
+from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere, writing
 from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
-from vjepa_stress.prereg.document import Cell, Preregistration, VideoDesign
+from vjepa_stress.prereg.document import Cell, Frames, Preregistration, Resolution, VideoDesign
 from vjepa_stress.prereg.ledger import now
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.root import StudyRoot, check_study_name
@@ -54,8 +54,8 @@ class DraftDesign(_Part):
     metrics: tuple[str, ...]
     cells: tuple[DraftCells, ...] = Field(min_length=1)
     seed: int
-    frames: int
-    resolution: int
+    frames: Frames
+    resolution: Resolution
     numerics: dict[str, Any]
 
 
@@ -113,9 +113,9 @@ def new_draft(root: StudyRoot, study: str) -> Path:
 
 
 def _blanks(value: Any, where: str = "") -> Iterator[str]:
-    """Places that still hold a blank <…> of a new draft."""
-    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
-        yield f"{where}: {value}"
+    """Places that still hold a blank <…> of a new draft, or a text that says nothing."""
+    if isinstance(value, str) and (not value.strip() or (value.startswith("<") and value.endswith(">"))):
+        yield f"{where}: {value.strip() or 'no text'}"
     elif isinstance(value, Mapping):
         for name, part in value.items():
             yield from _blanks(part, f"{where}.{name}" if where else str(name))
@@ -182,6 +182,19 @@ def metric_entry(block: Metric) -> dict[str, Any]:
     return _with_spec(block, range=list(block.range), compares=block.compares, columns=list(block.columns))
 
 
+def _check_input(name: str, encoder: Encoder, design: DraftDesign) -> None:
+    try:
+        encoder.check_input(design.frames, design.resolution)
+    except BadInput as error:
+        where = f"design.{error.where}" if error.where else "design"
+        raise BadDocument(
+            f"{name} cannot take the clips of this design: {error.what}",
+            where=where,
+            expected=error.expected,
+            found=error.found,
+        ) from error
+
+
 def resolve(
     draft: Draft, blocks: Blocks, place: Exec, notice: Callable[[str], None], parent: Edition | None = None
 ) -> tuple[Preregistration, dict[str, bytes]]:
@@ -203,6 +216,8 @@ def resolve(
             todo=f"vjepa-stress amend {draft.study} FILE",
         )
     design, before, manifests = draft.design, parent.document.design if parent else None, {}
+    for name in design.models:
+        _check_input(name, blocks.encoder(name), design)
     clips: dict[str, Digest | None] = {}
     for name in design.datasets:
         try:

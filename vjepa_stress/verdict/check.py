@@ -8,15 +8,23 @@ on, so that these estimates stand for every possible one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise, product
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from scipy import stats
 
 from vjepa_stress.errors import BadDocument
-from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration, VideoDesign, Warned
+from vjepa_stress.prereg.document import (
+    CALIBRATION,
+    Acknowledged,
+    Hypothesis,
+    Preregistration,
+    VideoDesign,
+    Warned,
+    meaning,
+)
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import (
     AllOf,
@@ -31,8 +39,14 @@ from vjepa_stress.prereg.rules import (
     Maximum,
     Mean,
     Monotone,
+    Pearson,
     RatioOfMeans,
+    Resampled,
     Rule,
+    Spearman,
+    Threshold,
+    Trend,
+    Where,
     filters,
     leaves,
     metrics,
@@ -48,6 +62,12 @@ from vjepa_stress.verdict.table import Table
 Severity = Literal["error", "warning", "acknowledged", "suggestion"]
 Vector = tuple[str, ...]
 """What all the leaves that read one estimand say of one estimate of it."""
+
+_STRENGTHS = 3
+"""A trend over fewer strengths than this has no order to speak of."""
+
+_CLIPS = 10
+"""Resampling fewer clips than this gives intervals that are too narrow."""
 
 _SPREAD = 0.02
 """A band that fits only a between-clip deviation below this share of the metric's range is warned of."""
@@ -133,6 +153,11 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
     for leaf in leaves(hypothesis.rule):
         if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
             yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
+    intervals = (
+        leaf for leaf in leaves(hypothesis.rule) if not isinstance(leaf, Threshold) or leaf.use == "interval"
+    )
+    for name in sorted({leaf.estimand for leaf in intervals}):
+        yield from _few_clips(document.design, f"{hypothesis.id}.{name}", hypothesis.estimands[name])
 
 
 def _warning(document: Preregistration, code: Warned, hypothesis: Hypothesis, name: str, what: str) -> Finding:
@@ -151,6 +176,14 @@ def _warning(document: Preregistration, code: Warned, hypothesis: Hypothesis, na
 
 def check_rule(hypothesis: Hypothesis, design: VideoDesign) -> Iterator[Finding]:
     """Overlap, reach and range of one hypothesis's rule."""
+    hopeless = [
+        Finding("error", code, f"{hypothesis.id}.{name}", what)
+        for name, estimand in hypothesis.estimands.items()
+        for code, what in _hopeless(estimand, design)
+    ]
+    yield from hopeless
+    if hopeless:
+        return
     ranges = {name: value_range(estimand, design) for name, estimand in hypothesis.estimands.items()}
     for leaf in leaves(hypothesis.rule):
         low, high = ranges[leaf.estimand]
@@ -161,14 +194,18 @@ def check_rule(hypothesis: Hypothesis, design: VideoDesign) -> Iterator[Finding]
                 yield Finding("error", "out-of-range", f"{hypothesis.id}.{leaf.estimand}", what)
     best: dict[str, list[Vector]] = {}
     worst: dict[str, list[Vector]] = {}
-    for name, estimand in hypothesis.estimands.items():
-        readers = [leaf for leaf in leaves(hypothesis.rule) if leaf.estimand == name]
+    # One number under two names is one number: what its readers say is not independent.
+    first: dict[Hashable, str] = {}
+    known = {name: first.setdefault(meaning(design, one), name) for name, one in hypothesis.estimands.items()}
+    for name in first.values():
+        estimand = hypothesis.estimands[name]
+        readers = [leaf for leaf in leaves(hypothesis.rule) if known[leaf.estimand] == name]
         said = [[regions(leaf, one) for leaf in readers] for one in possible(estimand, readers, ranges[name])]
         if any(confirmed and refuted for row in said for confirmed, refuted in row):
             yield Finding("error", "overlapping", f"{hypothesis.id}.{name}", "one estimate is confirmed and refuted")
         best[name], worst[name] = _extremes({tuple(_word(*pair) for pair in row) for row in said})
     reachable = {
-        _outcome(hypothesis.rule, dict(zip(vectors, chosen, strict=True)))
+        _outcome(hypothesis.rule, known, dict(zip(vectors, chosen, strict=True)))
         for vectors in (best, worst)
         for chosen in product(*vectors.values())
     }
@@ -179,18 +216,63 @@ def check_rule(hypothesis: Hypothesis, design: VideoDesign) -> Iterator[Finding]
         yield Finding("error", "unreachable", hypothesis.id, f"no possible result is {wanted}")
 
 
+def _hopeless(estimand: Estimand, design: VideoDesign) -> Iterator[tuple[str, str]]:
+    """Why an estimand has the same value, or none, whatever is found: code and what to say."""
+    named = {(one.column, where) for where in filters(estimand) for one in where.rows or ()}
+    for metric in sorted(column for column, where in named if _is_empty(column, where, design)):
+        what = f"no row can fulfil its conditions: {metric} lies in {list(design.columns[metric].range)}"
+        yield "unreachable", what
+    if isinstance(estimand, Trend):
+        strengths = {cell.strength for cell in design.select(estimand.where)} - {None}
+        if len(strengths) < _STRENGTHS:
+            found = f"a trend over {len(strengths)} strengths can only be -1 or 1: take {_STRENGTHS} or more"
+            yield "too-few-strengths", found
+    if isinstance(estimand, Pearson | Spearman):
+        entry, cells = design.columns[estimand.x], design.select(estimand.where)
+        still = all(design.perturbations[cell.perturbation].correspondence == "in-place" for cell in cells)
+        if still and entry.compares == "positions" and estimand.y in entry.columns:
+            what = f"{estimand.x} and {estimand.y} are the same number where nothing moves: it is always 1"
+            yield "vacuous", what
+
+
+def _span(metric: str, where: Where, design: VideoDesign) -> tuple[float, float]:
+    """Smallest and largest value of a metric that a filter lets through; the first is larger where it lets none."""
+    low, high = design.columns[metric].range
+    for condition in where.rows or ():
+        if condition.column == metric:
+            equal = [float(condition.equals)] if isinstance(condition.equals, int | float) else []
+            low = max([low, *equal, *([] if condition.at_least is None else [condition.at_least])])
+            high = min([high, *equal, *([] if condition.at_most is None else [condition.at_most])])
+    return low, high
+
+
+def _is_empty(column: str, where: Where, design: VideoDesign) -> bool:
+    low, high = _span(column, where, design) if column in design.columns else (0.0, 0.0)
+    return low > high
+
+
 def value_range(estimand: Estimand, design: VideoDesign) -> tuple[float, float]:
-    """Smallest and largest value that an estimand can have, from the ranges of its metrics."""
-    if isinstance(estimand, Mean | Maximum | Difference | Jumps | RatioOfMeans):
-        low, high = design.columns[estimand.metric].range
-        if isinstance(estimand, Mean):
-            return low, high
-        if isinstance(estimand, Maximum):
-            return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
-        if isinstance(estimand, RatioOfMeans):
-            return (0.0 if low >= 0 else -math.inf), math.inf
-        return low - high, high - low
-    return -1.0, 1.0
+    """Smallest and largest value that an estimand can have, from the ranges of its metrics and its conditions."""
+    if isinstance(estimand, Pearson | Spearman | Trend):
+        return -1.0, 1.0
+    spans = [_span(estimand.metric, where, design) for where in filters(estimand)]
+    low, high = spans[0]
+    if isinstance(estimand, Mean):
+        return low, high
+    if isinstance(estimand, Maximum):
+        return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
+    if isinstance(estimand, RatioOfMeans):
+        return _quotients(spans[0], spans[1])
+    other_low, other_high = spans[-1]
+    return low - other_high, high - other_low
+
+
+def _quotients(above: tuple[float, float], below: tuple[float, float]) -> tuple[float, float]:
+    """Smallest and largest quotient of numbers in two ranges."""
+    if below[0] <= 0:
+        return (0.0 if above[0] >= 0 and below[0] == 0 else -math.inf), math.inf
+    found = [one / other for one in above for other in below]
+    return min(found), max(found)
 
 
 def borders(leaf: Leaf) -> tuple[float, ...]:
@@ -252,13 +334,13 @@ def _extremes(vectors: set[Vector]) -> tuple[list[Vector], list[Vector]]:
     return sorted(best), sorted(worst)
 
 
-def _outcome(rule: Rule, said: Mapping[str, Vector]) -> str:
+def _outcome(rule: Rule, known: Mapping[str, str], said: Mapping[str, Vector]) -> str:
     remaining = {name: iter(vector) for name, vector in said.items()}
 
     def outcome(part: Rule) -> str:
         if isinstance(part, Count | AllOf | AnyOf):
             return _word(*combined(part, [outcome(one) for one in part.of]))
-        return next(remaining[part.estimand])
+        return next(remaining[known[part.estimand]])
 
     return outcome(rule)
 
@@ -303,6 +385,13 @@ def _too_few(document: Preregistration, estimand: Estimand, leaf: Leaf) -> str:
         return ""
     fits = f"its interval fits into [{low:g}, {high:g}] only if clips deviate by {largest:.2g} or less"
     return f"with {clips} clips {fits}"
+
+
+def _few_clips(design: VideoDesign, where: str, estimand: Estimand) -> Iterator[Finding]:
+    clips = sum(design.datasets[name].n_clips for name in _datasets(design, estimand))
+    if estimand.interval in (*get_args(Resampled), "cluster") and clips < _CLIPS:
+        what = f"its interval is resampled from {clips} clips; of fewer than {_CLIPS} it is too narrow: take more"
+        yield Finding("suggestion", "few-clips", where, what)
 
 
 def _datasets(design: VideoDesign, estimand: Estimand) -> set[str]:
