@@ -272,7 +272,7 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
 
     root = _root(args)
     results = {}
-    for study in [args.study] if args.study else studies(ledger.read(root)):
+    for study in [args.study] if args.study else studies(root, ledger.read(root)):
         done = audit_study(root, study)
         for notice in done.notices:
             say(f"notice: {notice}")
