@@ -1,18 +1,21 @@
 """Whatever changes, by one bit or by hand, is refused by launch, verdict and audit; and says what to do."""
 
+import io
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.small import study
 from tests.small.study import Done
-from vjepa_stress.digest import canonical_json, parse_json, sha256
-from vjepa_stress.errors import BadDocument, LedgerTampered, StressError, Tampered
+from vjepa_stress.digest import canonical_json, parse_json, sha256, write_durably
+from vjepa_stress.errors import BadDocument, CannotWrite, LedgerTampered, StressError, Tampered
 from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.ledger import Leaf
 from vjepa_stress.prereg.root import StudyRoot
@@ -21,6 +24,8 @@ from vjepa_stress.records import content_digest, manifests_root, read_cell, shar
 from vjepa_stress.sweep.demo import prepare
 from vjepa_stress.verdict.check import _pilot
 from vjepa_stress.verdict.gate import gate
+
+VERDICT_WORDS = {"confirmed", "refuted", "ambiguous"}
 
 
 def three(root: StudyRoot, name: str = "small", run: bool = True) -> list[Done]:
@@ -148,6 +153,12 @@ def forge(folder: Path, worse: bool) -> None:
     rewrite(folder / "manifest.json", change)
 
 
+def reforged(root: StudyRoot, folder: Path, shard: bytes) -> None:
+    """Another shard, with the manifest's file digest to match."""
+    (folder / "shard.parquet").write_bytes(shard)
+    rewrite(folder / "manifest.json", {"shard_digest": sha256(shard)})
+
+
 def without_results(root: StudyRoot) -> None:
     """Take away what was shown, as somebody does who takes the looks out of the ledger."""
     for folder in (study.outputs(root), study.outputs(root) / "exploratory"):
@@ -196,6 +207,69 @@ def test_a_shard_forged_together_with_its_manifest(attacked: StudyRoot, worse: b
 def test_a_manifest_edited_with_care(attacked: StudyRoot, change: dict[str, object]) -> None:
     rewrite(cell(attacked, "*tiny-gaussian_noise-0.2*") / "manifest.json", change)
     refused(attacked)
+
+
+@pytest.mark.parametrize("how", ["garbage", "no clips", "NaN", "infinity"])
+def test_a_shard_that_is_no_shard(attacked: StudyRoot, how: str) -> None:
+    folder = cell(attacked, "*tiny-gaussian_noise-0.2*")
+    table = pq.read_table(folder / "shard.parquet")
+    if how == "no clips":
+        table = table.drop_columns(["clip"])
+    elif how != "garbage":
+        place = table.schema.get_field_index("M2")
+        values = pa.array([float("nan" if how == "NaN" else "inf")] * len(table))
+        table = table.set_column(place, table.schema.field(place), values)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    reforged(attacked, folder, b"PAR1garbagePAR1" if how == "garbage" else buffer.getvalue())
+    refused(attacked)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"", b"\xff"])
+def test_a_failure_that_is_no_record(attacked: StudyRoot, data: bytes) -> None:
+    folder = study.cells(attacked).parent / "failures"
+    folder.mkdir(exist_ok=True)
+    (folder / "x.json").write_bytes(data)
+    refused(attacked, run=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (0, {"version": 1}),
+        (1, {}),
+        (1, {"weights": {"tiny": "unknown"}}),
+        (1, {"attempt": "1"}),
+        (2, {"root": None}),
+        (3, {"files": ["verdict.json"]}),
+    ],
+)
+def test_leaves_without_what_they_must_say(attacked: StudyRoot, line: int, change: dict[str, object]) -> None:
+    """The whole ledger rewritten, so that it agrees with itself."""
+    leaves = ledger.read(attacked).leaves
+    keep_leaves(attacked, line)
+    for leaf in leaves[line:]:
+        details = (leaf.details | change if change else {}) if leaf.seq == line else leaf.details
+        if leaf.seq == line:
+            ledger.append(attacked, leaf.event, leaf.study, document=leaf.document, details=details)
+    refused(attacked)
+
+
+@pytest.mark.parametrize("name", ["ledger", "checkpoint"])
+def test_a_folder_in_place_of_a_file(attacked: StudyRoot, name: str) -> None:
+    path = getattr(attacked, name)
+    path.unlink()
+    path.mkdir()
+    refused(attacked)
+
+
+def test_a_folder_in_place_of_the_verdict(attacked: StudyRoot) -> None:
+    path = study.outputs(attacked) / "verdict.json"
+    path.unlink()
+    path.mkdir()
+    refused(attacked, run=False)
+    with pytest.raises(CannotWrite, match="cannot be written"):
+        write_durably(path, b"")
 
 
 def test_a_dropped_cell_cannot_be_evaluated(attacked: StudyRoot) -> None:
@@ -425,6 +499,7 @@ def test_a_non_finite_value_cannot_be_evaluated(finished: StudyRoot, tmp_path: P
     assert looked.code == 0, looked.err
     assert looked.json["exploratory"]
     assert "confirmed" not in json.dumps(looked.json)
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", Path(looked.json["file"]).read_text()))
 
 
 def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
@@ -435,6 +510,14 @@ def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
     assert page.count("EXPLORATORY") >= 2
     assert 'class="v confirmed"' not in page
     assert "exploratory-for" in page
+    table = page.split("<h2>Verdicts</h2>")[1].split("</table>")[0]
+    said = re.sub(r"<td>[^<]*</td></tr>", "", table)  # what was predicted is the authors' own word
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", said))
+    stored = (study.outputs(attacked) / "verdict.exploratory.json").read_text()
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", stored))
+    parts = [part for one in json.loads(stored)["hypotheses"] for part in one["parts"]]
+    assert {part["outcome"] for part in parts} <= {"exploratory-for", "exploratory-open", "exploratory-against"}
+    assert parts
     folder = study.outputs(attacked)
     files = [path for path in folder.rglob("*") if path.is_file()]
     written = [path for path in files if "exploratory" in path.relative_to(folder).as_posix()]
