@@ -273,7 +273,7 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
 
     root = _root(args)
     results = {}
-    for study in [args.study] if args.study else studies(ledger.read(root)):
+    for study in [args.study] if args.study else studies(root, ledger.read(root)):
         done = audit_study(root, study)
         for notice in done.notices:
             say(f"notice: {notice}")
@@ -341,6 +341,18 @@ def data(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """A reader of integers that refuses smaller ones; no study can have them either."""
+
+    def read(text: str) -> int:
+        value = int(text) if text.lstrip("+-").isdecimal() else None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"{text} is no integer of at least {least}")
+        return value
+
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vjepa-stress", description="Preregistered robustness studies of video encoders.", epilog=_EXIT
@@ -401,8 +413,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=["prepare", "verify", "describe"], help="prepare also writes what it found")
     one.add_argument("name", help="of a data set, as in conf/data")
     with_overrides(one)
-    one.add_argument("--frames", type=int, default=16, help="frames a clip (default 16)")
-    one.add_argument("--resolution", type=int, default=384, help="pixels a side (default 384)")
+    one.add_argument("--frames", type=_at_least(2), default=16, help="frames a clip (default 16)")
+    one.add_argument("--resolution", type=_at_least(32), default=384, help="pixels a side (default 384)")
     one.add_argument("--out", type=Path, default=Path(), help="folder for the clip manifest and the contact sheet")
     one.add_argument("--sheet", action="store_true", help="describe: draw the contact sheet too")
     one.add_argument("--against", type=Path, metavar="FILE", help="verify: a clip manifest that prepare wrote")

@@ -170,6 +170,17 @@ class MachineFailure(StressError):
     exit_code = 4
 
 
+_REFUSED = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,  # no folder can be made there, as in /proc
+}
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn an operating system's refusal to write `path` into a `CannotWrite` or a `MachineFailure`."""
@@ -183,7 +194,7 @@ def writing(path: Path) -> Iterator[None]:
                 found=error.strerror,
                 todo="make room, then run the same command again: it goes on where it was",
             ) from error
-        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+        if error.errno in _REFUSED:
             raise CannotWrite(
                 "this folder cannot be written",
                 where=path,

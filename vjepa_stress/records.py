@@ -268,14 +268,25 @@ def read_cell(folder: Path) -> StoredCell:
             found="no such file" if content is None else sha256(content),
             todo=_AGAIN,
         )
-    table = pq.ParquetFile(io.BytesIO(content)).read()
-    rows = table.to_pylist()
-    if len(rows) != manifest.rows or content_digest(rows) != manifest.content_digest:
+    try:
+        table = pq.ParquetFile(io.BytesIO(content)).read()
+        rows = table.to_pylist()
+        found = content_digest(rows)
+    except (pa.ArrowException, OSError, ValueError, KeyError, BadDocument) as error:
+        # No shard was ever written like that: no table, no clips, or numbers that no content digest can cover.
+        raise ShardTampered(
+            "a shard is no table of clips with finite numbers",
+            where=shard,
+            expected=f"{manifest.rows} rows, {manifest.content_digest}",
+            found=f"{type(error).__name__}: {error}",
+            todo=_AGAIN,
+        ) from error
+    if len(rows) != manifest.rows or found != manifest.content_digest:
         raise ShardTampered(
             "a shard's content is not what its manifest says",
             where=shard,
             expected=f"{manifest.rows} rows, {manifest.content_digest}",
-            found=f"{len(rows)} rows, {content_digest(rows)}",
+            found=f"{len(rows)} rows, {found}",
             todo=_AGAIN,
         )
     return StoredCell(folder, manifest, sha256(data), table)
@@ -390,11 +401,22 @@ def number_or_null(value: float) -> float | None:
 
 
 def failures(attempt: Path) -> list[RunFailure]:
-    """All failures of an attempt, oldest first."""
-    found = [
-        validate(RunFailure, parse_json(path.read_bytes(), path), path)
-        for path in sorted((attempt / "failures").glob("*.json"))
-    ]
+    """All failures of an attempt, oldest first.
+
+    Raises:
+        ManifestTampered: when one of the files is no record of a failure.
+    """
+    found = []
+    for path in sorted((attempt / "failures").glob("*.json")):
+        try:
+            found.append(validate(RunFailure, parse_json(path.read_bytes(), path), path))
+        except (OSError, BadDocument) as error:
+            raise ManifestTampered(
+                "a failure's record cannot be trusted",
+                where=path,
+                found=str(error),
+                todo="restore the attempt from a copy",
+            ) from error
     return sorted(found, key=lambda failure: failure.at)
 
 

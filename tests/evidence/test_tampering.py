@@ -1,24 +1,31 @@
 """Whatever changes, by one bit or by hand, is refused by launch, verdict and audit; and says what to do."""
 
+import io
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.small import study
 from tests.small.study import Done
-from vjepa_stress.digest import canonical_json, parse_json, sha256
-from vjepa_stress.errors import LedgerTampered, StressError, Tampered
+from vjepa_stress.digest import canonical_json, parse_json, sha256, write_durably
+from vjepa_stress.errors import BadDocument, CannotWrite, LedgerTampered, StressError, Tampered
 from vjepa_stress.prereg import freeze, ledger
 from vjepa_stress.prereg.ledger import Leaf
 from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.scenarios import Pilot
 from vjepa_stress.records import content_digest, manifests_root, read_cell, shard_bytes
 from vjepa_stress.sweep.demo import prepare
+from vjepa_stress.verdict.check import _pilot
 from vjepa_stress.verdict.gate import gate
+
+VERDICT_WORDS = {"confirmed", "refuted", "ambiguous"}
 
 
 def three(root: StudyRoot, name: str = "small", run: bool = True) -> list[Done]:
@@ -146,6 +153,26 @@ def forge(folder: Path, worse: bool) -> None:
     rewrite(folder / "manifest.json", change)
 
 
+def reforged(root: StudyRoot, folder: Path, shard: bytes) -> None:
+    """Another shard, with the manifest's file digest to match."""
+    (folder / "shard.parquet").write_bytes(shard)
+    rewrite(folder / "manifest.json", {"shard_digest": sha256(shard)})
+
+
+def without_results(root: StudyRoot) -> None:
+    """Take away what was shown, as somebody does who takes the looks out of the ledger."""
+    for folder in (study.outputs(root), study.outputs(root) / "exploratory"):
+        for path in (*folder.glob("verdict*"), *folder.glob("report*")):
+            path.unlink()
+
+
+def keep_leaves(root: StudyRoot, count: int) -> None:
+    """Cut the ledger after so many leaves, and make its checkpoint agree."""
+    view = ledger.read(root)
+    root.ledger.write_bytes(b"".join(root.ledger.read_bytes().splitlines(keepends=True)[:count]))
+    root.checkpoint.write_text(f"{view.checkpoint(count)}\n")
+
+
 def cell(root: StudyRoot, name: str) -> Path:
     return next(study.cells(root).glob(name))
 
@@ -180,6 +207,69 @@ def test_a_shard_forged_together_with_its_manifest(attacked: StudyRoot, worse: b
 def test_a_manifest_edited_with_care(attacked: StudyRoot, change: dict[str, object]) -> None:
     rewrite(cell(attacked, "*tiny-gaussian_noise-0.2*") / "manifest.json", change)
     refused(attacked)
+
+
+@pytest.mark.parametrize("how", ["garbage", "no clips", "NaN", "infinity"])
+def test_a_shard_that_is_no_shard(attacked: StudyRoot, how: str) -> None:
+    folder = cell(attacked, "*tiny-gaussian_noise-0.2*")
+    table = pq.read_table(folder / "shard.parquet")
+    if how == "no clips":
+        table = table.drop_columns(["clip"])
+    elif how != "garbage":
+        place = table.schema.get_field_index("M2")
+        values = pa.array([float("nan" if how == "NaN" else "inf")] * len(table))
+        table = table.set_column(place, table.schema.field(place), values)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    reforged(attacked, folder, b"PAR1garbagePAR1" if how == "garbage" else buffer.getvalue())
+    refused(attacked)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"", b"\xff"])
+def test_a_failure_that_is_no_record(attacked: StudyRoot, data: bytes) -> None:
+    folder = study.cells(attacked).parent / "failures"
+    folder.mkdir(exist_ok=True)
+    (folder / "x.json").write_bytes(data)
+    refused(attacked, run=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (0, {"version": 1}),
+        (1, {}),
+        (1, {"weights": {"tiny": "unknown"}}),
+        (1, {"attempt": "1"}),
+        (2, {"root": None}),
+        (3, {"files": ["verdict.json"]}),
+    ],
+)
+def test_leaves_without_what_they_must_say(attacked: StudyRoot, line: int, change: dict[str, object]) -> None:
+    """The whole ledger rewritten, so that it agrees with itself."""
+    leaves = ledger.read(attacked).leaves
+    keep_leaves(attacked, line)
+    for leaf in leaves[line:]:
+        details = (leaf.details | change if change else {}) if leaf.seq == line else leaf.details
+        if leaf.seq == line:
+            ledger.append(attacked, leaf.event, leaf.study, document=leaf.document, details=details)
+    refused(attacked)
+
+
+@pytest.mark.parametrize("name", ["ledger", "checkpoint"])
+def test_a_folder_in_place_of_a_file(attacked: StudyRoot, name: str) -> None:
+    path = getattr(attacked, name)
+    path.unlink()
+    path.mkdir()
+    refused(attacked)
+
+
+def test_a_folder_in_place_of_the_verdict(attacked: StudyRoot) -> None:
+    path = study.outputs(attacked) / "verdict.json"
+    path.unlink()
+    path.mkdir()
+    refused(attacked, run=False)
+    with pytest.raises(CannotWrite, match="cannot be written"):
+        write_durably(path, b"")
 
 
 def test_a_dropped_cell_cannot_be_evaluated(attacked: StudyRoot) -> None:
@@ -260,6 +350,7 @@ def test_a_run_from_before_the_registration_cannot_be_evaluated(attacked: StudyR
     root = manifests_root([read_cell(folder) for folder in study.cells(attacked).iterdir()])
     details = {**leaves[2].details, "root": root}
     ledger.append(attacked, "completed", "small", document=document, details=details)
+    without_results(attacked)
     assert launched.seq == 0
     for done in three(attacked, run=False):
         assert done.code == 11, done.err
@@ -269,13 +360,97 @@ def test_a_run_from_before_the_registration_cannot_be_evaluated(attacked: StudyR
 def test_an_edited_verdict(attacked: StudyRoot) -> None:
     path = study.outputs(attacked) / "verdict.json"
     path.write_bytes(path.read_bytes().replace(b'"verdict":"confirmed"', b'"verdict":"refuted"', 1))
-    done = study.command("audit", "--root", attacked.path, "small")
-    assert done.code == 3
-    assert "not what the evidence gives" in done.err
+    before = path.read_bytes()
+    for word in ("audit", "verdict", "report"):
+        done = study.command(word, "--root", attacked.path, "small")
+        assert done.code == 3
+        assert "not the one that was written and logged" in done.err
+    assert path.read_bytes() == before, "the trace of the edit was overwritten"
     chance, data = random.Random(6), path.read_bytes()
     for position in chance.sample(range(len(data)), 20):
         path.write_bytes(flipped(data, position, chance))
         assert study.command("audit", "--root", attacked.path, "small").code == 3
+
+
+def test_an_edited_verdict_logged_with_care(attacked: StudyRoot) -> None:
+    path = study.outputs(attacked) / "verdict.json"
+    data = path.read_bytes().replace(b'"verdict":"confirmed"', b'"verdict":"refuted"', 1)
+    path.write_bytes(data)
+    ledger.append(attacked, "viewed", "small", details={"kind": "verdict", "files": {"verdict.json": sha256(data)}})
+    done = study.command("audit", "--root", attacked.path, "small")
+    assert done.code == 3
+    assert "not what the evidence gives" in done.err
+
+
+def test_results_that_no_look_names(attacked: StudyRoot) -> None:
+    """Looks cut out of the ledger, checkpoint and all, while what was shown stays."""
+    keep_leaves(attacked, 3)
+    names = [leaf.event for leaf in ledger.read(attacked).leaves]
+    assert names == ["registered", "launched", "completed"]
+    for place in ("verdict.json", "report.html", "exploratory/report.md"):
+        without_results(attacked)
+        path = study.outputs(attacked) / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"{}")
+        for done in three(attacked, run=False):
+            assert done.code == 3, done.err
+            assert "no look" in done.err
+            assert place in done.err
+        draft = study.amended((study.HERE / "draft.yaml").read_text().replace("confirm_at: 0.9", "confirm_at: 0.8"))
+        assert study.amend(attacked, draft).code == 3
+        path.unlink()
+
+
+def test_a_look_cut_off_before_its_file(attacked: StudyRoot) -> None:
+    """The leaf comes first: the file is then missing, or the one of the look before."""
+    digest = sha256(b"never written")
+    ledger.append(attacked, "viewed", "small", details={"kind": "verdict", "files": {"verdict.json": digest}})
+    done = study.command("verdict", "--root", attacked.path, "small")
+    assert done.code == 0, done.err
+    assert study.command("audit", "--root", attacked.path, "small").code == 0
+
+
+def test_an_audit_shows_no_outcome_before_a_look(attacked: StudyRoot) -> None:
+    keep_leaves(attacked, 3)
+    without_results(attacked)
+    done = study.command("audit", "--root", attacked.path, "small", "--json")
+    assert (done.code, done.json["audited"]["small"]["verdicts"]) == (0, {})
+    assert "nobody has looked yet" in done.err
+    assert not any(word in done.out for word in ("confirmed", "refuted"))
+    assert study.command("verdict", "--root", attacked.path, "small").code == 0
+    done = study.command("audit", "--root", attacked.path, "small", "--json")
+    assert set(done.json["audited"]["small"]["verdicts"]) > {"H1"}
+
+
+def test_a_pilot_that_nobody_looked_at(attacked: StudyRoot) -> None:
+    document = freeze.load(attacked, "small").digest
+    scenario = Pilot.model_validate(
+        {"kind": "pilot", "says": "as before", "study": "small", "document": document, "attempt": 1}
+    )
+    assert _pilot(attacked, scenario).cells
+    keep_leaves(attacked, 3)
+    without_results(attacked)
+    with pytest.raises(BadDocument, match="look at it first"):
+        _pilot(attacked, scenario)
+
+
+def test_a_ledger_deleted_to_register_again(attacked: StudyRoot) -> None:
+    attacked.ledger.unlink()
+    attacked.checkpoint.unlink()
+    for done in (*three(attacked), study.register(attacked), study.command("audit", "--root", attacked.path)):
+        assert done.code == 3, done.err
+        assert "outputs of a registration that the ledger does not know" in done.err
+    folder = attacked.path / "outputs"
+    folder.rename(folder.with_name("elsewhere"))
+    draft = attacked.prereg / "small" / "draft.yaml"
+    draft.write_text(draft.read_text().replace("confirm_at: 0.9", "confirm_at: 0.8"))
+    done = study.register(attacked)
+    assert done.code == 3
+    assert "another v1 of small is there" in done.err
+    attacked.document("small", "v1").unlink()
+    assert study.register(attacked).code == 0
+    folder.with_name("elsewhere").rename(folder)
+    refused(attacked)
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md", "report-M2.svg"])
@@ -316,7 +491,7 @@ def test_a_non_finite_value_cannot_be_evaluated(finished: StudyRoot, tmp_path: P
     done_root = manifests_root([read_cell(path) for path in study.cells(root).iterdir()])
     details = {**leaves[2].details, "root": done_root}
     ledger.append(root, "completed", "small", document=leaves[0].document, details=details)
-    (study.outputs(root) / "verdict.json").unlink()
+    without_results(root)
     for done in three(root, run=False):
         assert done.code == 11, done.err
         assert "non-finite" in done.err
@@ -324,6 +499,7 @@ def test_a_non_finite_value_cannot_be_evaluated(finished: StudyRoot, tmp_path: P
     assert looked.code == 0, looked.err
     assert looked.json["exploratory"]
     assert "confirmed" not in json.dumps(looked.json)
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", Path(looked.json["file"]).read_text()))
 
 
 def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
@@ -334,6 +510,14 @@ def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
     assert page.count("EXPLORATORY") >= 2
     assert 'class="v confirmed"' not in page
     assert "exploratory-for" in page
+    table = page.split("<h2>Verdicts</h2>")[1].split("</table>")[0]
+    said = re.sub(r"<td>[^<]*</td></tr>", "", table)  # what was predicted is the authors' own word
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", said))
+    stored = (study.outputs(attacked) / "verdict.exploratory.json").read_text()
+    assert not VERDICT_WORDS & set(re.findall(r"\w+", stored))
+    parts = [part for one in json.loads(stored)["hypotheses"] for part in one["parts"]]
+    assert {part["outcome"] for part in parts} <= {"exploratory-for", "exploratory-open", "exploratory-against"}
+    assert parts
     folder = study.outputs(attacked)
     files = [path for path in folder.rglob("*") if path.is_file()]
     written = [path for path in files if "exploratory" in path.relative_to(folder).as_posix()]
@@ -373,10 +557,7 @@ def amended(attacked: StudyRoot) -> StudyRoot:
 
 def forged(root: StudyRoot, leaves: Sequence[Leaf]) -> None:
     """The ledger of before the amendments, continued by a forger who can write it as he likes."""
-    old, view = 5, ledger.read(root)
-    lines = root.ledger.read_bytes().splitlines(keepends=True)
-    root.ledger.write_bytes(b"".join(lines[:old]))
-    root.checkpoint.write_text(f"{view.checkpoint(old)}\n")
+    keep_leaves(root, 5)
     for leaf in leaves:
         ledger.append(root, leaf.event, leaf.study, document=leaf.document, parent=leaf.parent, details=leaf.details)
 

@@ -93,6 +93,25 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "not the folder of Something-Something" in done.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "--against", "/nope"),
+        ("verify", "--against", "/"),
+        ("prepare", "--resolution", "-5"),
+        ("prepare", "--frames", "0"),
+        ("prepare", "--frames", "x"),
+        ("prepare", "--out", "/proc/x"),
+    ],
+    ids=" ".join,
+)
+def test_bad_arguments_are_bad_input(words: tuple[str, ...]) -> None:
+    done = study.command("data", words[0], "small", "--config-dir", study.CONF, "--resolution", "32", *words[1:])
+    assert done.code == 2, done.err
+    assert words[2] in done.err
+    assert "Traceback" not in done.err
+
+
 def test_objects_are_tinted_and_everything_else_is_not() -> None:
     pixels = torch.full((3, 16, 8, 8), 100, dtype=torch.uint8)
     masks = torch.zeros(16, 8, 8, dtype=torch.int64)

@@ -15,6 +15,7 @@ from vjepa_stress.errors import BadDocument, NotRegistered, ResultTampered
 from vjepa_stress.prereg.ledger import Checkpoint, LedgerView
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.schema import validate
+from vjepa_stress.prereg.traces import check_outputs, logged
 from vjepa_stress.verdict.evaluate import StudyVerdict, evaluate
 from vjepa_stress.verdict.gate import Deviation, Evidence, gate
 
@@ -26,7 +27,11 @@ _RELATIVE = 1e-9
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit established."""
+    """What an audit established.
+
+    Attributes:
+        verdicts: outcomes by hypothesis; empty until somebody has looked, because a look must be logged.
+    """
 
     study: str
     tier: Tier
@@ -66,6 +71,10 @@ def audit(root: StudyRoot, study: str) -> Audit:
         notices += _check_verdict(root, verdict, view)
         checked.append("verdict")
     checked += _check_viewed(root, evidence)
+    # An audit logs nothing: what nobody has seen yet, it must not show.
+    seen = any(leaf.event == "viewed" for leaf in view.of(study))
+    if not seen:
+        notices.append(f"nobody has looked yet; vjepa-stress verdict {study} shows and logs it")
     return Audit(
         study,
         established_tier(evidence),
@@ -75,20 +84,25 @@ def audit(root: StudyRoot, study: str) -> Audit:
         tuple(f"{edition.document.version} {edition.digest}" for edition in evidence.registration.lineage),
         evidence.attempt,
         len(evidence.cells),
-        {one.id: one.verdict for one in verdict.hypotheses},
+        {one.id: one.verdict for one in verdict.hypotheses} if seen else {},
         evidence.deviations,
         tuple(checked),
         tuple(notices),
     )
 
 
-def studies(view: LedgerView) -> list[str]:
+def studies(root: StudyRoot, view: LedgerView) -> list[str]:
     """All registered studies.
 
     Raises:
         NotRegistered: when there is none.
+        LedgerTampered: when there are outputs of others.
     """
     found = [leaf.study for leaf in view.leaves if leaf.event == "registered"]
+    outputs = root.path / "outputs"
+    for folder in sorted(outputs.iterdir()) if outputs.is_dir() else ():
+        if folder.name not in found and folder.is_dir():
+            check_outputs(root, folder.name)
     if not found:
         raise NotRegistered("no study is registered here", todo="vjepa-stress register prereg/STUDY/draft.yaml")
     return found
@@ -146,10 +160,8 @@ def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
     """Compare what was shown last, file by file, with the digests of its `viewed` leaf."""
     document = evidence.registration.document
     folder = root.outputs(document.study, evidence.registration.root_digest)
-    latest: dict[str, str] = {}
-    for leaf in evidence.registration.ledger.of(document.study):
-        if leaf.event == "viewed":
-            latest |= leaf.details["files"]
+    known = logged(evidence.registration.ledger, document.study)
+    latest = {name: digests[-1] for name, digests in known.items()}
     for name, expected in sorted(latest.items()):
         path = folder / name
         found = sha256(path.read_bytes()) if path.is_file() else None

@@ -21,6 +21,7 @@ from vjepa_stress.prereg.ledger import Checkpoint, Event, Leaf, LedgerView
 from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
 from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
+from vjepa_stress.prereg.traces import check_outputs, check_shown
 
 Pinned = Literal["weights", "clips"]
 """What a registration may leave open for the first launch to pin."""
@@ -127,6 +128,8 @@ def register(
         NoSuccessor: when the document is no first one.
         StatusTooEarly: when the ledger rules its data status out.
         BadDocument: when the document does not survive its own round trip.
+        LedgerTampered: when the study has outputs, which only a registered study can have.
+        DocumentTampered: when another document of this version is there.
     """
 
     def check(view: LedgerView) -> None:
@@ -145,6 +148,7 @@ def register(
                 found=f"{document.version}, parent {document.parent or 'none'}",
                 todo="register v1 first",
             )
+        check_outputs(root, document.study)
         data_status.check(root, view, document, clip_manifests)
 
     return _freeze(root, "registered", document, clip_manifests, {}, check)
@@ -172,8 +176,11 @@ def extend(
 
     def check(view: LedgerView) -> None:
         # Another process may have amended the study since.
-        now = load(root, document.study, view).lineage[-1]
+        registration = load(root, document.study, view)
+        now = registration.lineage[-1]
         check_follows(now.document, now.digest, document)
+        # A look that was cut out of the ledger would allow too early a data status.
+        check_shown(root.outputs(document.study, registration.root_digest), view, document.study)
         data_status.check(root, view, document, clip_manifests, parent.document)
 
     event: Event = "withdrawn" if is_withdrawal(parent.document, document) else "amended"
@@ -205,7 +212,15 @@ def _freeze(
 
     def prepare(view: LedgerView) -> None:
         check(view)
-        # Without a leaf nothing was promised: a file left by an interrupted registration may be replaced.
+        # An interrupted registration leaves the file that its repetition writes; any other was once promised.
+        if path.is_file() and (there := sha256(path.read_bytes())) != digest:
+            raise DocumentTampered(
+                f"another {document.version} of {document.study} is there, and the ledger does not know it",
+                where=path,
+                expected=digest,
+                found=there,
+                todo="restore the ledger that knows it from a copy; if it was never registered, move it away",
+            )
         write_durably(path, data)
         for name, manifest in clip_manifests.items():
             write_durably(root.clips(document.study, name, sha256(manifest)), manifest)
@@ -243,7 +258,8 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     """Load a registered study with all its documents; nothing is parsed before its bytes are verified.
 
     Raises:
-        LedgerTampered: when the ledger does not verify, or a document does not follow from the one before it.
+        LedgerTampered: when the ledger does not verify, a document does not follow from the one before it, or there
+            are outputs of a registration that the ledger does not know.
         NotRegistered: when the ledger does not know the study.
         DocumentTampered: when the bytes are not those that were registered.
     """
@@ -251,6 +267,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     view = view or ledger.read(root)
     leaves = [leaf for leaf in view.of(study) if leaf.event in PROMISES]
     if not any(leaf.event == "registered" for leaf in leaves):
+        check_outputs(root, study)
         studies = sorted({leaf.study for leaf in view.leaves})
         raise NotRegistered(
             f"the study {study} is not registered here",
@@ -263,6 +280,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
         edition = _open(root, leaf)
         _check_place(root, edition, lineage)
         lineage.append(edition)
+    check_outputs(root, study, root.outputs(study, lineage[0].digest))
     return Registration(tuple(lineage), view)
 
 

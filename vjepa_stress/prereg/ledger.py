@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pymerkle import InmemoryTree
 
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sync_folder, write_durably
@@ -28,6 +29,26 @@ Event = Literal[
 ]
 ABOUT_LOOKING = frozenset({"viewed", "signed", "timestamped"})
 """Events that change nothing a verdict depends on."""
+
+_VERSION = TypeAdapter[str](str)
+_NUMBER = TypeAdapter[int](Annotated[int, Field(ge=1)])
+_DIGEST = TypeAdapter[Digest](Digest)
+_DIGESTS = TypeAdapter[dict[str, Digest]](dict[str, Digest])
+_LAUNCHED: dict[str, TypeAdapter[Any]] = {
+    "cells": TypeAdapter(list[str]),
+    "code": _DIGEST,
+    "dirty": TypeAdapter(bool),
+    "weights": _DIGESTS,
+    "clips": _DIGESTS,
+}
+_REQUIRED: dict[Event, dict[str, TypeAdapter[Any]]] = {
+    "registered": {"version": _VERSION, "data_status": _VERSION},
+    "amended": {"version": _VERSION},
+    "withdrawn": {"version": _VERSION},
+    "launched": _LAUNCHED | {"attempt": _NUMBER},
+    "completed": {"attempt": _NUMBER, "root": _DIGEST},
+}
+"""Details that others rely on, by event; there may be more. An exploratory launch is part of no attempt."""
 
 _CHECKPOINT = re.compile(rb"(0|[1-9][0-9]{0,11}) (sha256:[0-9a-f]{64})\n")
 _KEEP = "keep both files as they are; restore them from a copy whose checkpoint you trust"
@@ -116,14 +137,19 @@ def tree_root(entries: list[bytes]) -> Digest:
 def _read_pair(root: StudyRoot) -> tuple[bytes | None, bytes]:
     """Checkpoint and ledger of one moment, though another process may be appending."""
     for _ in range(100):
-        before = root.checkpoint.read_bytes() if root.checkpoint.exists() else None
-        data = root.ledger.read_bytes() if root.ledger.exists() else b""
-        after = root.checkpoint.read_bytes() if root.checkpoint.exists() else None
+        before, data, after = _bytes(root.checkpoint), _bytes(root.ledger) or b"", _bytes(root.checkpoint)
         if before == after:
             return before, data
     raise MachineFailure(
         "the ledger never stands still", where=root.ledger, todo="end the process that keeps writing it"
     )
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.exists() else None
+    except IsADirectoryError as error:
+        raise LedgerTampered("a folder has taken the place of the ledger's file", where=path, todo=_KEEP) from error
 
 
 def read(root: StudyRoot) -> LedgerView:
@@ -194,7 +220,28 @@ def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) ->
             found=f"seq {leaf.seq}, prev_root {leaf.prev_root}",
             todo=_KEEP,
         )
+    _check_details(leaf, where)
     return leaf
+
+
+def _check_details(leaf: Leaf, where: str) -> None:
+    """Refuse a leaf without the details that its event has always had."""
+    required = _REQUIRED.get(leaf.event, {})
+    if leaf.event == "launched" and leaf.details.get("exploratory") is True:
+        required = _LAUNCHED
+    if leaf.event == "viewed" and "files" in leaf.details:
+        required = {"files": _DIGESTS}
+    for name, kind in required.items():
+        try:
+            kind.validate_python(leaf.details.get(name), strict=True)
+        except (ValidationError, ValueError) as error:
+            raise LedgerTampered(
+                f"a `{leaf.event}` leaf lacks what it must say",
+                where=where,
+                expected=f"`{name}`, as every `{leaf.event}` leaf has it",
+                found=repr(leaf.details.get(name))[:100],
+                todo=_KEEP,
+            ) from error
 
 
 def append(

@@ -92,16 +92,17 @@ class Collection:
         """Decode every clip, and compare with an earlier manifest; all that is wrong is said at once.
 
         Raises:
+            BadInput: when the earlier manifest cannot be read.
             BadVideo: when clips cannot be decoded.
             IdentityChanged: when the clips are not those of the earlier manifest.
         """
-        if against is not None and (before := _clips(against.read_bytes())) != (clips := _clips(manifest)):
+        if against is not None and (before := _clips(earlier := _earlier(against))) != (clips := _clips(manifest)):
             known = {clip.digest for clip in before}
             strange = [clip.name for clip in clips if clip.digest not in known]
             raise IdentityChanged(
                 f"the clips are not those of {against.name}",
                 where=against,
-                expected=sha256(against.read_bytes()),
+                expected=sha256(earlier),
                 found=f"{sha256(manifest)}; others or in another order: {', '.join(strange[:10]) or 'order alone'}",
                 todo="put the files back, or prepare again",
             )
@@ -147,6 +148,19 @@ class Collection:
         dataset = self.dataset
         for clip in clips:
             yield clip, dataset.read(clip, self.home, resolution)
+
+
+def _earlier(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            "the earlier clip manifest cannot be read",
+            where=path,
+            expected="a file that `data prepare` wrote",
+            found=error.strerror,
+            todo="give its path",
+        ) from error
 
 
 def _clips(manifest: bytes) -> tuple[ClipRef, ...]:

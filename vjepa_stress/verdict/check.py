@@ -134,6 +134,15 @@ def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers:
 
 def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
     evidence = gate(root, scenario.study)
+    # Simulating from a pilot's clips is a look at them.
+    if not any(leaf.event == "viewed" for leaf in evidence.registration.ledger.of(scenario.study)):
+        raise BadDocument(
+            "nobody has looked at this pilot yet",
+            where=scenario.study,
+            expected="a logged look at its results",
+            found="none",
+            todo=f"look at it first, so that the look is logged: vjepa-stress verdict {scenario.study}",
+        )
     found = (evidence.registration.digest, evidence.attempt)
     if found != (scenario.document, scenario.attempt):
         raise BadDocument(

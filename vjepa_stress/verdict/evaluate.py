@@ -17,27 +17,20 @@ from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
 from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
 from vjepa_stress.verdict.gate import Deviation, Evidence
-from vjepa_stress.verdict.judge import Outcome, Verdict, judge
+from vjepa_stress.verdict.judge import (
+    Exploratory,
+    Outcome,
+    Verdict,
+    clause_exploratory,
+    judge,
+    said_exploratory,
+    verdict_exploratory,
+)
 from vjepa_stress.verdict.multiplicity import holm, p_value, resampling
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.resample import Resampling
 
-Said = Literal[
-    "confirmed",
-    "ambiguous",
-    "refuted",
-    "withdrawn",
-    "not-evaluable",
-    "exploratory-for",
-    "exploratory-open",
-    "exploratory-against",
-]
-# An exploratory reading has words of its own, so that no page of it can be quoted as a verdict.
-_EXPLORATORY: dict[str, Said] = {
-    "confirmed": "exploratory-for",
-    "ambiguous": "exploratory-open",
-    "refuted": "exploratory-against",
-}
+Said = Literal[Outcome, Exploratory, "withdrawn"]
 
 
 class EstimateRecord(Frozen):
@@ -53,7 +46,9 @@ class SensitivityRecord(Frozen):
 
     analysis: Sensitivity
     estimate: Estimate
-    verdict: Outcome = Field(description="what the rule would say if it read this estimate; it decides nothing")
+    verdict: Literal[Outcome, Exploratory] = Field(
+        description="what the rule would say if it read this estimate; it decides nothing"
+    )
 
 
 class HypothesisVerdict(Frozen):
@@ -143,7 +138,7 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
             for one in judged
         ]
     if exploratory:
-        judged = [one.model_copy(update={"verdict": _EXPLORATORY.get(one.verdict, one.verdict)}) for one in judged]
+        judged = [_exploratory(one) for one in judged]
     return StudyVerdict(
         schema="vjepa-stress/verdict/v1",
         study=document.study,
@@ -157,6 +152,19 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
         hypotheses=tuple(judged),
         deviations=evidence.deviations,
         judging_code=code_state().digest,
+    )
+
+
+def _exploratory(one: HypothesisVerdict) -> HypothesisVerdict:
+    """The same without the words of verdicts, in every part; why something was withdrawn are its authors' words."""
+    beside = [record.model_copy(update={"verdict": said_exploratory(record.verdict)}) for record in one.sensitivity]
+    return one.model_copy(
+        update={
+            "verdict": said_exploratory(one.verdict),
+            "clause": one.clause if one.verdict == "withdrawn" else clause_exploratory(one.clause),
+            "parts": tuple(verdict_exploratory(part) for part in one.parts),
+            "sensitivity": tuple(beside),
+        }
     )
 
 

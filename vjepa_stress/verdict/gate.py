@@ -36,6 +36,7 @@ from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
 from vjepa_stress.prereg.lineage import changes, check_claims
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.schema import validate
+from vjepa_stress.prereg.traces import check_shown
 from vjepa_stress.records import (
     Attempts,
     ClipManifest,
@@ -108,6 +109,7 @@ def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int |
     check.manifests()
     check.code()
     check.values()
+    check_shown(root.outputs(study, registration.root_digest), full, study)
     if check.objections and not exploratory:
         raise check.objections[0]
     document = registration.document

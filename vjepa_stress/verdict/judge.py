@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,13 +12,28 @@ from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Equivalence, Le
 from vjepa_stress.verdict.estimate import Estimate
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
+_Word = TypeVar("_Word", bound=str)
+Exploratory = Literal["exploratory-for", "exploratory-open", "exploratory-against"]
+# An exploratory reading has words of its own, so that no page of it can be quoted as a verdict.
+_EXPLORATORY: dict[str, Exploratory] = {
+    "confirmed": "exploratory-for",
+    "ambiguous": "exploratory-open",
+    "refuted": "exploratory-against",
+}
+_REWORDED = {
+    "confirmed": "for",
+    "ambiguous": "open",
+    "refuted": "against",
+    "one for confirms": "one for suffices",
+    "one against refutes": "one against is enough against it",
+}
 
 
 class Verdict(BaseModel):
     """What a rule says of its estimates.
 
     Attributes:
-        outcome: exactly one of four; not-evaluable when an estimate is undefined.
+        outcome: exactly one of four, not-evaluable when an estimate is undefined; or an exploratory word for it.
         clause: the clause that fired. It holds registered numbers only: a recomputed clause must agree exactly,
             while an estimate may differ in its last digit on another machine.
         estimand: what the clause read, for rules that read one.
@@ -26,10 +42,33 @@ class Verdict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    outcome: Outcome
+    outcome: Literal[Outcome, Exploratory]
     clause: str
     estimand: str | None = None
     parts: tuple[Verdict, ...] = ()
+
+
+def said_exploratory(outcome: _Word) -> _Word | Exploratory:
+    """The exploratory word for an outcome; what is no verdict stays what it is."""
+    return _EXPLORATORY.get(outcome, outcome)
+
+
+def clause_exploratory(clause: str) -> str:
+    """A clause without the words of verdicts."""
+    for word, other in _REWORDED.items():
+        clause = re.sub(rf"\b{word}\b", other, clause)
+    return clause
+
+
+def verdict_exploratory(verdict: Verdict) -> Verdict:
+    """What a rule and its sub-rules say, without the words of verdicts."""
+    return verdict.model_copy(
+        update={
+            "outcome": said_exploratory(verdict.outcome),
+            "clause": clause_exploratory(verdict.clause),
+            "parts": tuple(verdict_exploratory(part) for part in verdict.parts),
+        }
+    )
 
 
 def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:

@@ -120,7 +120,7 @@ class Simulation:
             Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
         ]
 
-    def study(self, number: int) -> list[Outcome]:
+    def study(self, number: int) -> list[str]:
         """What the rules say of one simulated study."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
         asked = list[Asked | Estimate]()
@@ -128,14 +128,13 @@ class Simulation:
             put = question.put(table, how, strict=self.strict)
             asked.append(put.point() if by_point and isinstance(put, Asked) else put)
         estimates = iter(answer_each(asked, self.hows))
-        said: list[Outcome] = []
+        said: list[str] = []
         for one in self.hypotheses:
             said.append(judge(one.rule, {name: next(estimates) for name in one.estimands}).outcome)
         gates = [outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION]
         if any(outcome != "confirmed" for outcome in gates):
-            shut: Outcome = "not-evaluable"
             return [
-                outcome if one.family == CALIBRATION else shut
+                outcome if one.family == CALIBRATION else "not-evaluable"
                 for one, outcome in zip(self.hypotheses, said, strict=True)
             ]
         return said
@@ -166,7 +165,7 @@ def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str
 
 def _outcomes(
     document: Preregistration, plan: Plan, pilots: Mapping[str, Table], workers: int
-) -> Iterator[tuple[str, list[Outcome]]]:
+) -> Iterator[tuple[str, list[str]]]:
     """Every simulated study's verdicts, with its scenario."""
     tasks = [
         (scenario, range(first, min(first + _AT_ONCE, plan.studies)))
@@ -197,7 +196,7 @@ class _Worker:
         self.document, self.plan, self.pilots = document, plan, pilots
         self.ready: dict[str, Simulation] = {}
 
-    def __call__(self, task: tuple[str, range]) -> list[list[Outcome]]:
+    def __call__(self, task: tuple[str, range]) -> list[list[str]]:
         scenario, numbers = task
         if scenario not in self.ready:
             self.ready = {scenario: Simulation(self.document, self.plan, scenario, self.pilots)}
@@ -212,7 +211,7 @@ def _start(document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -
     _worker = _Worker(document, plan, pilots)
 
 
-def _simulate(task: tuple[str, range]) -> list[list[Outcome]]:
+def _simulate(task: tuple[str, range]) -> list[list[str]]:
     assert _worker is not None  # noqa: S101  # `_start` ran first
     return _worker(task)
 
