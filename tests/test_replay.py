@@ -8,6 +8,11 @@ from types import ModuleType
 
 import pytest
 
+from tests.small import study
+from vjepa_stress.encoders.released import SIZES
+from vjepa_stress.prereg import freeze
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg.rules import leaves
 from vjepa_stress.sweep.bind import load_yaml
 
 PROJECT = Path(__file__).parents[1]
@@ -82,3 +87,19 @@ def test_the_ten_lines_of_the_library_page(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "confirmed"
     assert "rain = 0.8" in lines[2]
+
+
+def test_a_run_of_the_replica_names_everything_that_is_missing(tmp_path: Path) -> None:
+    done = study.command("run", "--root", PROJECT, "study=vjepa21", "-m", f"exec.weights={tmp_path}")
+    assert done.code == 2
+    for part in ("data set davis", "data set ssv2", "exec.data=", *(f"vjepa-stress fetch {size}" for size in SIZES)):
+        assert part in done.err
+
+
+def test_the_replica_is_registered_and_its_ill_posed_part_withdrawn() -> None:
+    registration = freeze.load(StudyRoot(PROJECT), "vjepa21")
+    assert len(registration.document.design.cells) == 322
+    (h2,) = (one for one in registration.document.hypotheses if one.id == "H2")
+    assert h2.withdrawn == ("M1",)
+    assert h2.rest is not None
+    assert {leaf.estimand for leaf in leaves(h2.rest)} == {f"M2_{size}" for size in SIZES}

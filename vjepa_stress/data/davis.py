@@ -113,7 +113,8 @@ class Davis(Dataset):
                 "DAVIS is not here",
                 expected="the folder with JPEGImages, Annotations and ImageSets",
                 found="none was given",
-                todo="get it from its publisher, then say where it lies: exec.data={NAME: /path/to/DAVIS}",
+                todo="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
+                "then say where it lies: exec.data={NAME: /path/to/DAVIS}",
             )
         wanted = ("JPEGImages", "Annotations", "ImageSets")
         for root in (home, home / "DAVIS"):

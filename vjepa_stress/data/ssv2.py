@@ -115,7 +115,8 @@ class SSv2(Dataset):
                 "Something-Something V2 is not here",
                 expected="the folder with its videos and labels",
                 found="none was given",
-                todo="get it from its publisher, then say where it lies: exec.data={NAME: /path/to/ssv2}",
+                todo="get it from its publisher, Qualcomm, after registration there, "
+                "then say where it lies: exec.data={NAME: /path/to/ssv2}",
             )
         folders = [home / name for name in VIDEO_FOLDERS]
         folder = next((place for place in folders if _holds_videos(place)), None)

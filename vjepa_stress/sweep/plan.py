@@ -16,6 +16,7 @@ from vjepa_stress.errors import (
     DocumentTampered,
     IdentityChanged,
     ManifestTampered,
+    NotHere,
     OutsideDesign,
 )
 from vjepa_stress.prereg import freeze, ledger
@@ -231,6 +232,39 @@ def identify_clips(
     return manifests
 
 
+def identify_all(
+    registration: Registration, cells: Iterable[Cell], blocks: Blocks, place: Exec
+) -> tuple[dict[str, bytes], dict[str, Digest]]:
+    """Clip manifests and weights of cells.
+
+    Raises:
+        NotHere: naming everything that is not on this machine, so that nobody learns of it one by one.
+        Tampered, BadInput: when something is not as registered.
+    """
+    manifests: dict[str, bytes] = {}
+    weights: dict[str, Digest] = {}
+    absent: list[tuple[str, NotHere]] = []
+    for name in sorted({cell.dataset for cell in cells}):
+        try:
+            manifests |= identify_clips(registration, [name], blocks, place)
+        except NotHere as error:
+            absent.append((f"data set {name}", error))
+    for name in sorted({cell.model for cell in cells}):
+        try:
+            weights |= identify_weights(registration, [name], blocks, place)
+        except NotHere as error:
+            absent.append((f"model {name}", error))
+    if absent:
+        listed = [f"{name}: {error.what}; {error.expected}; {error.todo}" for name, error in absent]
+        raise NotHere(
+            f"files of {len(absent)} data sets and models are not on this machine",
+            where=registration.document.study,
+            found="\n    ".join(["", *listed]),
+            todo="get them, then run the same command again; data sets are described in docs/data.md",
+        )
+    return manifests, weights
+
+
 def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str | None) -> None:
     """Refuse to mix code within an attempt, unless a deviation says why.
 
@@ -278,8 +312,7 @@ def prepare(
     if not missing:
         return None, len(cells)
     check_code(attempts, attempt, code, deviation)
-    manifests = identify_clips(registration, sorted({cell.dataset for cell in missing}), blocks, place)
-    weights = identify_weights(registration, sorted({cell.model for cell in missing}), blocks, place)
+    manifests, weights = identify_all(registration, missing, blocks, place)
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
