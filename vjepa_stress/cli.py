@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from vjepa_stress import __version__
 from vjepa_stress.digest import Digest, sha256, write_durably
 from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.prereg import data_status, freeze, ledger
 from vjepa_stress.prereg.document import Preregistration, Reason
 from vjepa_stress.prereg.ledger import Checkpoint
 from vjepa_stress.prereg.root import StudyRoot
@@ -140,11 +140,17 @@ def _checked(
     # What is registered for the first time has no parent, whatever it says of itself: `register` refuses it.
     next_one = amends is not None or (args.command == "check" and draft.amendment is not None)
     before = freeze.load(root, draft.study) if next_one else None
-    parent = before.lineage[-1] if before else None
+    lineage = before.lineage if before else ()
+    if args.command == "check" and lineage and draft.version == lineage[-1].document.version:
+        say(f"notice: {draft.study} {draft.version} is registered; its draft is checked once more")
+        before, lineage = None, lineage[:-1]
+    parent = lineage[-1] if lineage else None
     document, manifests = resolve(draft, request.blocks, request.place, lambda text: say(f"notice: {text}"), parent)
     freeze.check_round_trip(document, args.draft)
     if before is not None:
         freeze.check_next(before, document)
+    ancestor = parent.document if parent else None
+    data_status.check(root, ledger.read(root), document, manifests, ancestor)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
         say("simulating studies in each scenario; with many estimands this takes a minute or two")

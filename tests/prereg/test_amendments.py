@@ -204,7 +204,8 @@ def test_after_a_look_nobody_claims_to_be_early(attacked: StudyRoot, status: str
         DRAFT.replace("study: small", "study: other").replace("before-creation", status)
     )
     words = ("--root", attacked.path, "--config-dir", study.CONF)
-    refused(study.command("register", other / "draft.yaml", *words), f"claim {status}")
+    for command in ("check", "register"):
+        refused(study.command(command, other / "draft.yaml", *words), f"claim {status}")
 
 
 def test_after_a_launch_nobody_claims_before_creation(registered: StudyRoot) -> None:
@@ -256,6 +257,8 @@ def test_amendments_to_nowhere(registered: StudyRoot, tmp_path: Path) -> None:
     empty = study.new_root(tmp_path / "empty")
     refused(study.amend(empty, early), "the study small is not registered here")
     (empty.prereg / "small" / "draft.yaml").write_text(early)
+    checked = study.command("check", empty.prereg / "small" / "draft.yaml", "--config-dir", study.CONF)
+    refused(checked, "the study small is not registered here")
     refused(study.register(empty), "the next version of a registered study")
     (empty.prereg / "small" / "draft.yaml").write_text(early + f"parent: {nowhere}\n")
     refused(study.register(empty), "an amendment to nowhere")
