@@ -36,6 +36,18 @@ def test_measured_figures_keep_their_limits() -> None:
     assert all(encoder[name] <= limit for name, limit in encoder["limits"].items())
     cells = json.loads((PROJECT / "docs/measured/cells.json").read_text())
     assert cells["milliseconds_a_cell"] < cells["limit"]
+    statistics = json.loads((PROJECT / "docs/measured/stats.json").read_text())
+    speed, power, coverage = statistics["speed"], statistics["power"], statistics["coverage"]["coverage"]
+    assert speed["seconds"] < speed["limit_seconds"]
+    assert speed["peak_gibibytes"] < speed["limit_gibibytes"]
+    assert speed["times_faster"] > 5
+    assert power["seconds"] < power["limit_seconds"]
+    # Where pairs share clips a Fisher interval does not cover; that is why the cluster bootstrap is there.
+    wrong = "pearson of pairs that share clips, Fisher"
+    assert coverage["200"].pop(wrong) < 0.9
+    assert coverage["30"].pop(wrong) < 0.9
+    assert all(0.93 <= share <= 0.97 for share in coverage["200"].values())
+    assert all(share >= 0.91 for share in coverage["30"].values())
     metrics = json.loads((PROJECT / "docs/measured/metrics.json").read_text())
     assert metrics["share"] <= metrics["limit"]
 
