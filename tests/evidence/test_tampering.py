@@ -5,176 +5,34 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.evidence.attack import (
+    cell,
+    flipped,
+    forge,
+    keep_leaves,
+    reforged,
+    refused,
+    rewrite,
+    three,
+    without_results,
+)
 from tests.small import study
-from tests.small.study import Done
-from vjepa_stress.digest import canonical_json, parse_json, sha256, write_durably
-from vjepa_stress.errors import BadDocument, CannotWrite, LedgerTampered, StressError, Tampered
+from vjepa_stress.digest import sha256, write_durably
+from vjepa_stress.errors import BadDocument, CannotWrite, StressError
 from vjepa_stress.prereg import freeze, ledger
-from vjepa_stress.prereg.ledger import Leaf
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.scenarios import Pilot
 from vjepa_stress.records import content_digest, manifests_root, read_cell, shard_bytes
-from vjepa_stress.sweep.demo import prepare
 from vjepa_stress.verdict.check import _pilot
 from vjepa_stress.verdict.gate import gate
 
 VERDICT_WORDS = {"confirmed", "refuted", "ambiguous"}
-
-
-def three(root: StudyRoot, name: str = "small", run: bool = True) -> list[Done]:
-    """Launch, verdict and audit."""
-    where = ("--root", root.path)
-    launched = [study.command("run", f"study={name}", "-m", "--config-dir", study.CONF, *where)] if run else []
-    return [*launched, study.command("verdict", name, *where), study.command("audit", name, *where)]
-
-
-def refused(root: StudyRoot, codes: tuple[int, ...] = (3,), name: str = "small", run: bool = True) -> None:
-    """All three refuse with one of these codes, without a traceback, and say what was found and what to do."""
-    for done in three(root, name, run):
-        assert done.code in codes, f"exit code {done.code}\n{done.err}"
-        assert "Traceback" not in done.err
-        assert "where:" in done.err or "found:" in done.err
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> StudyRoot:
-    """The shipped demo, registered and not run."""
-    return prepare(tmp_path / "demo")
-
-
-def flipped(data: bytes, position: int, chance: random.Random) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1 << chance.randrange(8)
-    return bytes(changed)
-
-
-def test_a_bit_flipped_in_every_byte_of_the_demo_preregistration(demo: StudyRoot) -> None:
-    path, view, chance = demo.document("demo", "v1"), ledger.read(demo), random.Random(1)
-    data = path.read_bytes()
-    for position in range(len(data)):
-        path.write_bytes(flipped(data, position, chance))
-        with pytest.raises(Tampered, match="not the one that was registered"):
-            freeze.load(demo, "demo", view)
-    path.write_bytes(data)
-    assert freeze.load(demo, "demo").root_digest == sha256(data)
-
-
-def test_a_hundred_flips_of_it_through_the_commands(demo: StudyRoot) -> None:
-    path, chance = demo.document("demo", "v1"), random.Random(2)
-    data = path.read_bytes()
-    for _ in range(100):
-        path.write_bytes(flipped(data, chance.randrange(len(data)), chance))
-        refused(demo, name="demo")
-    path.write_bytes(data)
-
-
-@pytest.mark.slow
-def test_a_hundred_flips_of_it_through_processes(demo: StudyRoot) -> None:
-    path, chance = demo.document("demo", "v1"), random.Random(3)
-    data = path.read_bytes()
-    for _ in range(100):
-        path.write_bytes(flipped(data, chance.randrange(len(data)), chance))
-        for words in (("run", "study=demo", "-m"), ("verdict", "demo"), ("audit", "demo")):
-            done = study.shell(*words, "--root", demo.path)
-            assert done.code in (3, 2), done.err
-            assert "Traceback" not in done.err
-
-
-def test_one_flip_through_processes(demo: StudyRoot) -> None:
-    path = demo.document("demo", "v1")
-    path.write_bytes(path.read_bytes().replace(b'"confirm_at":0.9', b'"confirm_at":0.8', 1))
-    for words in (("run", "study=demo", "-m"), ("verdict", "demo"), ("audit", "demo")):
-        done = study.shell(*words, "--root", demo.path)
-        assert (done.code, "Traceback" in done.err) == (3, False), done.err
-
-
-def test_a_bit_flipped_in_every_byte_of_the_ledger(attacked: StudyRoot) -> None:
-    chance = random.Random(4)
-    for path in (attacked.ledger, attacked.checkpoint):
-        data = path.read_bytes()
-        for position in range(len(data)):
-            path.write_bytes(flipped(data, position, chance))
-            with pytest.raises(Tampered):
-                ledger.read(attacked)
-        for position in chance.sample(range(len(data)), 10):
-            path.write_bytes(flipped(data, position, chance))
-            refused(attacked)
-        path.write_bytes(data)
-    assert all(done.code == 0 for done in three(attacked))
-
-
-@pytest.mark.parametrize("file", ["manifest.json", "shard.parquet"])
-def test_a_bit_flipped_in_every_byte_of_a_cell(attacked: StudyRoot, file: str) -> None:
-    folders = sorted(study.cells(attacked).iterdir())
-    others = [read_cell(folder) for folder in folders]
-    promised, chance = manifests_root(others), random.Random(5)
-    path = folders[3] / file
-    data = path.read_bytes()
-    for position in range(len(data)):
-        path.write_bytes(flipped(data, position, chance))
-        try:
-            others[3] = read_cell(folders[3])
-        except Tampered:
-            continue
-        # A manifest may still be one after a flip; the root over all manifests no longer is.
-        assert manifests_root(others) != promised
-    for position in chance.sample(range(len(data)), 20):
-        path.write_bytes(flipped(data, position, chance))
-        refused(attacked)
-    path.write_bytes(data)
-    assert all(done.code == 0 for done in three(attacked))
-
-
-def rewrite(path: Path, change: dict[str, object]) -> None:
-    """Change fields of a canonical JSON file, as somebody with care would."""
-    value = parse_json(path.read_bytes()) | change
-    path.write_bytes(canonical_json(value))
-
-
-def forge(folder: Path, worse: bool) -> None:
-    """Change one value of a shard, and with care also every digest in its manifest."""
-    stored = read_cell(folder)
-    rows = stored.table.to_pylist()
-    if worse:
-        rows[0]["M2"] = rows[0]["M2"] / 2
-    else:
-        rows.pop()
-    columns = ("M1", "M1a", "M2", "M2a")
-    shard = shard_bytes(rows, columns)
-    (folder / "shard.parquet").write_bytes(shard)
-    change = {"shard_digest": sha256(shard), "content_digest": content_digest(rows), "rows": len(rows)}
-    rewrite(folder / "manifest.json", change)
-
-
-def reforged(root: StudyRoot, folder: Path, shard: bytes) -> None:
-    """Another shard, with the manifest's file digest to match."""
-    (folder / "shard.parquet").write_bytes(shard)
-    rewrite(folder / "manifest.json", {"shard_digest": sha256(shard)})
-
-
-def without_results(root: StudyRoot) -> None:
-    """Take away what was shown, as somebody does who takes the looks out of the ledger."""
-    for folder in (study.outputs(root), study.outputs(root) / "exploratory"):
-        for path in (*folder.glob("verdict*"), *folder.glob("report*")):
-            path.unlink()
-
-
-def keep_leaves(root: StudyRoot, count: int) -> None:
-    """Cut the ledger after so many leaves, and make its checkpoint agree."""
-    view = ledger.read(root)
-    root.ledger.write_bytes(b"".join(root.ledger.read_bytes().splitlines(keepends=True)[:count]))
-    root.checkpoint.write_text(f"{view.checkpoint(count)}\n")
-
-
-def cell(root: StudyRoot, name: str) -> Path:
-    return next(study.cells(root).glob(name))
 
 
 def test_swapped_shards(attacked: StudyRoot) -> None:
@@ -543,125 +401,3 @@ def test_every_error_of_the_gate_has_a_class_and_code() -> None:
 
     codes = {kind.__name__: kind.exit_code for kind in below(StressError)}
     assert set(codes.values()) == {1, 2, 3, 4, 11}
-
-
-@pytest.fixture
-def amended(attacked: StudyRoot) -> StudyRoot:
-    """The finished study, amended once and then with a part withdrawn; not judged since."""
-    draft = (study.HERE / "draft.yaml").read_text().replace("confirm_at: 0.9", "confirm_at: 0.8")
-    for done in (study.amend(attacked, study.amended(draft)), study.withdraw(attacked, "H2.ratio")):
-        assert done.code == 0, done.err
-    assert [edition.document.version for edition in freeze.load(attacked, "small").lineage] == ["v1", "v2", "v3"]
-    return attacked
-
-
-def forged(root: StudyRoot, leaves: Sequence[Leaf]) -> None:
-    """The ledger of before the amendments, continued by a forger who can write it as he likes."""
-    keep_leaves(root, 5)
-    for leaf in leaves:
-        ledger.append(root, leaf.event, leaf.study, document=leaf.document, parent=leaf.parent, details=leaf.details)
-
-
-def test_a_removed_version(amended: StudyRoot) -> None:
-    for version in ("v1", "v2", "v3"):
-        path = amended.document("small", version)
-        data = path.read_bytes()
-        path.unlink()
-        refused(amended)
-        path.write_bytes(data)
-    assert all(done.code == 0 for done in three(amended))
-
-
-def test_bits_flipped_in_an_amendment(amended: StudyRoot) -> None:
-    path, chance, view = amended.document("small", "v2"), random.Random(8), ledger.read(amended)
-    data = path.read_bytes()
-    for position in chance.sample(range(len(data)), 200):
-        path.write_bytes(flipped(data, position, chance))
-        with pytest.raises(Tampered, match="not the one that was registered"):
-            freeze.load(amended, "small", view)
-    refused(amended)
-    path.write_bytes(amended.document("small", "v3").read_bytes())
-    refused(amended)
-
-
-@pytest.mark.parametrize(
-    "forge",
-    [
-        lambda v2, v3: [v3],
-        lambda v2, v3: [v3, v2],
-        lambda v2, v3: [v2, v2, v3],
-        lambda v2, v3: [v2, v3.model_copy(update={"parent": v2.parent})],
-        lambda v2, v3: [v2, v3.model_copy(update={"event": "registered"})],
-        lambda v2, v3: [v2.model_copy(update={"parent": None}), v3],
-    ],
-    ids=["the middle left out", "swapped", "twice", "another parent", "registered again", "no parent"],
-)
-def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Leaf, Leaf], list[Leaf]]) -> None:
-    forged(amended, forge(*ledger.read(amended).leaves[-2:]))
-    with pytest.raises(LedgerTampered, match="do not follow from each other"):
-        freeze.load(amended, "small")
-    refused(amended)
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"parent": "sha256:" + "0" * 64}, 3),
-        ({"version": "v4"}, 3),
-        ({"study": "other"}, 3),
-        ({"amendment": None}, 2),
-    ],
-)
-def test_a_forged_amendment(amended: StudyRoot, change: dict[str, object], code: int) -> None:
-    """Its bytes and its leaf agree, and yet it does not follow from what was before it."""
-    path, leaf = amended.document("small", "v3"), ledger.read(amended).leaves[-1]
-    value = json.loads(path.read_bytes()) | change
-    data = canonical_json({name: one for name, one in value.items() if one is not None})
-    path.write_bytes(data)
-    forged(amended, [ledger.read(amended).leaves[-2], leaf.model_copy(update={"document": sha256(data)})])
-    refused(amended, codes=(code,))
-
-
-def test_an_id_forged_to_stand_for_two_claims(amended: StudyRoot) -> None:
-    path, leaf = amended.document("small", "v3"), ledger.read(amended).leaves[-1]
-    data = path.read_bytes().replace(b"M2 rises with noise.", b"M2 falls with noise.")
-    path.write_bytes(data)
-    forged(amended, [ledger.read(amended).leaves[-2], leaf.model_copy(update={"document": sha256(data)})])
-    refused(amended, codes=(2,), run=False)
-
-
-def test_a_ledger_without_the_amendments(amended: StudyRoot) -> None:
-    """Cut back to before them: nothing local remembers, until somebody has judged by them."""
-    assert all(done.code == 0 for done in three(amended, run=False))
-    forged(amended, [])
-    assert study.command("audit", "small", "--root", amended.path).code == 3
-
-
-def test_a_kept_cell_forged_before_an_amendment_is_run(attacked: StudyRoot) -> None:
-    """An added cell means another completion; the cells of the first are still those of the first."""
-    draft = (study.HERE / "draft.yaml").read_text()
-    more = study.amended(draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1))
-    assert study.amend(attacked, more).code == 0
-    folder = cell(attacked, "*tiny-gaussian_noise-0.2*")
-    rows = pq.read_table(folder / "shard.parquet").to_pylist()
-    rows[0]["M2"] = 0.5
-    shard = shard_bytes(rows, ("M1", "M1a", "M2", "M2a"))
-    (folder / "shard.parquet").write_bytes(shard)
-    rewrite(folder / "manifest.json", {"shard_digest": sha256(shard), "content_digest": content_digest(rows)})
-    refused(attacked)
-
-
-def test_cells_an_amendment_took_out_are_evidence_all_the_same(attacked: StudyRoot) -> None:
-    draft = (study.HERE / "draft.yaml").read_text()
-    fewer = study.amended(
-        draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace("trend", "mean")
-    )
-    assert study.amend(attacked, fewer).code == 0
-    folder = cell(attacked, "*tiny-gaussian_noise-0.6*")
-    data = (folder / "shard.parquet").read_bytes()
-    (folder / "shard.parquet").write_bytes(flipped(data, 100, random.Random(9)))
-    refused(attacked)
-    shutil.rmtree(folder)
-    for done in three(attacked, run=False):
-        assert done.code == 11
-        assert "evidence all the same" in done.err
