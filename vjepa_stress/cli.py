@@ -149,8 +149,9 @@ def _checked(
     freeze.check_round_trip(document, args.draft)
     if before is not None:
         freeze.check_next(before, document)
-    ancestor = parent.document if parent else None
-    data_status.check(root, ledger.read(root), document, manifests, ancestor)
+    if args.command == "check":  # the others ask again under the ledger's lock
+        ancestor = parent.document if parent else None
+        data_status.check(root, ledger.read(root), document, manifests, ancestor)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
         say("simulating studies in each scenario; with many estimands this takes a minute or two")
