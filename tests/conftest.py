@@ -9,11 +9,16 @@ install_import_hook(
 
 from pathlib import Path  # noqa: E402
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests.small import study  # noqa: E402
 from vjepa_stress.prereg.root import StudyRoot  # noqa: E402
+
+# The same examples every time: what passed here passes there. To look further: pytest --hypothesis-profile=default.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("fixed")
 
 # Tests run small models; with more threads they would mostly wait for each other on a busy machine.
 torch.set_num_threads(1)
