@@ -53,10 +53,12 @@ def _notices(view: ledger.LedgerView) -> None:
         say(f"notice: {notice}")
 
 
-def _request(args: argparse.Namespace, overrides: Sequence[str], multirun: bool = False) -> Request:
+def _request(
+    args: argparse.Namespace, overrides: Sequence[str], multirun: bool = False, application: str = "config"
+) -> Request:
     from vjepa_stress.sweep.app import read_request
 
-    return read_request(overrides, multirun, args.config_dir)
+    return read_request(overrides, multirun, args.config_dir, application)
 
 
 def new(args: argparse.Namespace) -> dict[str, Any]:
@@ -330,6 +332,26 @@ def fetch(args: argparse.Namespace) -> dict[str, Any]:
     return {"file": str(store / encoder.file), "digest": digest}
 
 
+def pretrain(args: argparse.Namespace) -> dict[str, Any]:
+    """Train a small model with V-JEPA 2.1's objective, or go on where a run was cut off."""
+    from vjepa_stress.sweep.bind import strictly
+    from vjepa_stress.sweep.progress import progress
+    from vjepa_stress.sweep.run import choose_device
+    from vjepa_stress.training.pretrain import architecture
+    from vjepa_stress.training.pretrain import pretrain as train
+    from vjepa_stress.training.recipe import Recipe
+
+    request = _request(args, args.overrides, application="pretrain")
+    name = request.one_model()
+    config = architecture(request.blocks.encoder(name), name)
+    recipe = strictly(Recipe, request.training or {}, "training")
+    device, threads = choose_device(request.place.device), request.place.threads
+    with progress(f"training {name}", recipe.steps) as advance:
+        done = train(name, config, recipe, args.out / name, device, threads=threads, advance=advance)
+    say(f"pin this digest as `sha256` in {name}.yaml, and put the file into exec.weights")
+    return {"weights": str(done.weights), "digest": done.digest, "log": str(done.log)}
+
+
 def data(args: argparse.Namespace) -> dict[str, Any]:
     """Look at a data set before a study: prepare, verify or describe it."""
     from vjepa_stress.sweep.collection import Collection
@@ -425,6 +447,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=Path(), help="folder for the clip manifest and the contact sheet")
     one.add_argument("--sheet", action="store_true", help="describe: draw the contact sheet too")
     one.add_argument("--against", type=Path, metavar="FILE", help="verify: a clip manifest that prepare wrote")
+    one = command("pretrain", pretrain, "vjepa-stress pretrain model=pocket_b exec.threads=1")
+    with_overrides(one)
+    one.add_argument("--out", type=Path, default=Path("pretrained"), help="folder for checkpoint, log and weights")
     one = command("fetch", fetch, "vjepa-stress fetch base")
     one.add_argument("model")
     with_overrides(one)

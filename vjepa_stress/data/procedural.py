@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from pydantic import Field
 
-from vjepa_stress.data.scene import compose, draw
+from vjepa_stress.data.scene import Scene, compose, draw
 from vjepa_stress.data.texture import Draws
 from vjepa_stress.data.video import resize, resize_masks
 from vjepa_stress.digest import Digest, digest_of
@@ -89,20 +89,18 @@ class Procedural(Dataset):
         if clip.frames != tuple(range(len(clip.frames))) or not clip.frames:
             raise BadInput("a rendered clip has its frames in order from 0", where=clip.name, found=list(clip.frames))
         source = self._source(int(number))
-        video, ids = render(
-            int(source.hex, 16),
-            frames=len(clip.frames),
-            size=self.size,
-            max_objects=self.max_objects,
-            travel=self.travel,
-            camera=self.camera,
-        )
+        video, ids = draw(self.scene(int(number), len(clip.frames)), len(clip.frames), self.size)
         pixels = torch.from_numpy(np.ascontiguousarray(video.transpose(3, 0, 1, 2)))
         return Sample(
             pixels=resize(pixels, resolution, resolution),
             digest=clip_digest(source, clip.frames),
             masks=resize_masks(torch.from_numpy(ids).long(), resolution, resolution),
         )
+
+    def scene(self, index: int, frames: int) -> Scene:
+        """What one clip shows: where each object is in each of its frames, exactly."""
+        draws = Draws(int(self._source(index).hex, 16))
+        return compose(draws, frames, self.size, self.max_objects, self.travel, self.camera)
 
     def _source(self, index: int) -> Digest:
         """Digest of everything that decides a clip's pixels, and the seed they are rendered from."""

@@ -238,7 +238,8 @@ class VJEPA21(nn.Module):
             raise BadInput(what, expected=expected, found=f"height {shape[3]}, width {shape[4]}")
         return t, h, w
 
-    def _embed(self, video: Shaped[Tensor, "*shape"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "2 n 1 1 c"]]:
+    def embed(self, video: Shaped[Tensor, "*shape"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "2 n 1 1 c"]]:
+        """Tokens before the first block, and the rotary table of their positions."""
         table = _table(*self.grid(video), self.config.head_dim, video.device, video.dtype)
         if video.shape[2] == 1:
             return self.patch_embed_img(video) + self.img_mod_embed, table
@@ -256,7 +257,7 @@ class VJEPA21(nn.Module):
         Raises:
             BadInput: for a video without defined tokens or positions.
         """
-        x, table = self._embed(video)
+        x, table = self.embed(video)
         for block in self.blocks:
             x = block(x, table)
         features: Tensor = self.norms_block[-1](x)
@@ -264,7 +265,10 @@ class VJEPA21(nn.Module):
 
     def hierarchical(self, video: Shaped[Tensor, "*shape"]) -> list[Float[Tensor, "b n d"]]:
         """Four levels of depth, shallowest first, each through its own norm; the last equals `forward`."""
-        x, table = self._embed(video)
+        return self.levels(*self.embed(video))
+
+    def levels(self, x: Float[Tensor, "b n d"], table: Float[Tensor, "2 n 1 1 c"]) -> list[Float[Tensor, "b n d"]]:
+        """The four levels of tokens, all of a video's or, in training, those that are shown."""
         levels: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x, table)

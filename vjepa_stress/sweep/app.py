@@ -67,15 +67,34 @@ class Request:
     study: str | None
     wanted: Wanted
     place: Exec
+    training: dict[str, Any] | None = None
 
     @property
     def blocks(self) -> Blocks:
         """The building blocks this command line can name."""
         return Blocks(self.config_dir, self.place.plugins)
 
+    def one_model(self) -> str:
+        """The one model named.
 
-def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | None) -> Request:
+        Raises:
+            BadInput: when there is none.
+        """
+        if self.wanted.model is None:
+            raise BadInput("name a model", expected="model=NAME, as in conf/model", found="none")
+        return str(self.wanted.model[0])
+
+
+def read_request(
+    overrides: Sequence[str], multirun: bool, config_dir: Path | None, application: str = "config"
+) -> Request:
     """Take Hydra overrides apart.
+
+    Args:
+        overrides: as typed.
+        multirun: whether several values may stand for one key.
+        config_dir: a configuration folder of the user's own, searched last.
+        application: the file in `conf/` that is composed; `pretrain` has a recipe in it.
 
     Raises:
         BadInput: when Hydra does not understand them, or they name something unknown.
@@ -99,8 +118,12 @@ def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | No
                 plain.append(text)
         search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
         with initialize_config_dir(str(shipped("conf")), version_base="1.3", job_name="vjepa-stress"):
-            config = compose("config", overrides=[*plain, *search])
-        place = OmegaConf.to_container(config.exec, resolve=True, throw_on_missing=True)
+            config = compose(application, overrides=[*plain, *search])
+        composed: dict[str, Any] = {
+            key: OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
+            for key in ("exec", "training")
+            if key in config
+        }
     except (HydraException, OmegaConfBaseException) as error:
         raise _refused(error) from error
     if "launch" in chosen:
@@ -115,7 +138,8 @@ def read_request(overrides: Sequence[str], multirun: bool, config_dir: Path | No
         config_dir,
         study,
         Wanted(**wanted),
-        strictly(Exec, place, "exec"),  # type: ignore[arg-type]
+        strictly(Exec, composed["exec"], "exec"),
+        composed.get("training"),
     )
 
 

@@ -1,0 +1,116 @@
+"""What features know, asked with closed forms: nothing is trained that could hide what an encoder did not learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+PENALTIES = tuple(10.0**k for k in range(-3, 5))
+"""Ridge penalties tried, in units of the features' mean variance."""
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A linear map with an intercept, fitted by penalised least squares: W = (XᵀX + λI)⁻¹XᵀY of centred X and Y."""
+
+    weights: Float[Tensor, "d k"]
+    centre: Float[Tensor, " d"]
+    mean: Float[Tensor, " k"]
+
+    @classmethod
+    def fit(cls, x: Float[Tensor, "n d"], y: Float[Tensor, "n k"], penalty: float) -> Ridge:
+        """Fit in float64.
+
+        Args:
+            x: features.
+            y: what is to be recovered.
+            penalty: λ over n, in units of the mean variance of a feature; above 0.
+        """
+        rows, wanted = x.double(), y.double()
+        centre, mean = rows.mean(0), wanted.mean(0)
+        rows = rows - centre
+        gram = rows.T @ rows / len(rows)
+        scale = gram.diagonal().mean().clamp_min(1e-30)
+        gram.diagonal().add_(penalty * scale)
+        return cls(torch.linalg.solve(gram, rows.T @ (wanted - mean) / len(rows)), centre, mean)
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """Predict."""
+        return (x.double() - self.centre) @ self.weights + self.mean
+
+
+def held_out_errors(
+    fitted_on: Sequence[tuple[Tensor, Tensor]], held_out: Sequence[tuple[Tensor, Tensor]]
+) -> Float[Tensor, " c"]:
+    """Mean squared error of a ridge probe in each held-out clip, a number from 0 on.
+
+    The penalty is chosen on the last quarter of the clips that it is fitted on; then all of them are used.
+
+    Args:
+        fitted_on: (features (n, d), wanted (n, k)) of each clip to fit on, at least two.
+        held_out: the same of clips that the fit does not see.
+    """
+    cut = max(1, len(fitted_on) * 3 // 4)
+    first, last = _stacked(fitted_on[:cut]), _stacked(fitted_on[cut:])
+    tried = {p: float((Ridge.fit(*first, p)(last[0]) - last[1]).square().mean()) for p in PENALTIES}
+    probe = Ridge.fit(*_stacked(fitted_on), min(tried, key=tried.__getitem__))
+    return torch.stack([(probe(x) - y).square().mean() for x, y in held_out])
+
+
+def _stacked(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([x for x, _ in clips]), torch.cat([y for _, y in clips])
+
+
+def identity_accuracy(features: Float[Tensor, "t h w d"], objects: Int64[Tensor, "t h w"], penalty: float) -> float:
+    """How well a ridge probe that saw the first half of a clip tells in the second half which object a patch shows.
+
+    Args:
+        features: of one clip.
+        objects: number of the object that each patch shows, 0 for the background.
+        penalty: as in `Ridge.fit`.
+
+    Returns:
+        Mean over the objects and the background, as far as they are seen in both halves, of the part of their patches
+        that is recognised; NaN where that is one kind only.
+    """
+    half = len(features) // 2
+    early, late = features[:half].flatten(0, 2), features[half:].flatten(0, 2)
+    was, now = objects[:half].flatten(), objects[half:].flatten()
+    kinds = sorted(set(was.tolist()) & set(now.tolist()))
+    if len(kinds) < 2:
+        return math.nan
+    known = torch.isin(was, torch.tensor(kinds))
+    one_hot = torch.stack([was[known] == k for k in kinds], dim=1).double()
+    said = torch.tensor(kinds)[Ridge.fit(early[known], one_hot, penalty)(late).argmax(1)]
+    return sum(float((said[now == k] == k).double().mean()) for k in kinds) / len(kinds)
+
+
+def forward_backward_error(features: Float[Tensor, "t h w d"], radius: int) -> float:
+    """Follow each patch to the last position and back by its most similar neighbour; how far from home does it end?
+
+    Args:
+        features: of one clip, at least two positions.
+        radius: how far a patch may move from one position to the next, in patches.
+
+    Returns:
+        Mean distance from the start, in patches: 0 when every patch comes home. Ties go to the lowest number.
+
+    Source: forward-backward error, Kalal, Mikolajczyk and Matas, 2010.
+    """
+    count, height, width, _ = features.shape
+    tokens = F.normalize(features.double().flatten(1, 2), dim=-1)
+    rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    near = ((rows[:, None] - rows).abs() <= radius) & ((columns[:, None] - columns).abs() <= radius)
+    at = start = torch.arange(height * width)
+    there = [*range(count), *reversed(range(count - 1))]
+    for now, then in pairwise(there):
+        closeness = (tokens[now][at] @ tokens[then].T).masked_fill(~near[at], -math.inf)
+        at = closeness.argmax(1)
+    return float(torch.hypot((rows[at] - rows[start]).double(), (columns[at] - columns[start]).double()).mean())
