@@ -50,6 +50,10 @@ def test_measured_figures_keep_their_limits() -> None:
     assert all(share >= 0.91 for share in coverage["30"].values())
     metrics = json.loads((PROJECT / "docs/measured/metrics.json").read_text())
     assert metrics["share"] <= metrics["limit"]
+    tracking = json.loads((PROJECT / "docs/measured/tracking.json").read_text())
+    for entry in tracking["channels"].values():
+        assert entry["speedup"] >= tracking["limit"]
+        assert entry["mebibytes"]["banded"] < entry["mebibytes"]["frame_by_frame"]
 
 
 def test_the_page_shows_the_demo_that_is_registered() -> None:

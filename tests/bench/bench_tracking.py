@@ -5,15 +5,10 @@ other implementation goes frame by frame: it stacks and normalises the features 
 every pair of patches, sets those outside the window to zero, keeps the largest and multiplies with the labels. Both
 are run in turn, so that what else the machine does hits both, and medians of processor time are compared; memory
 is each one's peak above what was there before, in a process of its own.
-
-    python -m tests.bench tracking                        (all rounds, to docs/measured)
-    python -m tests.bench.bench_tracking [--json FILE] [--rounds N]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -87,7 +82,7 @@ def seconds(channels: int, rounds: int) -> dict[str, list[float]]:
 
 def peak(name: str, channels: int) -> float:
     """Mebibytes above the inputs that one run needs, measured in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.bench_tracking", "--peak", name, str(channels)]
+    command = [sys.executable, "-m", "tests.bench.bench_tracking", name, str(channels)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
@@ -128,25 +123,8 @@ def measured(rounds: int = 15) -> dict[str, Any]:
             f"{ours:.3f} s, {mebibytes['banded']:.0f} MiB banded   {theirs / ours:.2f} times as fast",
             file=sys.stderr,
         )
-    return {"channels": found, "rounds": rounds}
+    return {"channels": found, "limit": 2, "rounds": rounds}
 
 
-def main() -> None:
-    """Measure, print a table, write the numbers."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_tracking")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        _print_peak(options.peak[0], int(options.peak[1]))
-        return
-    found = measured(options.rounds)
-    if options.json:
-        command = f"python -m tests.bench.bench_tracking --rounds {options.rounds}"  # no path of this machine
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({**found, "command": command}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # what `peak` starts
+    _print_peak(sys.argv[1], int(sys.argv[2]))

@@ -7,7 +7,6 @@ scored as DAVIS does. Definitions and edge cases: `docs/metrics.md`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ Rows = Float[Tensor, "targets sources"]
 
 _TARGETS = 512
 """About how many targets are compared at once: enough for a fast product, few enough for little memory and few
-sources outside their windows."""
+sources outside their windows. Whole rows: the products of smaller tiles are slower by more than they leave out."""
 
 
 def propagate_labels(
@@ -74,23 +73,23 @@ def propagate_labels(
     if not bool(length.isfinite().all()):
         raise ValueError("labels cannot be propagated with features that are not finite")
     shrink = length.clamp_min_(1e-12).reciprocal_()
-    slots = _slots(positions, context)
+    slots = _slots(positions, context).to(vectors.device)
     found = _Matches.empty(positions, height * width, min(topk, slots.shape[1] * height * width), vectors)
     # Which sources count does not depend on the labels: all of it is found first, a band of targets at a time.
-    room = vectors.new_empty(0)
-    for band in _bands(positions, height, width, radius, vectors.device) if positions > 1 else ():
-        room = _match(vectors, shrink, band, slots, temperature, room, found)
+    bands = _bands(positions, height, width, radius, vectors.device) if positions > 1 else []
+    pairs = len(slots) * max((band.outside.numel() for band in bands), default=0)
+    room = vectors.new_empty(1 + slots.shape[1], pairs)  # for all bands: fresh memory costs a tenth of the work
+    for band in bands:
+        _match(vectors, shrink, band, slots, temperature, room, found)
     labels = first.new_zeros(positions, height * width, first.shape[0])
     labels[0] = first.flatten(1).T
-    close = sum(len(targets) for bands in found.undecided.values() for _, targets in bands)
-    # A clip that stands still is full of ties, any other has one now and then: for that little is converted.
-    exact = F.normalize(vectors.double(), dim=-1) if close > _TARGETS else None
     for t in range(1, positions):
         given = labels[slots[t - 1].clamp_min(0)].flatten(0, 1)
         weights = found.weights[t - 1].to(given.dtype)
         labels[t] = torch.einsum("nk,nkc->nc", weights, given[found.sources[t - 1]])
-        for band, targets in found.undecided.get(t, ()):
-            labels[t, targets] = _decided(vectors, exact, t, slots[t - 1], band, targets, labels, topk, temperature)
+        for undecided in found.undecided.get(t, ()):
+            weights = _decided(vectors, t, slots[t - 1], undecided, topk, temperature)
+            labels[t, undecided.targets] = (weights @ given[undecided.sources].double()).to(labels.dtype)
     return labels.transpose(1, 2).reshape(positions, -1, height, width)
 
 
@@ -116,18 +115,33 @@ class _Band:
     outside: Rows
 
 
-def _bands(positions: int, height: int, width: int, radius: int, device: torch.device) -> Iterator[_Band]:
+def _bands(positions: int, height: int, width: int, radius: int, device: torch.device) -> list[_Band]:
     reach = radius or max(height, width)
-    row = torch.arange(height * width, device=device) // width
-    column = torch.arange(height * width, device=device) % width
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    far_column = (columns[:, None] - columns).abs() > reach
     tall = max(1, _TARGETS // (positions - 1) // width)
+    bands = []
     for top in range(0, height, tall):
-        bottom = min(height, top + tall)
-        targets = slice(top * width, bottom * width)
-        sources = slice(max(0, top - reach) * width, min(height, bottom + reach) * width)
-        far = (row[targets, None] - row[sources]).abs() > reach
-        far |= (column[targets, None] - column[sources]).abs() > reach
-        yield _Band(targets, sources, torch.zeros(far.shape, device=device).masked_fill_(far, -torch.inf))
+        bottom, first, last = min(height, top + tall), max(0, top - reach), min(height, top + tall + reach)
+        far_row = (rows[top:bottom, None] - rows[first:last]).abs() > reach
+        far = (far_row[:, None, :, None] | far_column[:, None]).flatten(2).flatten(0, 1)
+        outside = torch.zeros(far.shape, device=device).masked_fill_(far, -torch.inf)
+        bands.append(_Band(slice(top * width, bottom * width), slice(first * width, last * width), outside))
+    return bands
+
+
+@dataclass(frozen=True)
+class _Undecided:
+    """Targets of one temporal position that more sources than k may count for.
+
+    Attributes:
+        sources: all that may count for any of them, numbered as in `_Matches`.
+        outside: 0, or −∞ for a source outside the target's window.
+    """
+
+    targets: Int64[Tensor, " targets"]
+    sources: Int64[Tensor, " sources"]
+    outside: Rows
 
 
 @dataclass(frozen=True)
@@ -137,12 +151,12 @@ class _Matches:
     Attributes:
         sources: for each target, numbers into the flattened (slots, positions of the grid).
         weights: their shares; 0 where there are fewer sources than k.
-        undecided: by temporal position, targets that more sources than k may count for, a band at a time.
+        undecided: by temporal position, a band at a time.
     """
 
     sources: Int64[Tensor, "steps n k"]
     weights: Float[Tensor, "steps n k"]
-    undecided: dict[int, list[tuple[_Band, Int64[Tensor, " targets"]]]]
+    undecided: dict[int, list[_Undecided]]
 
     @classmethod
     def empty(cls, positions: int, grid: int, kept: int, like: Tensor) -> _Matches:
@@ -156,82 +170,73 @@ def _match(
     band: _Band,
     slots: Int64[Tensor, "steps slots"],
     temperature: float,
-    room: Float[Tensor, " there"],
+    room: Float[Tensor, "planes pairs"],
     found: _Matches,
-) -> Float[Tensor, " used"]:
+) -> None:
     """Find the most similar sources of a band's targets, at all temporal positions.
 
     Args:
         vectors: features, of any length.
         shrink: what makes them unit vectors.
-        room: memory to work in, if there is enough of it.
+        room: memory to work in, for one plane more than there are slots.
         found: takes what is found.
-
-    Returns:
-        The memory it used, for the next band: fresh memory costs as much as a tenth of the work.
     """
-    many, near = band.outside.shape
-    shape = (len(slots), many, slots.shape[1], near)
-    room = room if room.numel() >= math.prod(shape) else vectors.new_empty(math.prod(shape))
-    similar = room[: math.prod(shape)].view(shape)
-    wanted, rows = vectors[1:, band.targets].flatten(0, 1), similar.flatten(0, 1)
-    for slot in range(slots.shape[1]):
+    (many, near), (steps, count) = band.outside.shape, slots.shape
+    room = room[:, : steps * many * near].view(1 + count, steps, many, near)
+    largest, similar = room[0].fill_(-torch.inf), room[1:]
+    wanted = vectors[1:, band.targets] * shrink[1:, band.targets, None]
+    for slot in range(count):
         users = slots[:, slot].tolist()
-        similar[: users.count(-1), :, slot] = -torch.inf  # before its first frame a slot is empty
         for frame in dict.fromkeys(user for user in users if user >= 0):
             # One product for all later positions that look at this one.
-            start = many * users.index(frame)
-            end = start + many * users.count(frame)
-            out = rows[start:end, slot]
-            torch.mm(wanted[start:end], vectors[frame, band.sources].T, out=out).mul_(shrink[frame, band.sources])
+            which = slice(users.index(frame), users.index(frame) + users.count(frame))
+            out = similar[slot, which].flatten(0, 1)
+            torch.mm(wanted[which].flatten(0, 1), vectors[frame, band.sources].T, out=out)
+            out.mul_(shrink[frame, band.sources])
+            torch.maximum(largest[which], similar[slot, which], out=largest[which])
     # The best of a place over all frames first: the window is the same for all, and few places are left to sort.
     kept = found.sources.shape[2]
-    best, places = (similar.amax(2) + band.outside).topk(min(kept + 1, near), dim=2)
-    few = similar.gather(3, places[:, :, None].expand(-1, -1, shape[2], -1))
-    few.masked_fill_((best == -torch.inf)[:, :, None], -torch.inf)
-    best, where = few.flatten(2).topk(min(kept + 1, shape[2] * places.shape[2]), dim=2)
-    best *= shrink[1:, band.targets, None]
+    best, places = largest.add_(band.outside).topk(min(kept + 1, near), dim=2)
+    few = similar.gather(3, places.expand(count, -1, -1, -1))
+    absent = (slots < 0).T[:, :, None, None]
+    few = few.masked_fill_(absent | (best == -torch.inf), -torch.inf).permute(1, 2, 0, 3).flatten(2)
+    best, where = few.topk(min(kept + 1, few.shape[2]), dim=2)
     weights = ((best[..., :kept] - best[..., :1]) / temperature).exp_()
     where = where[..., :kept]
     sources = where // places.shape[2] * vectors.shape[1] + band.sources.start
     sources += places.gather(2, where % places.shape[2])
     found.weights[:, band.targets, : sources.shape[2]] = weights / weights.sum(2, keepdim=True)
     found.sources[:, band.targets, : sources.shape[2]] = sources
-    if best.shape[2] > kept:
-        # The order of what rounding cannot tell apart depends on how a product is split up.
-        tied = best[..., kept] >= best[..., kept - 1] - 8 * torch.finfo(vectors.dtype).eps
-        tied &= best[..., kept].isfinite()
-        for step in tied.any(1).nonzero()[:, 0].tolist():
-            targets = tied[step].nonzero()[:, 0] + band.targets.start
-            found.undecided.setdefault(step + 1, []).append((band, targets))
-    return room
+    # The order of what rounding cannot tell apart depends on how a product is split up.
+    least = best[..., kept - 1 : kept] - 8 * torch.finfo(vectors.dtype).eps
+    tied = (best[..., kept:] >= least) & best[..., kept:].isfinite()
+    for step in tied.any(1).nonzero()[:, 0].tolist():
+        targets = tied[step].nonzero()[:, 0]
+        outside = band.outside[targets]
+        close = similar[:, step, targets] + outside >= least[step, targets]
+        seen_in, place = (close & ~absent[:, step]).any(1).nonzero(as_tuple=True)
+        sources = seen_in * vectors.shape[1] + band.sources.start + place
+        undecided = _Undecided(targets + band.targets.start, sources, outside[:, place])
+        found.undecided.setdefault(step + 1, []).append(undecided)
 
 
 def _decided(
     vectors: Float[Tensor, "t n d"],
-    exact: Float[Tensor, "t n d"] | None,
     t: int,
     slots: Int64[Tensor, " slots"],
-    band: _Band,
-    targets: Int64[Tensor, " targets"],
-    labels: Float[Tensor, "t n k"],
+    undecided: _Undecided,
     topk: int,
     temperature: float,
-) -> Float[Tensor, "targets k"]:
-    """Labels of a few targets, by unit vectors in float64; what its rounding makes equal is tied, and stays."""
-    frames = [frame for frame in slots.tolist() if frame >= 0]
-    outside = band.outside[targets - band.targets.start].double()
-
-    def unit(frame: int, which: slice | Tensor) -> Float[Tensor, "some d"]:
-        return F.normalize(vectors[frame, which].double(), dim=-1) if exact is None else exact[frame, which]
-
-    products = [torch.addmm(outside, unit(t, targets), unit(frame, band.sources).T) for frame in frames]
-    similar = torch.cat(products, dim=1)
+) -> Float64[Tensor, "targets sources"]:
+    """Shares of the sources, by unit vectors in float64; what its rounding makes equal is tied, and stays."""
+    frames, places = slots[undecided.sources // vectors.shape[1]], undecided.sources % vectors.shape[1]
+    targets = F.normalize(vectors[t, undecided.targets].double(), dim=-1)
+    sources = F.normalize(vectors[frames, places].double(), dim=-1)
+    similar = torch.addmm(undecided.outside.double(), targets, sources.T)
     best = similar.topk(min(topk, similar.shape[1]), dim=1).values
     weights = ((similar - best[:, :1]) / temperature).exp_()
     weights[similar < best[:, -1:] - 8 * torch.finfo(torch.float64).eps] = 0
-    given = labels[frames, band.sources].flatten(0, 1)
-    return (weights / weights.sum(1, keepdim=True) @ given.double()).to(labels.dtype)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def first_labels(
