@@ -3,9 +3,8 @@
 from jaxtyping import install_import_hook
 
 # Before anything of the package is imported; the judging half has no tensors.
-install_import_hook(
-    [f"vjepa_stress.{part}" for part in ("interfaces", "data", "perturb", "encoders", "metrics", "training")], "beartype.beartype"
-)
+CHECKED = ("interfaces", "data", "perturb", "encoders", "metrics", "training")
+install_import_hook([f"vjepa_stress.{part}" for part in CHECKED], "beartype.beartype")
 
 from pathlib import Path  # noqa: E402
 

@@ -33,7 +33,7 @@ def test_a_student_sees_nothing_of_hidden_tokens_but_knows_where_its_own_are() -
 
 
 def test_targets_are_four_normalised_levels() -> None:
-    found = targets(MODEL, VIDEO).unflatten(-1, (4, 24))
+    found = targets(MODEL, VIDEO).reshape(3, 32, 4, 24)
     torch.testing.assert_close(found.mean(-1), torch.zeros(3, 32, 4), rtol=0, atol=1e-5)
     torch.testing.assert_close(found.var(-1, unbiased=False), torch.ones(3, 32, 4), rtol=0, atol=1e-3)
     torch.testing.assert_close(found[..., 2, :], F.layer_norm(MODEL.hierarchical(VIDEO)[2], (24,)))

@@ -58,7 +58,9 @@ def train(conf: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str)
     return said
 
 
-def test_what_it_writes_is_an_encoder_and_a_log(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_writes_is_an_encoder_and_a_log(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = train(conf, tmp_path / "out", capsys)
     path = Path(done["weights"])
     assert done["digest"] == sha256_file(path)

@@ -21,7 +21,8 @@ def test_ridge_is_least_squares_of_stacked_rows() -> None:
 
 
 def test_ridge_recovers_an_affine_map_and_does_not_care_for_shifts() -> None:
-    x, true = torch.randn(40, 3, generator=DRAWS).double(), torch.tensor([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]]).double()
+    x = torch.randn(40, 3, generator=DRAWS).double()
+    true = torch.tensor([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]]).double()
     probe = Ridge.fit(x, x @ true + 5, 1e-12)
     torch.testing.assert_close(probe(x), x @ true + 5)
     torch.testing.assert_close(Ridge.fit(x + 100, x @ true, 0.1)(x + 100), Ridge.fit(x, x @ true, 0.1)(x))

@@ -86,3 +86,25 @@ def dense_loss(
     """
     error = (predicted - target).abs().mean(dim=(0, 2))
     return (error * hidden).sum() / hidden.sum(), (error * context).sum() / (1 - hidden).sum()
+
+
+def redundancy(levels: Float[Tensor, "b v d4"], count: int) -> Float[Tensor, ""]:
+    """What keeps features from falling together: VICReg's variance and covariance terms, averaged over the levels.
+
+    Args:
+        levels: the student's, side by side.
+        count: of levels.
+
+    Returns:
+        The mean of max(0, 1 − deviation of a channel) plus the sum of squared correlations between channels over
+        their number; 0 for channels that vary and say different things.
+
+    Source: VICReg (arXiv:2105.04906); with a joint-embedding predictive objective, C-JEPA (arXiv:2410.19560).
+    """
+    rows = torch.stack(levels.flatten(0, 1).chunk(count, dim=-1))
+    deviation = (rows.var(1, correction=0) + 1e-4).sqrt()
+    scaled = (rows - rows.mean(1, keepdim=True)) / deviation[:, None]
+    correlation = scaled.transpose(1, 2) @ scaled / rows.shape[1]
+    apart = correlation.square().sum((1, 2)) - correlation.diagonal(dim1=1, dim2=2).square().sum(1)
+    term: Tensor = F.relu(1 - deviation).mean(1) + apart / rows.shape[2]
+    return term.mean()

@@ -27,15 +27,15 @@ from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256, write
 from vjepa_stress.encoders.released import IMAGENET_MEAN, IMAGENET_STD, assemble
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
-from vjepa_stress.encoders.vjepa21 import VJEPA21, VJEPA21Config
+from vjepa_stress.encoders.vjepa21 import HIERARCHY, VJEPA21, VJEPA21Config
 from vjepa_stress.errors import BadCheckpoint, BadInput, IdentityChanged, MachineFailure, writing
 from vjepa_stress.interfaces import Encoder
 from vjepa_stress.training.masks import LONG_RANGE, SHORT_RANGE, context_weights, draw_mask
-from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, targets
+from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, redundancy, targets
 from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.training.stream import training_clip
 
-Line = dict[str, float]
+Line = dict[str, int | float]
 """What the log says of one step."""
 
 
@@ -93,13 +93,15 @@ class Training:
         for group, own in zip(self.optimiser.param_groups, (decay, 0.0), strict=True):
             group["lr"], group["weight_decay"] = rate, own
         parts = recipe.clips // recipe.together
-        hidden_loss = visible_loss = spread = rank = 0.0
+        hidden_loss = visible_loss = alike = spread = rank = 0.0
         for part in range(parts):
             video = self._clips(now * recipe.clips + part * recipe.together)
             target = targets(self.teacher, video)
             for kind in range(2):
-                hidden, visible = self._loss(video, target, part, kind)
-                ((hidden + recipe.context_at(now) * visible) / (2 * parts)).backward()  # type: ignore[no-untyped-call]
+                hidden, visible, redundant = self._loss(video, target, part, kind)
+                loss = hidden + recipe.context_at(now) * visible + recipe.redundancy_weight * redundant
+                (loss / (2 * parts)).backward()  # type: ignore[no-untyped-call]
+                alike += float(redundant.detach()) / (2 * parts)
                 hidden_loss += float(hidden.detach()) / (2 * parts)
                 visible_loss += float(visible.detach()) / (2 * parts)
         if now % 50 == 0:
@@ -118,7 +120,8 @@ class Training:
             for slow, fast in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
         self.done += 1
-        line = {"step": now, "hidden": hidden_loss, "visible": visible_loss, "rate": rate, "gradient": norm}
+        losses = {"hidden": hidden_loss, "visible": visible_loss, "redundancy": alike}
+        line = {"step": now, **losses, "rate": rate, "gradient": norm}
         return line | ({"spread": spread, "rank": rank} if rank else {})
 
     def _clips(self, first: int) -> Tensor:
@@ -130,16 +133,17 @@ class Training:
         ]
         return (torch.stack(clips).to(self.device).float() / 255 - self._mean) / self._std
 
-    def _loss(self, video: Tensor, target: Tensor, part: int, kind: int) -> tuple[Tensor, Tensor]:
+    def _loss(self, video: Tensor, target: Tensor, part: int, kind: int) -> tuple[Tensor, Tensor, Tensor]:
         grid = self.student.grid(video)
         draws = np.random.Generator(np.random.PCG64([self.recipe.seed, self.done, part, kind]))
         mask = draw_mask(draws, (SHORT_RANGE, LONG_RANGE)[kind], *grid[1:])
         tubes = np.broadcast_to(mask, grid).reshape(-1)
         context = np.broadcast_to(context_weights(mask), grid).reshape(-1)
         visible = torch.from_numpy(np.flatnonzero(~tubes)).to(self.device)
-        predicted = self.predictor(encode_visible(self.student, video, visible), visible, grid)
+        seen = encode_visible(self.student, video, visible)
+        predicted = self.predictor(seen, visible, grid)
         hidden_tokens, weights = (torch.tensor(x, dtype=torch.float32, device=self.device) for x in (tubes, context))
-        return dense_loss(predicted, target, hidden_tokens, weights)
+        return *dense_loss(predicted, target, hidden_tokens, weights), redundancy(seen, len(HIERARCHY[12]))
 
     def state(self) -> dict[str, Any]:
         """Everything that going on needs."""

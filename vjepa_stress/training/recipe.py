@@ -32,6 +32,7 @@ class Recipe(BaseModel):
         context_weight: λ, weight of the loss on visible tokens, once grown.
         context_from: part of the steps at which λ begins to grow from 0.
         context_to: part of the steps at which it is there.
+        redundancy_weight: of the term that keeps channels from saying the same; V-JEPA 2.1 has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +57,7 @@ class Recipe(BaseModel):
     context_weight: float = Field(ge=0)
     context_from: float = Field(ge=0, le=1)
     context_to: float = Field(ge=0, le=1)
+    redundancy_weight: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
