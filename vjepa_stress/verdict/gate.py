@@ -11,17 +11,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from vjepa_stress.digest import Digest, parse_json, sha256
+from vjepa_stress.digest import Digest
 from vjepa_stress.errors import (
     CellsIncomplete,
     CodeChanged,
     DuplicateIdentifier,
     FlaggedValues,
-    IdentityChanged,
     LedgerTampered,
     ManifestTampered,
     NotEvaluable,
@@ -35,17 +33,16 @@ from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
 from vjepa_stress.prereg.lineage import changes, check_claims
 from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_shown
 from vjepa_stress.records import (
     Attempts,
-    ClipManifest,
     StoredCell,
     cell_folders,
     cell_names,
     config_digest,
     failures,
     read_cell,
+    read_clips,
     region_columns,
     shard_schema,
 )
@@ -260,17 +257,8 @@ class _Gate:
         return {(name, digest) for name, digest in pairs if name in used}
 
     def _clips(self, dataset: str, digest: str) -> tuple[Digest, ...]:
-        path: Path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
-        data = path.read_bytes() if path.is_file() else None
-        if data is None or sha256(data) != digest:
-            raise IdentityChanged(
-                "the clip manifest is not the launched one",
-                where=path,
-                expected=digest,
-                found="no such file" if data is None else sha256(data),
-                todo="restore it from a copy",
-            )
-        return tuple(clip.digest for clip in validate(ClipManifest, parse_json(data, path), path).clips)
+        path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
+        return tuple(clip.digest for clip in read_clips(path, digest).clips)
 
     def _launch_of(self, stored: StoredCell) -> Leaf:
         seen = Checkpoint(stored.manifest.ledger_checkpoint.size, stored.manifest.ledger_checkpoint.root)
