@@ -148,6 +148,7 @@ class _Gate:
         self.folder = root.attempt(registration.document.study, registration.root_digest, self.attempt)
         self.objections: list[NotEvaluable] = []
         self.stored: dict[Cell, StoredCell] = {}
+        self.launch_of: dict[str, Leaf] = {}
         self.former: dict[str, Cell] = {}
         self.ignored: set[str] = set(self.attempts.former)
 
@@ -227,7 +228,7 @@ class _Gate:
             digest: self._clips(name, digest) for name, digest in self._launched_clips()
         }
         for stored in self.stored.values():
-            leaf = self._launch_of(stored)
+            leaf = self.launch_of[stored.folder.name] = self._launch_of(stored)
             manifest, cell = stored.manifest, stored.manifest.cell
             pinned = self.design.models[cell.model].weights_digest
             listed = self.design.datasets[cell.dataset].clip_manifest_digest
@@ -290,7 +291,7 @@ class _Gate:
     def code(self) -> None:
         """All cells were computed by the launched code, and all launches of the attempt by one code."""
         for stored in self.stored.values():
-            leaf = self._launch_of(stored)
+            leaf = self.launch_of[stored.folder.name]
             if stored.manifest.code_digest != leaf.details["code"]:
                 self._object_to_code(f"{stored.folder.name}", leaf.details["code"], stored.manifest.code_digest)
         mine = [leaf for leaf in self.registered_runs if int(leaf.details["attempt"]) == self.attempt]
