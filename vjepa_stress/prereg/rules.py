@@ -322,6 +322,11 @@ def depth(rule: Rule) -> int:
     return 1 + max((depth(part) for part in rule.of), default=0) if isinstance(rule, Count | AllOf | AnyOf) else 1
 
 
+def reads_interval(leaf: Leaf) -> bool:
+    """Whether a rule reads the interval of its estimand, and not the value alone."""
+    return not isinstance(leaf, Threshold) or leaf.use == "interval"
+
+
 def remaining(rule: Rule, withdrawn: Collection[str]) -> Rule | None:
     """What is left of a rule without some estimands; None when nothing is.
 
