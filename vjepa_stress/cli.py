@@ -21,7 +21,6 @@ from vjepa_stress.prereg.ledger import Checkpoint
 from vjepa_stress.prereg.root import StudyRoot
 
 if TYPE_CHECKING:
-    from vjepa_stress.prereg.document import Preregistration
     from vjepa_stress.sweep.app import Request
     from vjepa_stress.verdict.check import Finding
 

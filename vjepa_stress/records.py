@@ -24,6 +24,7 @@ from vjepa_stress.digest import (
     write_durably,
 )
 from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered, writing
+from vjepa_stress.prereg.clips import verified
 from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, Text, Time, VideoDesign
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.ledger import Leaf, tree_root
@@ -59,6 +60,15 @@ class ClipManifest(Frozen):
     def to_bytes(self) -> bytes:
         """Canonical bytes; the digest of these stands in preregistrations and `launched` leaves."""
         return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+
+def read_clips(path: Path, digest: str) -> ClipManifest:
+    """Read a clip manifest, once its bytes are verified.
+
+    Raises:
+        IdentityChanged: when it is missing or another one.
+    """
+    return validate(ClipManifest, parse_json(verified(path, digest), path), path)
 
 
 class CheckpointRecord(Frozen):

@@ -1,23 +1,18 @@
 """What the statistics are worth: coverage of intervals, and the time of estimates and operating characteristics.
 
-python -m tests.bench.bench_stats coverage|speed|power [--json FILE]
+python -m tests.bench stats
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import math
-import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 from scipy import special, stats
 
@@ -220,40 +215,6 @@ def measure_power(studies: int = 2000, workers: int = 2) -> dict[str, Any]:
     }
 
 
-MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "coverage": measure_coverage,
-    "speed": measure_speed,
-    "power": measure_power,
-}
-
-
 def measured() -> dict[str, Any]:
     """All of them."""
-    return {name: measure() for name, measure in MEASUREMENTS.items()}
-
-
-def machine() -> str:
-    """Processor and versions."""
-    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
-    processor = f"{len(names)} × {names[0]}" if names else platform.machine()
-    return f"{processor}, numpy {np.__version__}, scipy {scipy.__version__}"
-
-
-def main() -> None:
-    """Measure, print, write the numbers."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_stats")
-    parser.add_argument("measurement", choices=MEASUREMENTS)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    found = MEASUREMENTS[options.measurement]()
-    found |= {"command": f"python -m tests.bench.bench_stats {options.measurement}", "machine": machine()}
-    text = json.dumps(found, indent=2) + "\n"
-    print(text, end="")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text)
-
-
-if __name__ == "__main__":
-    main()
+    return {"coverage": measure_coverage(), "speed": measure_speed(), "power": measure_power()}

@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say; the measured study is `tests.bench.bench_stats coverage`."""
+"""Intervals hold the truth as often as they say; the measured study is `python -m tests.bench stats`."""
 
 import pytest
 from scipy import stats

@@ -193,7 +193,8 @@ def test_the_order_of_cells_does_not_matter_to_a_difference() -> None:
 def test_no_difference_between_a_side_and_itself() -> None:
     x, noise = np.random.default_rng(0).normal(size=(2, 20, 3))
     nothing = pearson_difference((x, x + noise), (x, x + noise), HOW)
-    assert (nothing.value, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
+    # A BLAS may round the same column differently at another place in the matrix: not exactly 0 on every processor.
+    assert (nothing.value, nothing.low, nothing.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
 def test_separable_families() -> None:

@@ -10,51 +10,26 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from vjepa_stress.digest import Digest, canonical_json, digest_of
 from vjepa_stress.encoders.released import assemble, pixel_encoder
+from vjepa_stress.encoders.shaped import Shaped
 from vjepa_stress.encoders.vjepa21 import VJEPA21, VJEPA21Config
-from vjepa_stress.interfaces import DType, Encoder, LoadedEncoder
+from vjepa_stress.interfaces import DType, LoadedEncoder
 
 
-class Seeded(Encoder):
+class Seeded(Shaped):
     """A control that has learned nothing.
 
     Attributes:
-        embed_dim: channels of a token.
-        depth: number of blocks: 12, 24, 40 or 48.
-        num_heads: attention heads.
-        mlp_ratio: hidden channels of the MLP over channels of a token.
-        patch_size: side of a patch in pixels.
-        tubelet_size: frames that share a token.
         weights_seed: 0 or more, below 2**53; decides every weight.
     """
 
     untrained: ClassVar[bool] = True
 
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mlp_ratio: float
-    patch_size: int
-    tubelet_size: int
     weights_seed: int = Field(ge=0, lt=2**53)
-
-    @property
-    def architecture(self) -> VJEPA21Config:
-        """The architecture, checked."""
-        return VJEPA21Config(**self.model_dump(exclude={"weights_seed"}))
-
-    @model_validator(mode="after")
-    def _possible(self) -> Seeded:
-        _ = self.architecture
-        return self
-
-    def check_input(self, frames: int, resolution: int) -> None:
-        """Whole tokens only."""
-        self.architecture.check_input(frames, resolution)
 
     def identify(self, store: Path) -> Digest:  # noqa: ARG002 - drawn, not read
         """Digest of the weights, drawn anew; `store` is not looked at."""

@@ -5,51 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.encoders.released import assemble, checked_copy, pixel_encoder
-from vjepa_stress.encoders.vjepa21 import VJEPA21Config
+from vjepa_stress.encoders.shaped import Shaped
 from vjepa_stress.errors import BadCheckpoint, IdentityChanged, NotHere
-from vjepa_stress.interfaces import DType, Encoder, LoadedEncoder
+from vjepa_stress.interfaces import DType, LoadedEncoder
 
 SHIPPED = Path(__file__).parent / "pocket"
 """Weights that travel with the package."""
 
 
-class Stored(Encoder):
+class Stored(Shaped):
     """A small encoder in one safetensors file; float16 and bfloat16 are loaded to float32, which holds them exactly.
 
     Attributes:
-        embed_dim, depth, num_heads, mlp_ratio, patch_size, tubelet_size: the architecture.
         file: name of the file, which ships with the package or lies in the folder of checkpoints.
         sha256: digest of the file. None: not pinned.
     """
 
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mlp_ratio: float
-    patch_size: int
-    tubelet_size: int
     file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")
     sha256: Digest | None
-
-    @property
-    def architecture(self) -> VJEPA21Config:
-        """The architecture, checked."""
-        return VJEPA21Config(**self.model_dump(exclude={"file", "sha256"}))
-
-    @model_validator(mode="after")
-    def _possible(self) -> Stored:
-        _ = self.architecture
-        return self
-
-    def check_input(self, frames: int, resolution: int) -> None:
-        """Whole tokens only."""
-        self.architecture.check_input(frames, resolution)
 
     def identify(self, store: Path) -> Digest:
         """Digest of the file's bytes.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from vjepa_stress.digest import Digest, parse_json, sha256
-from vjepa_stress.errors import IdentityChanged, StatusTooEarly
+from vjepa_stress.digest import Digest, parse_json
+from vjepa_stress.errors import StatusTooEarly
+from vjepa_stress.prereg import clips
 from vjepa_stress.prereg.document import DataStatus, Preregistration
 from vjepa_stress.prereg.ledger import Leaf, LedgerView
 from vjepa_stress.prereg.root import StudyRoot
@@ -33,14 +34,14 @@ def floor(
     Raises:
         IdentityChanged: when a clip manifest that the ledger or the document names is missing or changed.
     """
-    clips: set[str] = set()
+    known: set[str] = set()
     unpinned: set[str] = set()
     for name, entry in document.design.datasets.items():
         if entry.clip_manifest_digest is None:
             unpinned.add(entry.spec_digest)
         else:
-            clips |= _clips(root, document.study, name, entry.clip_manifest_digest, manifests.get(name))
-    used = [leaf for leaf in view.leaves if leaf.event == "launched" and _used(root, leaf, clips, unpinned)]
+            known |= _clips(root, document.study, name, entry.clip_manifest_digest, manifests.get(name))
+    used = [leaf for leaf in view.leaves if leaf.event == "launched" and _used(root, leaf, known, unpinned)]
     if not used:
         return "before-creation", "no launch used its clips"
     for leaf in view.leaves:
@@ -49,29 +50,20 @@ def floor(
     return "before-observation", f"line {used[0].seq + 1}: a launch of {used[0].study} used these clips"
 
 
-def _used(root: StudyRoot, leaf: Leaf, clips: set[str], unpinned: set[str]) -> bool:
+def _used(root: StudyRoot, leaf: Leaf, known: set[str], unpinned: set[str]) -> bool:
     """Whether a launch used one of these clips, or data of one of these specifications."""
     if "clips" not in leaf.details or "specs" not in leaf.details:
         return True  # it does not say what it used: the benefit of the doubt is not the author's
     named: dict[str, str] = leaf.details["clips"]
     launched = (_clips(root, leaf.study, name, Digest(digest)) for name, digest in named.items())
-    return bool(unpinned & set(leaf.details["specs"].values())) or any(clips & one for one in launched)
+    return bool(unpinned & set(leaf.details["specs"].values())) or any(known & one for one in launched)
 
 
 def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: bytes | None = None) -> set[str]:
     """Digests of a manifest's clips and sources. No more of it is read than this, once its bytes are verified."""
     path = root.clips(study, dataset, digest)
-    if data is None and path.is_file():
-        data = path.read_bytes()
-    if data is None or sha256(data) != digest:
-        raise IdentityChanged(
-            "the clip manifest is not the one that the ledger or the document names",
-            where=path,
-            expected=digest,
-            found="no such file" if data is None else sha256(data),
-            todo="restore it from a copy",
-        )
-    return {clip[key] for clip in parse_json(data, path)["clips"] for key in ("digest", "source")}
+    listed = parse_json(clips.verified(path, digest, data), path)["clips"]
+    return {clip[key] for clip in listed for key in ("digest", "source")}
 
 
 def check(

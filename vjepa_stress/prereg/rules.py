@@ -111,39 +111,35 @@ class Trend(Frozen):
     interval: Resampled = "percentile"
 
 
-class Pearson(Frozen):
+class _Correlation(Frozen):
+    """Two metrics over the pairs of a filter."""
+
+    x: Name
+    y: Name
+    where: Where
+
+    @model_validator(mode="after")
+    def _two_metrics(self) -> Self:
+        if self.x == self.y:
+            raise ValueError(f"{self.x} would correlate with itself")
+        return self
+
+
+class Pearson(_Correlation):
     """Pearson correlation of two metrics over all (clip, cell) pairs of a filter.
 
     `fisher` takes pairs for independent, which pairs of one clip are not; `cluster` resamples whole clips.
     """
 
     statistic: Literal["pearson"]
-    x: Name
-    y: Name
-    where: Where
     interval: Literal["fisher", "cluster"] = "fisher"
 
-    @model_validator(mode="after")
-    def _two_metrics(self) -> Self:
-        if self.x == self.y:
-            raise ValueError(f"{self.x} would correlate with itself")
-        return self
 
-
-class Spearman(Frozen):
+class Spearman(_Correlation):
     """Spearman correlation of two metrics over all (clip, cell) pairs of a filter; bootstrap of whole clips."""
 
     statistic: Literal["spearman"]
-    x: Name
-    y: Name
-    where: Where
     interval: Literal["cluster"] = "cluster"
-
-    @model_validator(mode="after")
-    def _two_metrics(self) -> Self:
-        if self.x == self.y:
-            raise ValueError(f"{self.x} would correlate with itself")
-        return self
 
 
 class Jumps(Frozen):
@@ -320,6 +316,11 @@ def leaves(rule: Rule) -> Iterator[Leaf]:
 def depth(rule: Rule) -> int:
     """Levels of a rule; one that reads an estimand has one."""
     return 1 + max((depth(part) for part in rule.of), default=0) if isinstance(rule, Count | AllOf | AnyOf) else 1
+
+
+def reads_interval(leaf: Leaf) -> bool:
+    """Whether a rule reads the interval of its estimand, and not the value alone."""
+    return not isinstance(leaf, Threshold) or leaf.use == "interval"
 
 
 def remaining(rule: Rule, withdrawn: Collection[str]) -> Rule | None:

@@ -40,6 +40,17 @@ def drawn_alike() -> AbstractContextManager[None]:
     return mpl.rc_context({"svg.hashsalt": "vjepa-stress", "font.size": 9, "svg.fonttype": "path"})
 
 
+def panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    """An empty figure of panels that share their axes, (rows, columns)."""
+    figure = Figure(figsize=(2.1 * columns + 0.8, 2.0 * rows + 0.9), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat:
+        axis.grid(alpha=0.3, linewidth=0.5)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
 def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str = "") -> str:
     """One panel a perturbation (columns) and data set (rows), with shaded intervals, as SVG.
 
@@ -53,14 +64,10 @@ def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str =
     models = list(dict.fromkeys(curve.model for curve in curves))
     style = {model: (COLOURS[n % len(COLOURS)], _DASHES[n % len(_DASHES)]) for n, model in enumerate(models)}
     with drawn_alike():
-        figure = Figure(figsize=(2.1 * len(columns) + 0.8, 2.0 * len(rows) + 0.9), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        figure, axes = panels(len(rows), len(columns))
         for r, dataset in enumerate(rows):
             for c, perturbation in enumerate(columns):
                 axis = axes[r, c]
-                axis.grid(alpha=0.3, linewidth=0.5)
-                axis.spines[["top", "right"]].set_visible(False)
                 axis.set_title(perturbation.replace("_", " ") if r == 0 else "", fontsize=9)
                 axis.set_xlabel("strength" if r == len(rows) - 1 else "")
                 axis.set_ylabel(f"{dataset}\nmean {metric}" if c == 0 else "")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vjepa_stress.report import numbers
-from vjepa_stress.report.figures import COLOURS, drawn_alike, text_of
+from vjepa_stress.report.figures import COLOURS, drawn_alike, panels, text_of
 from vjepa_stress.verdict.partition import Cloud, Partition
 
 MOST = 4000
@@ -33,9 +31,7 @@ def scatter(finding: Partition, stamp: str = "") -> str:
     r = {one.name: one.fisher.value for one in finding.correlations if one.kind == "perturbation" and not one.control}
     total = sum(len(cloud.pairs) for cloud in finding.clouds)
     with drawn_alike():
-        figure = Figure(figsize=(2.1 * len(columns) + 0.8, 2.0 * len(rows) + 0.9), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        figure, axes = panels(len(rows), len(columns))
         for row, control in enumerate(rows):
             for column, perturbation in enumerate(columns):
                 axis = axes[row, column]
@@ -59,8 +55,6 @@ def scatter(finding: Partition, stamp: str = "") -> str:
 
 
 def _panel(axis: Axes, clouds: Sequence[Cloud], style: dict[str, tuple[str, str]], total: int) -> None:
-    axis.grid(alpha=0.3, linewidth=0.5)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.axhline(0, color="#555555", linewidth=0.6)
     for cloud in clouds:
         colour, marker = style[cloud.model]

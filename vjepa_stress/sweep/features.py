@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from vjepa_stress.digest import Digest, parse_json, sha256_file
+from vjepa_stress.digest import Digest
 from vjepa_stress.errors import IdentityChanged, writing
 from vjepa_stress.interfaces import ClipRef, Dataset, Features, LoadedEncoder, Metric, PerClip, Video
-from vjepa_stress.prereg.schema import validate
-from vjepa_stress.records import ClipManifest
+from vjepa_stress.records import read_clips
 
 
 @contextmanager
@@ -80,15 +79,7 @@ class Clips:
     def __init__(
         self, dataset: Dataset, manifest: Path, digest: Digest, home: Path | None, resolution: int, folder: Path
     ) -> None:
-        if sha256_file(manifest) != digest:
-            raise IdentityChanged(
-                "the clip manifest is not the launched one",
-                where=manifest,
-                expected=digest,
-                found=sha256_file(manifest),
-            )
-        entries = validate(ClipManifest, parse_json(manifest.read_bytes(), manifest), manifest).clips
-        self.refs = tuple(ClipRef(**entry.model_dump()) for entry in entries)
+        self.refs = tuple(ClipRef(**entry.model_dump()) for entry in read_clips(manifest, digest).clips)
         self._dataset, self._home, self._resolution, self._kept = dataset, home, resolution, Kept(folder)
 
     def video(self, clip: ClipRef, device: torch.device) -> Video:

@@ -44,18 +44,18 @@ from vjepa_stress.prereg.rules import (
     Resampled,
     Rule,
     Spearman,
-    Threshold,
     Trend,
     Where,
     filters,
     leaves,
     metrics,
+    reads_interval,
 )
 from vjepa_stress.prereg.scenarios import Pilot, Plan
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.verdict.answer import Estimate, Step
 from vjepa_stress.verdict.gate import gate
-from vjepa_stress.verdict.judge import combined, regions
+from vjepa_stress.verdict.judge import combined, outcome_of, regions
 from vjepa_stress.verdict.power import constant_rules, operating_characteristics
 from vjepa_stress.verdict.table import Table
 
@@ -162,10 +162,7 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
     for leaf in leaves(hypothesis.rule):
         if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
             yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
-    intervals = (
-        leaf for leaf in leaves(hypothesis.rule) if not isinstance(leaf, Threshold) or leaf.use == "interval"
-    )
-    for name in sorted({leaf.estimand for leaf in intervals}):
+    for name in sorted({leaf.estimand for leaf in leaves(hypothesis.rule) if reads_interval(leaf)}):
         yield from _few_clips(document.design, f"{hypothesis.id}.{name}", hypothesis.estimands[name])
 
 
@@ -212,7 +209,7 @@ def check_rule(hypothesis: Hypothesis, design: VideoDesign) -> Iterator[Finding]
         said = [[regions(leaf, one) for leaf in readers] for one in possible(estimand, readers, ranges[name])]
         if any(confirmed and refuted for row in said for confirmed, refuted in row):
             yield Finding("error", "overlapping", f"{hypothesis.id}.{name}", "one estimate is confirmed and refuted")
-        best[name], worst[name] = _extremes({tuple(_word(*pair) for pair in row) for row in said})
+        best[name], worst[name] = _extremes({tuple(outcome_of(*pair) for pair in row) for row in said})
     reachable = {
         _outcome(hypothesis.rule, known, dict(zip(vectors, chosen, strict=True)))
         for vectors in (best, worst)
@@ -316,14 +313,9 @@ def _curves(steps: int, readers: Sequence[Leaf]) -> Iterator[Estimate]:
     for size, overall in product(sorted(sizes), repeat=2):
         jump = Step(value=size, half_width=1.0, low=None, high=None, n=2)
         whole = jump.model_copy(update={"value": overall})
-        value = overall
         yield Estimate(
-            value=value, low=value, high=value, n=2, method="possible", steps=(jump,) * steps, overall=whole
+            value=overall, low=overall, high=overall, n=2, method="possible", steps=(jump,) * steps, overall=whole
         )
-
-
-def _word(confirmed: bool, refuted: bool) -> str:
-    return "confirmed" if confirmed else "refuted" if refuted else "ambiguous"
 
 
 _RANK = {"refuted": 0, "ambiguous": 1, "confirmed": 2}
@@ -348,7 +340,7 @@ def _outcome(rule: Rule, known: Mapping[str, str], said: Mapping[str, Vector]) -
 
     def outcome(part: Rule) -> str:
         if isinstance(part, Count | AllOf | AnyOf):
-            return _word(*combined(part, [outcome(one) for one in part.of]))
+            return outcome_of(*combined(part, [outcome(one) for one in part.of]))
         return next(remaining[known[part.estimand]])
 
     return outcome(rule)

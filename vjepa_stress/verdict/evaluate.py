@@ -22,6 +22,7 @@ from vjepa_stress.verdict.judge import (
     Outcome,
     Verdict,
     clause_exploratory,
+    closed_gates,
     judge,
     said_exploratory,
     verdict_exploratory,
@@ -126,12 +127,9 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     judged = [_hypothesis(hypothesis, evidence) for hypothesis in document.hypotheses]
     if document.analysis.multiplicity == "bonferroni":
         judged = _with_p_values(judged, evidence)
-    gates = [one for one in judged if one.family == CALIBRATION]
-    closed = [one for one in gates if one.verdict not in ("confirmed", "withdrawn")]
-    if all(one.verdict == "withdrawn" for one in gates):
-        closed = gates  # without a gate that holds, nothing passes
+    closed = closed_gates({one.id: one.verdict for one in judged if one.family == CALIBRATION})
     if closed:
-        clause = f"the calibration gate did not hold: {', '.join(f'{one.id} {one.verdict}' for one in closed)}"
+        clause = f"the calibration gate did not hold: {', '.join(f'{name} {said}' for name, said in closed.items())}"
         shut = {"verdict": "not-evaluable", "clause": clause, "parts": ()}
         judged = [
             one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=shut)

@@ -11,17 +11,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from vjepa_stress.digest import Digest, parse_json, sha256
+from vjepa_stress.digest import Digest
 from vjepa_stress.errors import (
     CellsIncomplete,
     CodeChanged,
     DuplicateIdentifier,
     FlaggedValues,
-    IdentityChanged,
     LedgerTampered,
     ManifestTampered,
     NotEvaluable,
@@ -35,17 +33,16 @@ from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
 from vjepa_stress.prereg.lineage import changes, check_claims
 from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_shown
 from vjepa_stress.records import (
     Attempts,
-    ClipManifest,
     StoredCell,
     cell_folders,
     cell_names,
     config_digest,
     failures,
     read_cell,
+    read_clips,
     region_columns,
     shard_schema,
 )
@@ -151,6 +148,7 @@ class _Gate:
         self.folder = root.attempt(registration.document.study, registration.root_digest, self.attempt)
         self.objections: list[NotEvaluable] = []
         self.stored: dict[Cell, StoredCell] = {}
+        self.launch_of: dict[str, Leaf] = {}
         self.former: dict[str, Cell] = {}
         self.ignored: set[str] = set(self.attempts.former)
 
@@ -230,7 +228,7 @@ class _Gate:
             digest: self._clips(name, digest) for name, digest in self._launched_clips()
         }
         for stored in self.stored.values():
-            leaf = self._launch_of(stored)
+            leaf = self.launch_of[stored.folder.name] = self._launch_of(stored)
             manifest, cell = stored.manifest, stored.manifest.cell
             pinned = self.design.models[cell.model].weights_digest
             listed = self.design.datasets[cell.dataset].clip_manifest_digest
@@ -260,17 +258,8 @@ class _Gate:
         return {(name, digest) for name, digest in pairs if name in used}
 
     def _clips(self, dataset: str, digest: str) -> tuple[Digest, ...]:
-        path: Path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
-        data = path.read_bytes() if path.is_file() else None
-        if data is None or sha256(data) != digest:
-            raise IdentityChanged(
-                "the clip manifest is not the launched one",
-                where=path,
-                expected=digest,
-                found="no such file" if data is None else sha256(data),
-                todo="restore it from a copy",
-            )
-        return tuple(clip.digest for clip in validate(ClipManifest, parse_json(data, path), path).clips)
+        path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
+        return tuple(clip.digest for clip in read_clips(path, digest).clips)
 
     def _launch_of(self, stored: StoredCell) -> Leaf:
         seen = Checkpoint(stored.manifest.ledger_checkpoint.size, stored.manifest.ledger_checkpoint.root)
@@ -302,7 +291,7 @@ class _Gate:
     def code(self) -> None:
         """All cells were computed by the launched code, and all launches of the attempt by one code."""
         for stored in self.stored.values():
-            leaf = self._launch_of(stored)
+            leaf = self.launch_of[stored.folder.name]
             if stored.manifest.code_digest != leaf.details["code"]:
                 self._object_to_code(f"{stored.folder.name}", leaf.details["code"], stored.manifest.code_digest)
         mine = [leaf for leaf in self.registered_runs if int(leaf.details["attempt"]) == self.attempt]

@@ -94,17 +94,18 @@ def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
 def _judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
     if not isinstance(rule, Count | AllOf | AnyOf):
         estimate = estimates[rule.estimand]
-        outcome = _first(*regions(rule, estimate))
+        outcome = outcome_of(*regions(rule, estimate))
         clause = f"{rule.kind}: {_position(rule, outcome)}"
         return Verdict(outcome=outcome, clause=clause, estimand=rule.estimand)
     parts = tuple(_judge(part, estimates) for part in rule.of)
-    outcome = _first(*combined(rule, [part.outcome for part in parts]))
+    outcome = outcome_of(*combined(rule, [part.outcome for part in parts]))
     confirmed, refuted = (sum(part.outcome == said for part in parts) for said in ("confirmed", "refuted"))
     clause = f"{rule.kind}: {confirmed} confirmed and {refuted} refuted of {len(parts)} ({_needs(rule)})"
     return Verdict(outcome=outcome, clause=clause, parts=parts)
 
 
-def _first(confirmed: bool, refuted: bool) -> Outcome:
+def outcome_of(confirmed: bool, refuted: bool) -> Outcome:
+    """The outcome of an estimate's, or a combination's, place in the two regions."""
     return "confirmed" if confirmed else "refuted" if refuted else "ambiguous"
 
 
@@ -226,6 +227,15 @@ def _shown(estimate: Estimate, number: Callable[[float], str]) -> str:
         return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
     ends = "" if estimate.low == estimate.high else f" [{number(estimate.low)}, {number(estimate.high)}]"
     return f"{number(estimate.value)}{ends}, n = {estimate.n}"
+
+
+def closed_gates(gates: Mapping[str, str]) -> dict[str, str]:
+    """Calibration hypotheses, of these with their verdicts, that keep all others from being evaluated.
+
+    A withdrawn one is no gate; but where all are withdrawn, nothing passes: no gate holds.
+    """
+    closed = {name: said for name, said in gates.items() if said not in ("confirmed", "withdrawn")}
+    return closed if closed or "confirmed" in gates.values() else dict(gates)
 
 
 def worst(outcomes: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration
-from vjepa_stress.prereg.rules import Rule, Threshold, leaves
+from vjepa_stress.prereg.rules import leaves, reads_interval
 from vjepa_stress.verdict.answer import Asked, Estimate, answers
 from vjepa_stress.verdict.judge import judge
 from vjepa_stress.verdict.question import Question
@@ -40,7 +40,7 @@ def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> 
     Returns:
         None for a rule that reads no interval, and where an estimate is undefined.
     """
-    if not _reads_intervals(hypothesis.rule):
+    if not any(map(reads_interval, leaves(hypothesis.rule))):
         return None
     at = _at_level(hypothesis, table, document)
     smallest, largest = 1 / (document.analysis.bootstrap_resamples + 1), 1 - 1e-9
@@ -48,10 +48,9 @@ def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> 
     def says(alpha: float) -> str:
         return judge(hypothesis.rule, at(1 - alpha)).outcome
 
-    if says(largest) == "not-evaluable":
-        return None
-    if says(largest) != "confirmed":
-        return 1.0
+    loosest = says(largest)
+    if loosest != "confirmed":
+        return None if loosest == "not-evaluable" else 1.0
     if says(smallest) == "confirmed":
         return smallest
     # Intervals of a higher level contain those of a lower one: between the two the rule turns once.
@@ -59,10 +58,6 @@ def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> 
         middle = (smallest + largest) / 2
         smallest, largest = (smallest, middle) if says(middle) == "confirmed" else (middle, largest)
     return largest
-
-
-def _reads_intervals(rule: Rule) -> bool:
-    return not all(isinstance(leaf, Threshold) and leaf.use == "point" for leaf in leaves(rule))
 
 
 def _at_level(

@@ -18,10 +18,10 @@ import numpy as np
 
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, check_scenarios
-from vjepa_stress.prereg.rules import Threshold, filters, leaves, metrics
+from vjepa_stress.prereg.rules import filters, leaves, metrics, reads_interval
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
 from vjepa_stress.verdict.answer import Asked, Estimate, answer_each
-from vjepa_stress.verdict.judge import Outcome, judge
+from vjepa_stress.verdict.judge import Outcome, closed_gates, judge
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.question import Question
 from vjepa_stress.verdict.table import Table
@@ -86,11 +86,6 @@ def _active(document: Preregistration) -> list[Hypothesis]:
     return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
-def _read_by_point(hypothesis: Hypothesis, estimand: str) -> bool:
-    readers = [leaf for leaf in leaves(hypothesis.rule) if leaf.estimand == estimand]
-    return all(isinstance(leaf, Threshold) and leaf.use == "point" for leaf in readers)
-
-
 def _chances(seen: Counter[str], studies: int) -> Chances:
     def chance(outcome: Outcome) -> Chance:
         p = seen[outcome] / studies
@@ -115,7 +110,10 @@ class Simulation:
         fewer = {"resamples": plan.resamples}
         self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
         # Thousands of times an interval that nobody reads would be most of the work.
-        self.by_point = [_read_by_point(one, name) for one, name in self.names]
+        read = {
+            (one.id, leaf.estimand) for one in self.hypotheses for leaf in leaves(one.rule) if reads_interval(leaf)
+        }
+        self.by_point = [(one.id, name) not in read for one, name in self.names]
         self.questions = [
             Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
         ]
@@ -131,8 +129,10 @@ class Simulation:
         said: list[str] = []
         for one in self.hypotheses:
             said.append(judge(one.rule, {name: next(estimates) for name in one.estimands}).outcome)
-        gates = [outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION]
-        if any(outcome != "confirmed" for outcome in gates):
+        gates = {
+            one.id: outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION
+        }
+        if closed_gates(gates):
             return [
                 outcome if one.family == CALIBRATION else "not-evaluable"
                 for one, outcome in zip(self.hypotheses, said, strict=True)
