@@ -123,6 +123,17 @@ def test_the_calibration_gate_is_part_of_it() -> None:
     assert constant_rules(document, found) == ()
 
 
+def test_where_every_gate_is_withdrawn_nothing_passes() -> None:
+    """As in the evaluation: without a gate that holds there is no verdict."""
+    gate = sketch.hypothesis("C1", {"m": NOISE}, sketch.threshold("m", -50, -60, "point"), "calibration")
+    document = sketch.document(DESIGN, [gate, POINT])
+    gone = (document.hypotheses[0].model_copy(update={"status": "withdrawn"}), document.hypotheses[1])
+    withdrawn = document.model_copy(update={"hypotheses": gone})
+    scenario = plan(one=given(effect("M1", 0.1, SD)))
+    assert operating_characteristics(document, scenario).chances["one"]["H1"].not_evaluable.p == 0
+    assert operating_characteristics(withdrawn, scenario).chances["one"]["H1"].not_evaluable.p == 1
+
+
 def test_rules_that_never_turn_are_named() -> None:
     sure = sketch.hypothesis("H2", {"m": NOISE}, sketch.threshold("m", -50, -60, "point"))
     gate = sketch.hypothesis("C1", {"m": NOISE}, sketch.threshold("m", -50, -60, "point"), "calibration")

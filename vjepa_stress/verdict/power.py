@@ -106,6 +106,10 @@ class Simulation:
         self.hypotheses, self.seed = _active(document), plan.seed
         self.strict = document.analysis.missing_data == "not-evaluable"
         self.world = _world(document, plan, scenario, pilots)
+        # A withdrawn gate gives no verdict, but where all are withdrawn nothing passes, here as in the evaluation.
+        self.withdrawn_gates = {
+            one.id: "withdrawn" for one in document.hypotheses if one.family == CALIBRATION and one.judged is None
+        }
         self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
         fewer = {"resamples": plan.resamples}
         self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
@@ -132,7 +136,7 @@ class Simulation:
         gates = {
             one.id: outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION
         }
-        if closed_gates(gates):
+        if closed_gates(self.withdrawn_gates | gates):
             return [
                 outcome if one.family == CALIBRATION else "not-evaluable"
                 for one, outcome in zip(self.hypotheses, said, strict=True)
