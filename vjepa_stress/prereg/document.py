@@ -334,6 +334,8 @@ class Preregistration(Frozen):
             if ids.count(name) > 1:
                 raise ValueError(f"the hypothesis id {name!r} stands twice")
         for hypothesis, name, estimand in self.estimands():
+            if hypothesis.status == "withdrawn" and not has_cells(self.design, estimand):
+                continue  # it stays as it was defined; an amended design need not keep its cells
             where = f"{hypothesis.id}.{name}"
             for metric in metrics(estimand):
                 if metric not in self.design.columns:
@@ -388,6 +390,11 @@ def meaning(design: VideoDesign, estimand: Estimand) -> Hashable:
     """What an estimand computes, however its filters say it: equal for two that are always the same number."""
     selected = tuple((design.select(where), frozenset(where.rows or ())) for where in filters(estimand))
     return estimand.statistic, estimand.interval, tuple(sorted(metrics(estimand))), selected
+
+
+def has_cells(design: VideoDesign, estimand: Estimand) -> bool:
+    """Whether each filter of an estimand selects cells; those of a withdrawn hypothesis need not."""
+    return all(design.select(where) for where in filters(estimand))
 
 
 def check_scenarios(design: VideoDesign, plan: Plan) -> None:

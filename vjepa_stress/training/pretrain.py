@@ -74,7 +74,7 @@ class Training:
 
     def __init__(self, config: VJEPA21Config, recipe: Recipe, device: torch.device) -> None:
         self.config, self.recipe, self.device = config, recipe, device
-        weights = draw_weights(config, recipe.seed)
+        weights = first_weights(config, recipe)
         self.student = assemble(config, weights).requires_grad_(True).train().to(device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.predictor = _predictor(config, recipe).to(device)
@@ -162,6 +162,19 @@ class Training:
         self.predictor.load_state_dict(state["predictor"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.done = state["done"]
+
+
+def first_weights(config: VJEPA21Config, recipe: Recipe) -> dict[str, Tensor]:
+    """Weights that training begins from: those of the untrained twin, with what each block adds scaled down.
+
+    At full size, twelve blocks of random attention mix so much of the whole clip into every token that little of its
+    own patch is left, and a teacher that begins so has little to teach.
+    """
+    weights = draw_weights(config, recipe.seed)
+    for name in weights:
+        if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
+            weights[name] *= recipe.residual_scale
+    return weights
 
 
 def spread_of(features: Tensor) -> tuple[float, float]:

@@ -12,6 +12,7 @@ class Recipe(BaseModel):
 
     Attributes:
         seed: decides initial weights, clips and masks.
+        residual_scale: what attention and MLP of each block add at first, in units of the untrained twin's.
         steps: optimiser steps.
         clips: clips a step.
         together: clips that are encoded at once and share their masks; divides `clips`.
@@ -38,6 +39,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(ge=0, lt=2**53)
+    residual_scale: float = Field(gt=0)
     steps: int = Field(ge=1)
     clips: int = Field(ge=1)
     together: int = Field(ge=1)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
-from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign, has_cells
 from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters, leaves
@@ -192,7 +192,7 @@ def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
     document = evidence.registration.document
-    subjects = hypothesis.estimands
+    subjects = {name: one for name, one in hypothesis.estimands.items() if has_cells(document.design, one)}
     controls = {
         (control, name): other
         for control in sorted(name for name, entry in document.design.models.items() if entry.role == "control")
