@@ -2,6 +2,7 @@
 
     python docs/make.py          schemas and tables, from docs/measured/
     python docs/make.py --demo   first run the demo, and keep its verdicts and its picture
+    python docs/make.py --training DIR   first keep the logs that `vjepa-stress pretrain` left in DIR
 
 A table stands in a page between `<!-- NAME -->` and `<!-- end -->`; NAME is a function below.
 """
@@ -9,6 +10,7 @@ A table stands in a page between `<!-- NAME -->` and `<!-- end -->`; NAME is a f
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import shutil
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import replay
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from vjepa_stress.cli import main as command
@@ -28,6 +32,7 @@ from vjepa_stress.prereg.ledger import Leaf
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.schema import json_schema
 from vjepa_stress.records import ClipManifest, Manifest, RunFailure
+from vjepa_stress.report.figures import COLOURS, drawn_alike
 from vjepa_stress.report.numbers import interval, number
 from vjepa_stress.verdict.evaluate import StudyVerdict
 
@@ -133,6 +138,68 @@ def metric_costs() -> str:
     return table(["", "a clip", f"share (limit {found['limit']:.0%})"], rows)
 
 
+def paired(entry: dict[str, Any]) -> str:
+    """A difference with its interval."""
+    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"
+
+
+def pocket(what: str) -> str:
+    """What each trained size scores, beside what it began from, its untrained twin and raw pixels."""
+    found = measured("pocket")
+    rows = []
+    for name, scores in found["sizes"].items():
+        one = scores[what]
+        differences = [paired(one[f"over_{other}"]) for other in ("untrained", "first", "pixels")]
+        rows.append([f"`{name}`", number(one["mean"]["value"]), *differences])
+    pixels = number(found["controls"]["pixels_8"][what])
+    return table(
+        [
+            "",
+            "trained",
+            "better than its untrained twin by",
+            "than its first weights by",
+            f"than pixels ({pixels}) by",
+        ],
+        rows,
+    )
+
+
+def pocket_drift() -> str:
+    """Trend of M2 with strength, and M2 of what is not perturbed."""
+    found = measured("pocket")["drift"]
+    kinds = list(next(iter(found.values()))["perturbations"])
+    rows = [
+        [f"`{name}`", *(number(one["perturbations"][kind]["trend"]) for kind in kinds), f"{one['identity']:.1e}"]
+        for name, one in found.items()
+    ]
+    return table(["", *(kind.replace("_", " ") for kind in kinds), "identity, largest M2"], rows)
+
+
+def pocket_spread() -> str:
+    """How much of their space features use."""
+    found = measured("pocket")
+    rows = []
+    for name in found["sizes"]:
+        for label, key in (
+            ("trained", name),
+            ("first weights", f"{name}_first"),
+            ("untrained twin", f"{name}_untrained"),
+        ):
+            one = found["spread"][key]
+            deviations = f"{number(one['deviation'])}, least {number(one['least'])}"
+            rows.append([f"`{name}`, {label}", str(one["channels"]), number(one["rank"]), deviations])
+    one = found["spread"]["pixels_8"]
+    rows.append(
+        [
+            "pixels",
+            str(one["channels"]),
+            number(one["rank"]),
+            f"{number(one['deviation'])}, least {number(one['least'])}",
+        ]
+    )
+    return table(["", "channels", "effective rank", "deviation of a channel"], rows)
+
+
 def coverage() -> str:
     """Share of intervals that hold the truth."""
     found = measured("stats")["coverage"]
@@ -171,6 +238,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "correlations": correlations_replayed,
     "tracking": tracking,
     "metric_costs": metric_costs,
+    "pocket_m3": lambda: pocket("m3"),
+    "pocket_velocity": lambda: pocket("velocity"),
+    "pocket_identity": lambda: pocket("identity"),
+    "pocket_footage": lambda: pocket("footage"),
+    "pocket_drift": pocket_drift,
+    "pocket_spread": pocket_spread,
 }
 
 
@@ -211,11 +284,55 @@ def run_demo() -> None:
     (HERE / "measured" / "demo.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
+def keep_training(folder: Path) -> None:
+    """Keep what the logs of training say, every fifth step, and draw it."""
+    logs = {path.parent.name: path.read_text().splitlines() for path in sorted(folder.glob("*/log.jsonl"))}
+    kept = {name: [json.loads(line) for line in lines[::5]] for name, lines in logs.items()}
+    rounded = {
+        name: [{key: float(f"{value:.4g}") for key, value in line.items()} for line in lines]
+        for name, lines in kept.items()
+    }
+    found = {"every": 5, "logs": rounded, "command": "vjepa-stress pretrain model=NAME"}
+    (HERE / "measured" / "training.json").write_text(json.dumps(found) + "\n")
+
+
+def loss_curves() -> str:
+    """Losses of each size along its training, as SVG."""
+    logs = measured("training")["logs"]
+    with drawn_alike():
+        figure = Figure(figsize=(8, 2.8), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(1, 3)
+        panels = (
+            ("hidden", "loss on hidden tokens"),
+            ("visible", "loss on visible tokens"),
+            ("rank", "effective rank"),
+        )
+        for axis, (key, title) in zip(axes, panels, strict=True):
+            for (name, lines), colour in zip(logs.items(), COLOURS, strict=False):
+                points = [(line["step"], line[key]) for line in lines if key in line]
+                axis.plot(*zip(*points, strict=True), color=colour, label=name, linewidth=1)
+            axis.set_xlabel("step")
+            axis.set_title(title, fontsize=9)
+            axis.grid(alpha=0.3, linewidth=0.5)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.set_ylim(bottom=0)
+        axes[0].legend(frameon=False, fontsize=8)
+        picture = io.StringIO()
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
 def main() -> None:
     """Write what has changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true", help="run the demo first")
-    if parser.parse_args().demo:
+    parser.add_argument("--training", type=Path, metavar="DIR", help="first keep the logs of training")
+    args = parser.parse_args()
+    if args.training:
+        keep_training(args.training)
+        (HERE / "pocket.svg").write_text(loss_curves())
+    if args.demo:
         run_demo()
     for path, text in generated().items():
         if not path.exists() or path.read_text() != text:

@@ -16,30 +16,35 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from vjepa_stress.data.folder import Folder
 from vjepa_stress.data.procedural import Procedural
+from vjepa_stress.encoders.released import assemble, pixel_encoder
 from vjepa_stress.encoders.seeded import Seeded
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.interfaces import Features, Sample, Video
 from vjepa_stress.metrics.drift import temporal_consistency
 from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed
-from vjepa_stress.sweep.bind import Blocks
-from vjepa_stress.training.pretrain import spread_of
+from vjepa_stress.provenance import shipped
+from vjepa_stress.sweep.bind import Blocks, load_yaml, strictly
+from vjepa_stress.training.pretrain import first_weights, spread_of
 from vjepa_stress.training.probes import PENALTIES, forward_backward_error, held_out_errors, identity_accuracy
+from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.verdict.estimate import Estimate, Resampling, bootstrap_mean, difference, trend
 
 SIZES = ("pocket_a", "pocket_b", "pocket_c", "pocket_d")
 FRAMES, RESOLUTION = 16, 96
 TIER_1 = ("gaussian_noise", "motion_blur", "low_light", "frame_drops", "occlusion")
 STRENGTHS = tuple(k / 10 for k in range(1, 11))
+RECIPE = strictly(Recipe, load_yaml(shipped("conf") / "training" / "pocket.yaml"), "training")
 MISSING = Path("nowhere")
 """No folder of checkpoints: these models ship with the package."""
-FIT = 120
+FIT = 80
 """Rendered clips after the held-out ones, of the same series, that the velocity probe is fitted on."""
-PER_VIDEO = 20
+PER_VIDEO = 12
 RADIUS = 4
 """Patches that a patch may move from one position to the next when it is followed through real footage."""
 DRIFT_CLIPS = 12
@@ -50,7 +55,7 @@ Encode = Callable[[Video], Features]
 
 
 def models() -> dict[str, Encode]:
-    """The four sizes, the untrained twin of each, which is what its training began from, and raw pixels."""
+    """The four sizes; for each its untrained twin, and the weights that its training began from; and raw pixels."""
     blocks, loaded = Blocks(), {}
     for name in SIZES:
         trained = blocks.encoder(name)
@@ -58,6 +63,8 @@ def models() -> dict[str, Encode]:
         twin = Seeded(**trained.model_dump(exclude={"file", "sha256"}), weights_seed=0)
         for key, encoder in ((name, trained), (f"{name}_untrained", twin)):
             loaded[key] = encoder.load(MISSING, CPU, "float32", False).encode
+        first = assemble(trained.architecture, first_weights(trained.architecture, RECIPE))
+        loaded[f"{name}_first"] = pixel_encoder(first, CPU, "float32", False)
     loaded["pixels_8"] = blocks.encoder("pixels_8").load(MISSING, CPU, "float32", False).encode
     return loaded
 
@@ -86,10 +93,10 @@ def of_patches(grid: Tensor, tubelet: int = 2, patch: int = 8) -> Tensor:
 
 
 def velocities(clips: Procedural, index: int) -> Tensor:
-    """Exact motion of each object's centre, in patches a position: (positions, objects + 1, 2), columns and rows."""
+    """Exact motion of each object's centre, in patches a position: (positions, 1 + objects, 2), columns and rows."""
     scene = clips.scene(index, FRAMES)
     centres = torch.tensor(np.stack([[layer.x, layer.y] for layer in (scene.background, *scene.objects)]))
-    positions = centres.reshape(2, -1, FRAMES // 2, 2).mean(3) * (RESOLUTION / 8)
+    positions = centres.reshape(-1, 2, FRAMES // 2, 2).mean(3) * (RESOLUTION / 8)
     return torch.gradient(positions, dim=2)[0].permute(2, 0, 1)
 
 
@@ -120,9 +127,12 @@ def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str,
     """Mean of one model with its paired differences from the twin and raw pixels; above 0 where it is better."""
     own = np.array(values[name])
     rows: dict[str, Estimate] = {"mean": bootstrap_mean(own, HOW)}
-    for label, other in (("over_untrained", f"{name}_untrained"), ("over_pixels", "pixels_8")):
-        if other in values:
-            rows[label] = difference(sign * own, sign * np.array(values[other]), HOW)
+    for label, other in (
+        ("over_untrained", f"{name}_untrained"),
+        ("over_first", f"{name}_first"),
+        ("over_pixels", "pixels_8"),
+    ):
+        rows[label] = difference(sign * own, sign * np.array(values[other]), HOW)
     return {label: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for label, one in rows.items()}
 
 
@@ -143,8 +153,10 @@ def measured() -> dict[str, Any]:
         identity[name] = identities(features, clips, others, more)
         velocity[name] = held_out_errors(moving(others, more), moving(features, clips)).tolist()
         home[name] = [forward_backward_error(encode(video)[0], RADIUS) for video in real]
-        deviation, rank = spread_of(torch.stack(features))
-        spread[name] = {"channels": features[0].shape[-1], "deviation": deviation, "rank": rank}
+        together = torch.stack(features)
+        deviation, rank = spread_of(together)
+        least = float(together.flatten(0, -2).double().std(0, correction=0).min())
+        spread[name] = {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank}
         print(f"{name}: M3 {np.mean(m3[name]):.3f}", file=sys.stderr)
     scale = float(np.mean([y.square().mean() for _, y in moving([f.motion for f in clips], clips)]))
     sides = (("m3", m3, 1.0), ("identity", identity, 1.0), ("velocity", velocity, -1.0), ("footage", home, -1.0))
@@ -157,7 +169,9 @@ def measured() -> dict[str, Any]:
         },
         "spread": spread,
         "still": scale,
-        "drift": {name: drift(name, clips[:DRIFT_CLIPS]) for name in SIZES},
+        "drift": {
+            name: drift(name, encode, clips[:DRIFT_CLIPS]) for name, encode in models().items() if name in SIZES
+        },
     }
 
 
@@ -184,27 +198,33 @@ def moving(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tens
     return [(f[one.objects > 0], one.motion[one.objects > 0]) for f, one in zip(features, clips, strict=True)]
 
 
-def drift(name: str, clips: list[Seen]) -> dict[str, Any]:
-    """M2 by strength for each perturbation, its trend, and the largest M2 of an unperturbed clip."""
-    encode, blocks = models()[name], Blocks()
+def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
+    """M2 and loss of tracking by strength for each perturbation, and what a scenario needs to know of them."""
+    blocks = Blocks()
     clean = [encode(one.video) for one in clips]
+    before = [utility(f[0], one) for f, one in zip(clean, clips, strict=True)]
     found: dict[str, Any] = {}
+    scores: dict[str, list[np.ndarray]] = {"M2": [], "dM3": []}
     for kind in TIER_1:
         perturb = blocks.perturbation(kind)
-        table = np.array(
-            [
-                [
-                    float(
-                        temporal_consistency(
-                            c, encode(perturb(one.video, s, [clip_seed(0, one.sample.digest, kind)]))
-                        )
-                    )
-                    for s in STRENGTHS
-                ]
-                for one, c in zip(clips, clean, strict=True)
-            ]
-        )
-        found[kind] = {"means": table.mean(0).tolist(), "trend": trend(table, STRENGTHS, HOW).value}
-        print(f"{name} {kind}: {found[kind]}", file=sys.stderr)
-    again = [float(temporal_consistency(c, encode(one.video))) for one, c in zip(clips, clean, strict=True)]
-    return {"perturbations": found, "identity": max(again)}
+        tables = {metric: np.empty((len(clips), len(STRENGTHS))) for metric in scores}
+        for row, (one, f) in enumerate(zip(clips, clean, strict=True)):
+            for column, strength in enumerate(STRENGTHS):
+                seen = encode(perturb(one.video, strength, [clip_seed(0, one.sample.digest, kind)]))
+                tables["M2"][row, column] = float(temporal_consistency(f, seen))
+                tables["dM3"][row, column] = before[row] - utility(seen[0], one)
+        found[kind] = {"trend": trend(tables["M2"], STRENGTHS, HOW).value, "means": tables["M2"].mean(0).tolist()}
+        for metric, table in tables.items():
+            slope, mean = np.polyfit(STRENGTHS, table.mean(0), 1)
+            found[kind][metric] = {"mean": mean, "slope": slope, "sd": table.std(0, ddof=1).mean()}
+            ranked = rankdata(table, axis=0)
+            scores[metric].append(norm.ppf((ranked - 0.5) / len(clips)))
+    together = {metric: np.hstack(columns) for metric, columns in scores.items()}
+    within = {
+        metric: float(np.corrcoef(columns.T)[np.triu_indices(columns.shape[1], 1)].mean())
+        for metric, columns in together.items()
+    }
+    same_cell = float((together["M2"] * together["dM3"]).mean() / together["M2"].var())
+    again = [float(temporal_consistency(f, encode(one.video))) for one, f in zip(clips, clean, strict=True)]
+    print(f"{name}: drift measured", file=sys.stderr)
+    return {"perturbations": found, "identity": max(again), "within_clip": within, "association": same_cell}
