@@ -1,11 +1,12 @@
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
 from vjepa_stress.encoders.released import assemble
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.vjepa21 import VJEPA21Config
-from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, targets
+from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, redundancy, targets
 
 CONFIG = VJEPA21Config(embed_dim=24, depth=12, num_heads=2, patch_size=8)
 GRID = (2, 4, 4)
@@ -59,3 +60,15 @@ def test_the_loss_is_what_its_formula_says() -> None:
     told = dense_loss(*(torch.from_numpy(x) for x in (predicted, target, hidden, context)))
     np.testing.assert_allclose(told[0], error[[0, 1, 4]].mean())
     np.testing.assert_allclose(told[1], (error[2] + 0.5 * error[3] + 0.7 * error[5]) / 3)
+
+
+def test_redundancy_is_zero_for_channels_that_vary_and_say_different_things() -> None:
+    hadamard = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])[:, 1:]
+    levels = torch.cat([2 * hadamard, 3 * hadamard], -1)[None]
+    assert redundancy(levels, 2).item() == pytest.approx(0, abs=1e-3)
+    same = hadamard[:, :1].expand(4, 3)
+    # Three equal channels: six correlations of 1 over three channels, and each deviates by 1.
+    assert redundancy(same[None], 1).item() == pytest.approx(2, abs=1e-3)
+    assert redundancy(torch.cat([2 * hadamard, same], -1)[None], 2).item() == pytest.approx(1, abs=1e-3)
+    # Quiet channels cost what they lack of a deviation of 1.
+    assert redundancy(0.25 * hadamard[None], 1).item() == pytest.approx(0.75, abs=1e-2)

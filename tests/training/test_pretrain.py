@@ -15,7 +15,13 @@ from safetensors import safe_open
 
 from vjepa_stress.cli import main
 from vjepa_stress.digest import sha256_file
+from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
+from vjepa_stress.encoders.vjepa21 import VJEPA21Config
+from vjepa_stress.provenance import shipped
+from vjepa_stress.sweep.bind import load_yaml, strictly
+from vjepa_stress.training.pretrain import first_weights
+from vjepa_stress.training.recipe import Recipe
 
 TINY = [
     "training.steps=6",
@@ -90,6 +96,16 @@ def test_the_same_recipe_gives_the_same_bytes_and_another_seed_others(
     first, second = (train(conf, tmp_path / name, capsys)["digest"] for name in "ab")
     assert first == second
     assert train(conf, tmp_path / "c", capsys, "training.seed=1")["digest"] != first
+
+
+def test_training_begins_from_the_twin_with_quieter_blocks() -> None:
+    """Nothing but what blocks add is scaled: tokens begin as their own patch."""
+    recipe = strictly(Recipe, load_yaml(shipped("conf") / "training" / "pocket.yaml"), "training")
+    config = VJEPA21Config(embed_dim=24, depth=12, num_heads=2, patch_size=8)
+    twin, first = draw_weights(config, recipe.seed), first_weights(config, recipe)
+    for name, weight in twin.items():
+        quiet = name.startswith("blocks.") and name.endswith(("attn.proj.weight", "mlp.fc2.weight"))
+        torch.testing.assert_close(first[name], weight * (recipe.residual_scale if quiet else 1), rtol=0, atol=0)
 
 
 def test_it_learns(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
