@@ -168,6 +168,32 @@ def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None
     refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
 
 
+def test_a_withdrawn_hypothesis_needs_no_cells(attacked: StudyRoot) -> None:
+    """Its definition stays; an amended design need not go on running what nothing judges."""
+    lines = "perturbation: [gaussian_noise, frame_drops]", "perturbation: [identity, reverse]", "identity, reverse, "
+    left = "perturbation: [gaussian_noise]", "perturbation: [identity]", "identity, "
+    without = DRAFT.replace(", frame_drops]\n", "]\n")
+    for old, new in zip(lines, left, strict=True):
+        assert old in without
+        without = without.replace(old, new, 1)
+    refused(study.amend(attacked, study.amended(without)), "H2.reversal", "selects no cell of the design")
+    gone = without.replace("    title: Reversal", "    status: withdrawn\n    title: Reversal")
+    done = study.amend(attacked, study.amended(gone))
+    assert done.code == 0, done.err
+    one = verdict(attacked)["hypotheses"][2]
+    assert (one["verdict"], one["estimates"]) == ("withdrawn", {})
+    assert study.command("report", "small", "--root", attacked.path).code == 0
+    for name in ("report.html", "report.md"):
+        assert "Reversal" in (study.outputs(attacked) / name).read_text()
+    assert study.command("audit", "small", "--root", attacked.path).code == 0
+    refused(study.amend(attacked, study.amended(without, "v3")), "H2.reversal", "selects no cell of the design")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+    # Its cells may come back; it may not.
+    back = DRAFT.replace("    title: Reversal", "    status: withdrawn\n    title: Reversal")
+    assert study.amend(attacked, study.amended(back, "v3")).code == 0
+    assert set(verdict(attacked)["hypotheses"][2]["estimates"]) == {"reversal", "ratio"}
+
+
 @pytest.mark.parametrize(
     "words",
     [("--why", ""), ("--why", "  "), ("--severity", ""), ("--validity", "\t")],
