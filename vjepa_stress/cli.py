@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import secrets
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -294,6 +295,26 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
     return {"audited": results}
 
 
+def rerun(args: argparse.Namespace) -> dict[str, Any]:
+    """Compute a few cells of a finished study again, and compare; nothing is written."""
+    from vjepa_stress.sweep.rerun import TOLERANCE
+    from vjepa_stress.sweep.rerun import rerun as compute_again
+
+    seed = secrets.randbelow(2**32) if args.seed is None else args.seed
+    place = _request(args, args.overrides).place
+    found = compute_again(_root(args), args.study, args.cells, seed, place)
+    for one in found:
+        differs = f"not the same bits, but within {TOLERANCE:g}: the largest difference is {one.largest:.1e}"
+        say(f"{one.cell}: {'the same to the last bit' if one.same else differs}")
+    return {
+        "study": args.study,
+        "seed": seed,
+        "same": sum(one.same for one in found),
+        "close": sum(not one.same for one in found),
+        "cells": {str(one.cell): {"same": one.same, "largest_difference": one.largest} for one in found},
+    }
+
+
 def demo(args: argparse.Namespace) -> dict[str, Any]:
     """The whole path on what ships inside."""
     from vjepa_stress.sweep.demo import prepare
@@ -437,6 +458,11 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--strict", action="store_true", help="exit 10 when refuted, 20 when ambiguous")
     one = command("audit", audit, "vjepa-stress audit demo")
     one.add_argument("study", nargs="?")
+    one = command("rerun", rerun, "vjepa-stress rerun demo --cells 3")
+    one.add_argument("study")
+    with_overrides(one)
+    one.add_argument("--cells", type=_at_least(1), default=3, help="how many, chosen at random (default 3)")
+    one.add_argument("--seed", type=_at_least(0), help="choose the same cells as an earlier rerun did")
     one = command("data", data, "vjepa-stress data prepare davis exec.data={davis: /path/to/DAVIS}")
     one.add_argument("action", choices=["prepare", "verify", "describe"], help="prepare also writes what it found")
     one.add_argument("name", help="of a data set, as in conf/data")

@@ -131,8 +131,7 @@ class CellRunner:
             MachineFailure, CannotWrite: when the disk does not take the result.
         """
         stages, started, design = Stages(), now(), self.design
-        perturbation = bind(design.perturbations[cell.perturbation].spec, Perturbation, cell, self.place.plugins)
-        rows = [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
+        rows = self.rows(cell, stages)
         with stages("write"):
             self.launch.verify_document()
             columns = tuple(column for metric in self.metrics for column in metric.columns)
@@ -162,6 +161,12 @@ class CellRunner:
             )
             write_cell(self.launch.cell_folder(cell), shard, manifest)
         return stages
+
+    def rows(self, cell: Cell, stages: Stages) -> list[Row]:
+        """Compute one cell: a row a clip."""
+        spec = self.design.perturbations[cell.perturbation].spec
+        perturbation = bind(spec, Perturbation, cell, self.place.plugins)
+        return [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
 
     def _row(self, cell: Cell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
         with stages("decode"):
@@ -201,6 +206,14 @@ def _row(clip: str, measured: dict[str, Measurement], regions: tuple[str, ...]) 
     return row
 
 
+def settle(place: Exec) -> None:
+    """Set what torch keeps for the whole process."""
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
 def run_cells(
     launch: Launch, cells: Sequence[Cell], place: Exec, progress: Callable[[Cell], None] = lambda _: None
 ) -> Outcome:
@@ -208,10 +221,7 @@ def run_cells(
 
     A cell that crashes leaves a `RunFailure` and the next one is tried. Tampering and a failing machine end the job.
     """
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
+    settle(place)
     code = code_state(place.plugins)
     if code.digest != launch.code.digest:
         raise CodeChanged(

@@ -1,0 +1,66 @@
+"""Cells of a finished study, computed again."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.small import study
+from vjepa_stress.errors import ResultTampered
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.records import Row, read_cell
+from vjepa_stress.sweep.rerun import compare
+
+
+def test_every_cell_comes_out_the_same_to_the_last_bit(finished: StudyRoot) -> None:
+    before = study.contents(finished), sorted(finished.path.rglob("*"))
+    done = study.command("rerun", "small", "--root", finished.path, "--cells", "99", "--json")
+    assert done.code == 0, done.err
+    assert (done.json["same"], done.json["close"]) == (study.CELLS, 0)
+    assert (study.contents(finished), sorted(finished.path.rglob("*"))) == before, "nothing is written"
+    assert done.err.count("the same to the last bit") == study.CELLS
+
+
+def test_a_seed_chooses_the_same_cells(finished: StudyRoot) -> None:
+    def chosen(seed: str) -> list[str]:
+        done = study.command("rerun", "small", "--root", finished.path, "--cells", "2", "--seed", seed, "--json")
+        assert done.json["seed"] == int(seed)
+        return list(done.json["cells"])
+
+    assert chosen("5") == chosen("5")
+    assert len({tuple(chosen(str(seed))) for seed in range(4)}) > 1
+
+
+def rows(cell: Path) -> list[Row]:
+    return [dict(row) for row in read_cell(cell).table.to_pylist()]
+
+
+def test_what_another_processor_may_change_and_what_not(finished: StudyRoot) -> None:
+    cell = next(path for path in study.cells(finished).iterdir() if "gaussian" in path.name)
+    stored = read_cell(cell)
+    assert compare(stored, rows(cell)).same
+    rounded = rows(cell)
+    rounded[0]["M2"] = float(str(rounded[0]["M2"])) + 3e-6
+    found = compare(stored, rounded)
+    assert not found.same
+    assert found.largest == pytest.approx(3e-6, rel=1e-3)
+    for value in (float(str(rounded[0]["M2"])) + 1e-3, None):
+        other = rows(cell)
+        other[0]["M2"] = value
+        with pytest.raises(ResultTampered, match="has other numbers"):
+            compare(stored, other)
+
+
+def test_without_a_complete_attempt_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    root = study.new_root(tmp_path / "root")
+    assert study.register(root).code == 0
+    done = study.command("rerun", "small", "--root", root.path)
+    assert done.code == 11
+    assert "nothing to compare with" in done.err
+
+
+def test_a_changed_shard_is_found_before_anything_is_computed(attacked: StudyRoot) -> None:
+    shard = next(study.cells(attacked).rglob("shard.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    done = study.command("rerun", "small", "--root", attacked.path)
+    assert done.code == 3
+    assert "Traceback" not in done.err

@@ -1,0 +1,124 @@
+"""Computing cells of a finished study again, in memory: does this machine get the numbers that were judged?"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from vjepa_stress.errors import CellsIncomplete, ResultTampered
+from vjepa_stress.prereg import freeze
+from vjepa_stress.prereg.document import Cell
+from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.provenance import code_state
+from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
+from vjepa_stress.sweep.bind import Exec
+from vjepa_stress.sweep.features import scratch_folder
+from vjepa_stress.sweep.plan import Launch, stored_cells
+from vjepa_stress.sweep.run import CellRunner, Stages, settle
+
+TOLERANCE = 1e-5
+"""How far values may differ that another processor or another version of torch computed."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """One cell, computed again.
+
+    Attributes:
+        cell: which.
+        same: the content digest is the same: every number, to the last bit.
+        largest: largest difference of a value, 0 where `same`.
+    """
+
+    cell: Cell
+    same: bool
+    largest: float
+
+
+def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> list[Again]:
+    """Compute some registered cells again and compare them with the attempt that counts; nothing is written.
+
+    Args:
+        root: the study root.
+        study: its name.
+        count: how many cells; all where there are fewer.
+        seed: chooses them.
+        place: where and how fast.
+
+    Raises:
+        CellsIncomplete: when no attempt is complete.
+        Tampered: when documents, shards, clips or weights are not the registered ones.
+        ResultTampered: when a value differs by more than `TOLERANCE`, or is there in one and not in the other.
+    """
+    registration = freeze.load(root, study)
+    attempts = Attempts.of(registration)
+    if attempts.counted is None:
+        raise CellsIncomplete(
+            "no attempt of this study is complete, so there is nothing to compare with",
+            where=study,
+            todo=f"vjepa-stress run study={study} -m",
+        )
+    folder = root.attempt(study, registration.root_digest, attempts.counted)
+    stored = stored_cells(registration, attempts, attempts.counted, folder)
+    names = sorted(set(stored) & set(attempts.current))
+    chosen = [stored[name] for name in random.Random(seed).sample(names, min(count, len(names)))]  # noqa: S311
+    settle(place)
+    return [compare(one, _rows(root, registration, attempts, one, place)) for one in chosen]
+
+
+def _rows(
+    root: StudyRoot, registration: freeze.Registration, attempts: Attempts, one: StoredCell, place: Exec
+) -> list[Row]:
+    manifest, document = one.manifest, registration.document
+    clips = {name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()}
+    launch = Launch(
+        schema="vjepa-stress/launch/v1",
+        root=root.path,
+        study=document.study,
+        document=root.document(document.study, document.version),
+        prereg_digest=registration.digest,
+        exploratory=False,
+        attempt=manifest.attempt,
+        folder=one.folder.parent.parent,
+        cells=(manifest.cell,),
+        names=(one.folder.name,),
+        ledger_checkpoint=manifest.ledger_checkpoint,
+        code=code_state(place.plugins),
+        weights={manifest.cell.model: manifest.weights_digest},
+        clips=clips,
+    )
+    cell, design = manifest.cell, launch.load_design()
+    with scratch_folder(place.scratch) as scratch:
+        return CellRunner(launch, design, place, cell.dataset, cell.model, scratch).rows(cell, Stages())
+
+
+def compare(one: StoredCell, rows: list[Row]) -> Again:
+    """Compare rows computed again with a stored cell.
+
+    Raises:
+        ResultTampered: when a value differs by more than `TOLERANCE`, or is there in one and not in the other.
+    """
+    if content_digest(rows) == one.manifest.content_digest:
+        return Again(one.manifest.cell, True, 0.0)
+    before = {str(row["clip"]): row for row in one.table.to_pylist()}
+    largest = 0.0
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, float) or value is None:
+                largest = max(largest, _distance(value, before[str(row["clip"])][name]))
+    if largest > TOLERANCE:
+        raise ResultTampered(
+            "this cell, computed again, has other numbers",
+            where=one.manifest.cell,
+            expected=f"values within {TOLERANCE:g} of {one.folder / 'shard.parquet'}",
+            found=f"a difference of {largest:.2g}",
+            todo="compare the versions and the processor in its manifest with this machine's",
+        )
+    return Again(one.manifest.cell, False, largest)
+
+
+def _distance(value: object, other: object) -> float:
+    if isinstance(value, float) and isinstance(other, float):
+        return abs(value - other)
+    return 0.0 if value is None and other is None else math.inf
