@@ -327,6 +327,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
         ["verdict", *base, "demo"],
         ["report", *base, "demo"],
         ["audit", *base, "demo"],
+        ["rerun", *base, "demo", "exec.threads=1"],
     ):
         say(f"\n$ vjepa-stress {' '.join(words)}")
         code = main([*words, "--json"] if args.json else words)
