@@ -58,7 +58,8 @@ def _request(
 ) -> Request:
     from vjepa_stress.sweep.app import read_request
 
-    return read_request(overrides, multirun, args.config_dir, application)
+    chosen = [f"exec.verify={args.verify}"] if getattr(args, "verify", None) else []
+    return read_request([*overrides, *chosen], multirun, args.config_dir, application)
 
 
 def new(args: argparse.Namespace) -> dict[str, Any]:
@@ -426,9 +427,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
     one = command("new", new, "vjepa-stress new mine")
     one.add_argument("study")
+
+    def with_verify(one: argparse.ArgumentParser) -> None:
+        text = "read the files of clips again: those that changed (default), or all; the same as exec.verify=…"
+        one.add_argument("--verify", choices=["changed", "full"], help=text)
+
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
+    with_verify(one)
     one = command("check", check, "vjepa-stress check prereg/demo/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)
@@ -436,6 +443,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("study")
     one.add_argument("draft", type=Path, help="a whole draft with the next version and an `amendment`")
     with_overrides(one)
+    with_verify(one)
     one = command("withdraw", withdraw, 'vjepa-stress withdraw pocket H2.M1 --why "ill-posed: it cannot be refuted"')
     one.add_argument("study")
     one.add_argument("hypothesis", help="H2, or H2.M1 for one estimand of it")
@@ -445,6 +453,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--validity", help="effect on what can be concluded")
     one = command("run", run, "vjepa-stress run study=demo -m")
     with_overrides(one)
+    with_verify(one)
     one.add_argument("-m", "--multirun", action="store_true", help="one Hydra job a model, or a combination listed")
     one.add_argument("--again", action="store_true", help="start another attempt; the first complete one counts")
     one.add_argument("--deviation", metavar="WHY", help="record why an attempt goes on with changed code")

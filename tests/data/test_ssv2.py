@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,17 @@ def test_frames_are_spread_evenly(available: int) -> None:
         spread(15, 16, "a.webm")
 
 
+def damaged_inside(data: bytes) -> bytes:
+    """The file with all bytes of a late packet set to 255; its container is whole."""
+    with av.open(io.BytesIO(data), "r") as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][-3]
+        assert packet.pos is not None
+        start, size = packet.pos, packet.size
+    payload = bytes(packet)
+    start = data.index(payload, start)
+    return data[:start] + b"\xff" * size + data[start + size :]
+
+
 def test_damaged_and_missing_videos_are_listed_together_and_nothing_is_put_in_their_place(home: Path) -> None:
     folder = home / "20bn-something-something-v2"
     whole = (folder / "100.webm").read_bytes()
@@ -106,7 +119,8 @@ def test_damaged_and_missing_videos_are_listed_together_and_nothing_is_put_in_th
     (folder / "101.webm").unlink()
     (folder / "102.webm").write_bytes(b"no video at all")
     (folder / "103.webm").write_bytes(trees.webm(0, 12))
-    with pytest.raises(BadVideo, match="4 of the 9 chosen videos cannot be used") as error:
+    (folder / "104.webm").write_bytes(damaged_inside((folder / "104.webm").read_bytes()))
+    with pytest.raises(BadVideo, match="5 of the 9 chosen videos cannot be used") as error:
         ssv2(9).identify(home, 16)
     text = str(error.value)
     for name, words in (
@@ -114,12 +128,13 @@ def test_damaged_and_missing_videos_are_listed_together_and_nothing_is_put_in_th
         ("101", "cannot be read"),
         ("102", "not a video"),
         ("103", "too short (12 frames)"),
+        ("104", "damaged"),
     ):
         assert any(f"{name}.webm" in line and words in line for line in text.splitlines()), text
     assert "nothing was put in their place" in text
     (folder / "100.webm").write_bytes(whole)
     # What was whole stays remembered, what was damaged does not.
-    with pytest.raises(BadVideo, match="3 of the 9"):
+    with pytest.raises(BadVideo, match="4 of the 9"):
         ssv2(9).identify(home, 16)
 
 

@@ -179,7 +179,7 @@ def test_other_bytes_than_registered_are_refused(homes: dict[str, Path], tmp_pat
     path = home / "Annotations" / "480p" / "bear" / "00003.png"
     path.write_bytes(trees.palette_png(trees.objects(4, *trees.real_frames()[0].shape[:2])))
     for verify in ("changed", "full"):
-        done = study.run(root, "-m", data, f"exec.verify={verify}")
+        done = study.run(root, "-m", data, "--verify", verify)
         assert done.code == 3, done.err
         assert "the clips of small_davis are not the registered ones" in done.err
     done = study.run(root, "-m", data, "exec.verify=sometimes")

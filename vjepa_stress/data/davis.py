@@ -111,7 +111,7 @@ class Davis(Dataset):
         if home is None:
             raise NotHere(
                 "DAVIS is not here",
-                expected="the folder with JPEGImages, Annotations and ImageSets",
+                expected=f"JPEGImages/480p, Annotations/480p and ImageSets/{self.year}/{self.split}.txt",
                 found="none was given",
                 todo="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
                 "then say where it lies: exec.data={NAME: /path/to/DAVIS}",

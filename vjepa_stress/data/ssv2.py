@@ -76,7 +76,7 @@ class SSv2(Dataset):
             )
         self._warn_of_absent(everything, folder, labels)
         numbers = [label.number for label in choose(everything, self.n_clips, self.selection_seed)]
-        found, failures = inspect({n: folder / f"{n}.webm" for n in numbers}, "webm-1", _look)
+        found, failures = inspect({n: folder / f"{n}.webm" for n in numbers}, "webm-2", _look)
         clips = []
         for number, inspected in found.items():
             try:
@@ -113,7 +113,7 @@ class SSv2(Dataset):
         if home is None:
             raise NotHere(
                 "Something-Something V2 is not here",
-                expected="the folder with its videos and labels",
+                expected=f"{VIDEO_FOLDERS[0]}/*.webm and labels/{self.labels}",
                 found="none was given",
                 todo="get it from its publisher, Qualcomm, after registration there, "
                 "then say where it lies: exec.data={NAME: /path/to/ssv2}",
@@ -228,6 +228,7 @@ def spread(available: int, frames: int, where: object) -> tuple[int, ...]:
 
 def _look(data: bytes, path: Path) -> Facts:
     known = video.index(data, path)
+    video.check(data, path)
     return {"frames": known.frames, "notes": list(video.remarks(known))}
 
 

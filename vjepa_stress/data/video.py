@@ -126,6 +126,18 @@ def index(data: bytes, where: object) -> VideoIndex:
         )
 
 
+def check(data: bytes, where: object) -> None:
+    """Decode a whole video and keep nothing: damage that a decoder can see is known before anything is computed.
+
+    Raises:
+        BadVideo: as `index`, and where any frame cannot be decoded whole.
+    """
+    with opened(data, where) as film:
+        for frame in film.decoded(0):
+            if frame.is_corrupt:
+                raise BadVideo("a frame of this video is damaged", where=where, found=f"pts {frame.pts}", todo=AGAIN)
+
+
 def remarks(known: VideoIndex) -> tuple[str, ...]:
     """Notes on what a clip of this video had to take as it is."""
     found = []

@@ -238,26 +238,34 @@ def identify_all(
     """Clip manifests and weights of cells.
 
     Raises:
-        NotHere: naming everything that is not on this machine, so that nobody learns of it one by one.
-        Tampered, BadInput: when something is not as registered.
+        BadInput: naming everything that is not on this machine or cannot be used, so that nobody learns of it one by
+            one; `NotHere` where all of it is only missing.
+        Tampered: when something is not as registered.
     """
     manifests: dict[str, bytes] = {}
     weights: dict[str, Digest] = {}
-    absent: list[tuple[str, NotHere]] = []
+    absent: dict[str, BadInput] = {}
     for name in sorted({cell.dataset for cell in cells}):
         try:
             manifests |= identify_clips(registration, [name], blocks, place)
-        except NotHere as error:
-            absent.append((f"data set {name}", error))
+        except BadInput as error:
+            absent[f"data set {name}"] = error
     for name in sorted({cell.model for cell in cells}):
         try:
             weights |= identify_weights(registration, [name], blocks, place)
-        except NotHere as error:
-            absent.append((f"model {name}", error))
+        except BadInput as error:
+            absent[f"model {name}"] = error
     if absent:
-        listed = [f"{name}: {error.what}; {error.expected}; {error.todo}" for name, error in absent]
-        raise NotHere(
-            f"files of {len(absent)} data sets and models are not on this machine",
+        missing = all(isinstance(error, NotHere) for error in absent.values())
+        if len(absent) == 1 and not missing:
+            raise next(iter(absent.values()))
+        listed = [
+            f"{name}: {error.what}; {error.expected}; {(error.todo or '').replace('NAME', name.split()[-1])}"
+            for name, error in absent.items()
+        ]
+        raise (NotHere if missing else BadInput)(
+            f"files of {len(absent)} data sets and models are not on this machine"
+            + ("" if missing else ", or not what they should be"),
             where=registration.document.study,
             found="\n    ".join(["", *listed]),
             todo="get them, then run the same command again; data sets are described in docs/data.md",
