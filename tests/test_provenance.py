@@ -63,7 +63,8 @@ def test_a_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
         f"vjepa_stress/studies/{path.relative_to(PROJECT / 'prereg')}"
         for path in (PROJECT / "prereg/demo").rglob("*.json")
     }
-    assert conf | demo | {"vjepa_stress/py.typed"} <= names
+    pocket = {f"vjepa_stress/encoders/pocket/pocket_{size}.safetensors" for size in "abcd"}
+    assert conf | demo | pocket | {"vjepa_stress/py.typed"} <= names
     assert not {name for name in names if not name.startswith("vjepa_stress/")}
 
 

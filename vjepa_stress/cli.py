@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _EXIT = """exit codes: 0 done; 1 a bug; 2 bad usage or input; 3 tampered; 4 the machine gave up;
 11 cannot be evaluated; with --strict also 10 some hypothesis refuted, 20 some ambiguous"""
 
-_EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL"}
+_EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL", "safetensors"}
 
 
 def say(text: str) -> None:
@@ -359,17 +359,17 @@ def pretrain(args: argparse.Namespace) -> dict[str, Any]:
     from vjepa_stress.sweep.bind import strictly
     from vjepa_stress.sweep.progress import progress
     from vjepa_stress.sweep.run import choose_device
-    from vjepa_stress.training.pretrain import architecture
     from vjepa_stress.training.pretrain import pretrain as train
+    from vjepa_stress.training.pretrain import trainable
     from vjepa_stress.training.recipe import Recipe
 
     request = _request(args, args.overrides, application="pretrain")
     name = request.one_model()
-    config = architecture(request.blocks.encoder(name), name)
+    encoder = trainable(request.blocks.encoder(name), name)
     recipe = strictly(Recipe, request.training or {}, "training")
     device, threads = choose_device(request.place.device), request.place.threads
     with progress(f"training {name}", recipe.steps) as advance:
-        done = train(name, config, recipe, args.out / name, device, threads=threads, advance=advance)
+        done = train(name, encoder, recipe, args.out / name, device, threads=threads, advance=advance)
     say(f"pin this digest as `sha256` in {name}.yaml, and put the file into exec.weights")
     return {"weights": str(done.weights), "digest": done.digest, "log": str(done.log)}
 

@@ -225,6 +225,20 @@ def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
         for metric, columns in together.items()
     }
     same_cell = float((together["M2"] * together["dM3"]).mean() / together["M2"].var())
+    probes = {}
+    for kind in ("reverse", "hflip"):
+        perturb = blocks.perturbation(kind)
+        values = [
+            float(temporal_consistency(f, encode(perturb(one.video, None, [0]))))
+            for one, f in zip(clips, clean, strict=True)
+        ]
+        probes[kind] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
     again = [float(temporal_consistency(f, encode(one.video))) for one, f in zip(clips, clean, strict=True)]
     print(f"{name}: drift measured", file=sys.stderr)
-    return {"perturbations": found, "identity": max(again), "within_clip": within, "association": same_cell}
+    return {
+        "perturbations": found,
+        "probes": probes,
+        "identity": max(again),
+        "within_clip": within,
+        "association": same_cell,
+    }

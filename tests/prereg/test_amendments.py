@@ -186,6 +186,9 @@ def test_a_withdrawn_hypothesis_needs_no_cells(attacked: StudyRoot) -> None:
     for name in ("report.html", "report.md"):
         assert "Reversal" in (study.outputs(attacked) / name).read_text()
     assert study.command("audit", "small", "--root", attacked.path).code == 0
+    assert "Not all of its cells are in the design any more" in one["clause"]
+    other = gone.replace("low: 0.5, high: 1.5", "low: 0.4, high: 1.5")
+    refused(study.amend(attacked, study.amended(other, "v3")), "stays as it was defined", "H2")
     refused(study.amend(attacked, study.amended(without, "v3")), "H2.reversal", "selects no cell of the design")
     refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
     # Its cells may come back; it may not.

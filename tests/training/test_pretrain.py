@@ -18,9 +18,10 @@ from vjepa_stress.digest import sha256_file
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import VJEPA21Config
+from vjepa_stress.errors import MachineFailure
 from vjepa_stress.provenance import shipped
 from vjepa_stress.sweep.bind import load_yaml, strictly
-from vjepa_stress.training.pretrain import first_weights
+from vjepa_stress.training.pretrain import Training, first_weights
 from vjepa_stress.training.recipe import Recipe
 
 TINY = [
@@ -108,10 +109,68 @@ def test_training_begins_from_the_twin_with_quieter_blocks() -> None:
         torch.testing.assert_close(first[name], weight * (recipe.residual_scale if quiet else 1), rtol=0, atol=0)
 
 
-def test_it_learns(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = Path(train(conf, tmp_path / "out", capsys, "training.steps=60")["log"])
-    loss = [json.loads(line)["hidden"] for line in log.read_text().splitlines()]
-    assert sum(loss[-10:]) < 0.8 * sum(loss[:10])
+def tiny(**changes: object) -> Training:
+    fields = {word.partition("=")[0].removeprefix("training."): int(word.partition("=")[2]) for word in TINY}
+    shipped_recipe = load_yaml(shipped("conf") / "training" / "pocket.yaml")
+    recipe = strictly(Recipe, {**shipped_recipe, **fields, **changes}, "training")
+    config = VJEPA21Config(embed_dim=24, depth=12, num_heads=2, mlp_ratio=2.0, patch_size=8)
+    return Training(config, recipe, torch.device("cpu"))
+
+
+def test_one_step_moves_the_student_and_the_teacher_after_it() -> None:
+    training = tiny(
+        steps=4, warmup=0.5, momentum=[0.8, 0.9], weight_decay=[0.1, 0.3], context_from=0.0, context_to=0.5
+    )
+    before = {name: value.clone() for name, value in training.teacher.state_dict().items()}
+    training.step()
+    line = training.step()
+    recipe = training.recipe
+    assert line["rate"] == recipe.rate_at(1)
+    groups = training.optimiser.param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (recipe.rate_at(1), recipe.decay_at(1)),
+        (recipe.rate_at(1), 0),
+    ]
+    assert all(
+        (p.ndim > 1) == matrix for group, matrix in zip(groups, (True, False), strict=True) for p in group["params"]
+    )
+    after, student = training.teacher.state_dict(), training.student.state_dict()
+    for name in ("blocks.0.attn.qkv.weight", "blocks.11.mlp.fc2.weight", "patch_embed.proj.weight"):
+        assert not torch.equal(student[name], before[name])
+        # Two steps of a moving average lie between where it was and where the student is.
+        moved, way = (after[name] - before[name]).norm(), (student[name] - before[name]).norm()
+        assert 0 < moved < way
+    assert torch.equal(student["patch_embed_img.proj.weight"], before["patch_embed_img.proj.weight"]), "no images"
+
+
+def test_the_teacher_is_the_moving_average_of_the_student() -> None:
+    training = tiny(steps=4)
+    before = {name: value.clone() for name, value in training.teacher.named_parameters()}
+    keep = training.recipe.momentum_at(0)
+    training.step()
+    student = dict(training.student.named_parameters())
+    for name, value in training.teacher.named_parameters():
+        torch.testing.assert_close(value, keep * before[name] + (1 - keep) * student[name].detach())
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    training = tiny(steps=4)
+    with torch.no_grad():
+        training.student.blocks[0].attn.qkv.weight.fill_(float("inf"))  # type: ignore[union-attr, operator]
+    with pytest.raises(MachineFailure, match="diverged"):
+        training.step()
+
+
+def test_losses_fall() -> None:
+    """The same clips and masks again and again, under a teacher that stands still; who moves is tested above."""
+    fixed = {"warmup": 0.0, "context_to": 0.0, "redundancy_weight": 0.0, "momentum": [0.9999, 0.9999]}
+    training = tiny(steps=400, learning_rate=0.003, **fixed)
+    first = training.step()
+    for _ in range(60):
+        training.done = 0
+        last = training.step()
+    assert last["hidden"] < 0.7 * first["hidden"]
+    assert last["visible"] < 0.7 * first["visible"]
 
 
 def test_killed_runs_end_in_the_same_bytes(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,22 +178,23 @@ def test_killed_runs_end_in_the_same_bytes(conf: Path, tmp_path: Path, capsys: p
     steps = "training.steps=170"  # three checkpoints before the last one
     whole = train(conf, tmp_path / "whole", capsys, steps)["digest"]
     out = tmp_path / "killed"
-    checkpoint, kills = out / "small" / "checkpoint.pt", 0
+    checkpoint, killed_at = out / "small" / "checkpoint.pt", list[int]()
     command = [sys.executable, "-m", "vjepa_stress", *words(conf, out, steps)]
     while True:
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
             while run.poll() is None:
-                if kills < 2 and checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                if len(killed_at) < 2 and checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
                     os.kill(run.pid, signal.SIGKILL)
-                    kills += 1
+                    run.wait()
+                    killed_at.append(torch.load(checkpoint, weights_only=True)["done"])
                     break
                 time.sleep(0.01)
             said = run.stdout.read() if run.stdout else ""
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL
-    assert kills == 2
+    assert killed_at == [50, 100], "it went on, and did not begin anew"
     assert json.loads(said)["digest"] == whole
     assert len((out / "small" / "log.jsonl").read_text().splitlines()) == 170
 
@@ -144,12 +204,36 @@ def test_a_folder_of_another_run_or_a_damaged_checkpoint_is_refused(
 ) -> None:
     out = tmp_path / "out"
     train(conf, out, capsys)
-    assert main(words(conf, out, "training.learning_rate=0.5")) == 3
+    assert main(words(conf, out, "training.learning_rate=0.5")) == 2
     assert "another training run" in capsys.readouterr().err
-    checkpoint = out / "small" / "checkpoint.pt"
+    checkpoint, log = out / "small" / "checkpoint.pt", out / "small" / "log.jsonl"
+    whole = log.read_text()
+    log.write_text(whole.partition("\n")[2])
+    assert main(words(conf, out)) == 2
+    assert "expected: 6 lines" in capsys.readouterr().err
+    log.write_text(whole + "a line after the checkpoint\n")
+    assert main(words(conf, out)) == 0
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     assert main(words(conf, out)) == 2
+    assert "no checkpoint of a training, or a damaged one" in capsys.readouterr().err
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    assert main(words(conf, out)) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_was_logged_after_the_checkpoint_is_forgotten(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(train(conf, tmp_path / "out", capsys)["log"])
+    before = log.read_text()
+    log.write_text(before + before)
+    checkpoint = log.with_name("checkpoint.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    state["done"] = 5
+    torch.save(state, checkpoint)
+    train(conf, tmp_path / "out", capsys)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(6))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +246,11 @@ def test_a_folder_of_another_run_or_a_damaged_checkpoint_is_refused(
         (["model=pocket_b", "training.steps=many"], "steps"),
         (["model=pocket_b", "training.speed=9"], "speed"),
         (["model=nobody"], "nobody"),
+        (["model=pocket_b", "training.predictor_heads=5"], "channels a head"),
+        (["model=pocket_b", "training.resolution=92"], "do not divide into tokens"),
+        (["model=pocket_b", "training.frames=7"], "do not divide into tokens"),
+        (["model=pocket_b", "strength=0.5"], "only a model can be chosen"),
+        (["model=pocket_a,pocket_b"], "one at a time"),
     ],
 )
 def test_what_cannot_be_trained_is_said(

@@ -76,5 +76,6 @@ def test_effective_rank_counts_directions() -> None:
     assert rank == pytest.approx(6, rel=0.01)
     one_direction = torch.randn(1000, 1, generator=DRAWS) * torch.randn(1, 6, generator=DRAWS)
     assert spread_of(one_direction)[1] == pytest.approx(1, abs=1e-6)
+    assert spread_of(torch.ones(10, 6)) == (0.0, 1.0), "nothing varies: all has collapsed to one point"
     two = torch.cat([torch.randn(50_000, 2, generator=DRAWS), torch.zeros(50_000, 4)], 1)
     assert spread_of(two)[1] == pytest.approx(2, rel=0.01)

@@ -26,6 +26,12 @@ def test_rate_warms_up_to_its_peak_and_falls_as_half_a_cosine() -> None:
     assert one.rate_at(33) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi * 23 / 90)) / 2)
 
 
+@pytest.mark.parametrize("steps", [1, 6, 10, 33, 170])
+def test_the_rate_never_passes_its_peak(steps: int) -> None:
+    one = recipe(steps=steps)
+    assert max(one.rate_at(step) for step in range(steps)) <= one.learning_rate
+
+
 def test_decay_momentum_and_context_weight_follow_their_schedules() -> None:
     one = recipe(
         steps=100, weight_decay=[0.0, 1.0], momentum=[0.5, 0.9], context_weight=2.0, context_from=0.2, context_to=0.6
@@ -52,6 +58,8 @@ def test_clips_are_long_at_the_end() -> None:
         {"steps": 0},
         {"learning_rate": "fast"},
         {"lambda": 1},
+        {"predictor_heads": 5},
+        {"predictor_dim": 16, "predictor_heads": 4},
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:

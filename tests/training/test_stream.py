@@ -29,8 +29,7 @@ def test_clips_move_and_differ_in_light() -> None:
     assert light.std() > 10, "some are dark, some are bright"
     drift = (clips[:, :, -1].mean((1, 2, 3)) - clips[:, :, 0].mean((1, 2, 3))).abs()
     assert np.quantile(drift, 0.8) > 5, "light changes within clips"
-    assert clips.amin() >= 0
-    assert clips.amax() <= 255
+    assert clip(0).dtype == torch.uint8
 
 
 def test_a_cut_of_all_frames_is_the_whole_scene() -> None:

@@ -334,16 +334,9 @@ class Preregistration(Frozen):
             if ids.count(name) > 1:
                 raise ValueError(f"the hypothesis id {name!r} stands twice")
         for hypothesis, name, estimand in self.estimands():
-            if hypothesis.status == "withdrawn" and not has_cells(self.design, estimand):
-                continue  # it stays as it was defined; an amended design need not keep its cells
-            where = f"{hypothesis.id}.{name}"
-            for metric in metrics(estimand):
-                if metric not in self.design.columns:
-                    known = sorted(self.design.columns)
-                    raise ValueError(f"{where}: no metric {metric!r} in the design, only {known}")
-            for chosen in filters(estimand):
-                _check_filter(self.design, chosen, where)
-            _check_comparison(self.design, estimand, where)
+            # What is withdrawn stays as it was defined; an amended design need not keep its cells.
+            if hypothesis.status != "withdrawn" and name not in hypothesis.withdrawn:
+                check_fits(self.design, estimand, f"{hypothesis.id}.{name}")
         return self
 
     @model_validator(mode="after")
@@ -392,9 +385,27 @@ def meaning(design: VideoDesign, estimand: Estimand) -> Hashable:
     return estimand.statistic, estimand.interval, tuple(sorted(metrics(estimand))), selected
 
 
-def has_cells(design: VideoDesign, estimand: Estimand) -> bool:
-    """Whether each filter of an estimand selects cells; those of a withdrawn hypothesis need not."""
-    return all(design.select(where) for where in filters(estimand))
+def check_fits(design: VideoDesign, estimand: Estimand, where: str) -> None:
+    """Refuse an estimand that the design does not have the metrics or cells for.
+
+    Raises:
+        ValueError: saying what is not there.
+    """
+    for metric in metrics(estimand):
+        if metric not in design.columns:
+            raise ValueError(f"{where}: no metric {metric!r} in the design, only {sorted(design.columns)}")
+    for chosen in filters(estimand):
+        _check_filter(design, chosen, where)
+    _check_comparison(design, estimand, where)
+
+
+def fits(design: VideoDesign, estimand: Estimand) -> bool:
+    """Whether the design has all that an estimand reads; what is withdrawn may have lost it."""
+    try:
+        check_fits(design, estimand, "")
+    except ValueError:
+        return False
+    return True
 
 
 def check_scenarios(design: VideoDesign, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
-from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, meaning
+from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, fits, meaning
 from vjepa_stress.prereg.ledger import Leaf
 
 
@@ -80,6 +80,14 @@ def check_claims(earlier: Sequence[Preregistration], document: Preregistration) 
                 )
             if new.status != "withdrawn":
                 _check_withdrawn(before, old, document, new)
+            elif before is earlier[-1] and (new.estimands, new.rule) != (old.estimands, old.rule):
+                raise NoSuccessor(
+                    "a withdrawn hypothesis stays as it was defined",
+                    where=f"{document.version}, {old.id}",
+                    expected=f"its estimands and rule as in {before.version}",
+                    found="changed",
+                    todo="keep them as they were; to claim something else, take another hypothesis id",
+                )
 
 
 def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregistration, new: Hypothesis) -> None:
@@ -110,6 +118,20 @@ def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregi
                 found=f"the same number as {new.id}.{known}",
                 todo="claim it anew under another hypothesis id",
             )
+
+
+def as_promised(lineage: Sequence[Edition], hypothesis: Hypothesis, name: str) -> bool:
+    """Whether an estimand of the newest document reads what it read when it was last to be judged.
+
+    Of what is withdrawn, an amended design may have lost cells, or have others that the same filter selects.
+    """
+    design, estimand = lineage[-1].document.design, hypothesis.estimands[name]
+    for edition in reversed(lineage):
+        old = find(edition.document, hypothesis.id)
+        if old is not None and old.status != "withdrawn" and name not in old.withdrawn:
+            then = edition.document.design
+            return fits(design, estimand) and meaning(design, estimand) == meaning(then, estimand)
+    return False
 
 
 def find(document: Preregistration, name: str) -> Hypothesis | None:

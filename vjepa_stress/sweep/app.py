@@ -82,6 +82,8 @@ class Request:
         """
         if self.wanted.model is None:
             raise BadInput("name a model", expected="model=NAME, as in conf/model", found="none")
+        if self.study is not None or self.wanted != Wanted(model=self.wanted.model):
+            raise BadInput("only a model can be chosen here", expected="model=NAME", found=" ".join(self.overrides))
         return str(self.wanted.model[0])
 
 
@@ -110,7 +112,8 @@ def read_request(
             if key in {*_FIELDS, "study", "chunk", "launch"}:
                 values = tuple(override.sweep_iterator()) if override.is_sweep_override() else (override.value(),)
                 if len(values) > 1 and (not multirun or key == "study"):
-                    raise BadInput("several values need a multirun", found=text, todo="add -m")
+                    todo = "add -m" if application == "config" else "name one at a time"
+                    raise BadInput("several values need a multirun", found=text, todo=todo)
                 chosen[key] = values
             elif override.is_sweep_override():
                 raise BadInput("only data, model, perturbation, strength and chunk can be swept", found=text)

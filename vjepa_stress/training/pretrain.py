@@ -2,7 +2,7 @@
 
     folder/checkpoint.pt        everything that going on needs; written over, whole
     folder/log.jsonl            one line a step
-    folder/NAME.safetensors     the teacher at the end, float16
+    folder/NAME.safetensors     named as in the model's YAML: the teacher at the end, float16
 
 Each step is a pure function of the state before it and of its number: clips and masks are drawn from the recipe's
 seed and the step, so that a run that was killed and goes on ends in the same bits.
@@ -28,7 +28,7 @@ from vjepa_stress.encoders.released import IMAGENET_MEAN, IMAGENET_STD, assemble
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import HIERARCHY, VJEPA21, VJEPA21Config
-from vjepa_stress.errors import BadCheckpoint, BadInput, IdentityChanged, MachineFailure, writing
+from vjepa_stress.errors import BadCheckpoint, BadInput, MachineFailure, writing
 from vjepa_stress.interfaces import Encoder
 from vjepa_stress.training.masks import LONG_RANGE, SHORT_RANGE, context_weights, draw_mask
 from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, redundancy, targets
@@ -54,8 +54,8 @@ class Trained:
     log: Path
 
 
-def architecture(encoder: Encoder, name: str) -> VJEPA21Config:
-    """The architecture of a model that can be trained.
+def trainable(encoder: Encoder, name: str) -> Stored:
+    """A model that can be trained.
 
     Raises:
         BadInput: for models that were never trained here: released sizes, raw pixels, untrained twins.
@@ -66,7 +66,7 @@ def architecture(encoder: Encoder, name: str) -> VJEPA21Config:
             expected="a model whose YAML has _target_: vjepa_stress.encoders.stored.Stored",
             found=type(encoder).__name__,
         )
-    return encoder.architecture
+    return encoder
 
 
 class Training:
@@ -111,7 +111,10 @@ class Training:
         norm = float(nn.utils.clip_grad_norm_(learned, recipe.gradient_norm))
         if not np.isfinite(norm):
             raise MachineFailure(
-                "training diverged", where=f"step {now}", expected="finite gradients", todo="lower the learning rate"
+                "training diverged",
+                where=f"step {now}",
+                expected="finite gradients",
+                todo="lower the learning rate, with another --out",
             )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -143,7 +146,9 @@ class Training:
         seen = encode_visible(self.student, video, visible)
         predicted = self.predictor(seen, visible, grid)
         hidden_tokens, weights = (torch.tensor(x, dtype=torch.float32, device=self.device) for x in (tubes, context))
-        return *dense_loss(predicted, target, hidden_tokens, weights), redundancy(seen, len(HIERARCHY[12]))
+        return *dense_loss(predicted, target, hidden_tokens, weights), redundancy(
+            seen, len(HIERARCHY[self.config.depth])
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that going on needs."""
@@ -187,14 +192,14 @@ def spread_of(features: Tensor) -> tuple[float, float]:
     rows = features.reshape(-1, features.shape[-1]).double()
     centred = rows - rows.mean(0)
     eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / len(rows)).clamp_min(0)
-    parts = eigenvalues / eigenvalues.sum()
+    parts = eigenvalues / eigenvalues.sum().clamp_min(1e-300)
     entropy = -(parts * parts.clamp_min(1e-300).log()).sum()
     return float(centred.square().mean(0).sqrt().mean()), float(entropy.exp())
 
 
 def pretrain(
     name: str,
-    config: VJEPA21Config,
+    encoder: Stored,
     recipe: Recipe,
     folder: Path,
     device: torch.device,
@@ -206,8 +211,8 @@ def pretrain(
     """Train one model, or go on with it.
 
     Args:
-        name: of the model; its weights become NAME.safetensors.
-        config: its architecture.
+        name: of the model.
+        encoder: its architecture, and the name of its file of weights.
         recipe: how it is trained.
         folder: where checkpoint, log and weights are kept.
         device: where it is trained. Bits are the same on one machine with one thread.
@@ -216,52 +221,62 @@ def pretrain(
         advance: called after each step that is done, those of earlier sessions included.
 
     Raises:
-        IdentityChanged: when the folder holds another training run.
-        BadCheckpoint: when its checkpoint is damaged.
+        BadInput: when clips do not divide into tokens, or the folder holds another training run.
+        BadCheckpoint: when its checkpoint is damaged or its log incomplete.
         MachineFailure: when training diverges or the disk is full.
     """
+    for frames in (recipe.frames, recipe.rendered_frames):
+        encoder.check_input(frames, recipe.resolution)
+    config = encoder.architecture
     identity = str(digest_of({"architecture": config.model_dump(), "recipe": recipe.model_dump()}))
-    checkpoint, log, weights = folder / "checkpoint.pt", folder / "log.jsonl", folder / f"{name}.safetensors"
+    checkpoint, log, weights = folder / "checkpoint.pt", folder / "log.jsonl", folder / encoder.file
     if threads is not None:
         torch.set_num_threads(threads)
     training = Training(config, recipe, device)
     lines: list[str] = []
     if checkpoint.exists():
-        state = _read(checkpoint, identity)
-        training.resume(state)
-        lines = log.read_text().splitlines()[: training.done]
+        training.resume(_read(checkpoint, identity))
+        lines = _read_log(log, training.done)
         for _ in lines:
             advance("resumed")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        while training.done < recipe.steps:
-            line = training.step()
-            lines.append(json.dumps(line))
-            advance(f"loss {line['hidden']:.4f}")
-            if training.done % save_every == 0 or training.done == recipe.steps:
+    while training.done < recipe.steps:
+        line = training.step()
+        lines.append(json.dumps(line))
+        advance(f"loss {line['hidden']:.4f}")
+        if training.done % save_every == 0 or training.done == recipe.steps:
+            buffer = io.BytesIO()
+            torch.save({**training.state(), "identity": identity}, buffer)
+            with writing(folder):
                 # The log goes first: a checkpoint never knows of steps that the log does not.
                 write_durably(log, ("\n".join(lines) + "\n").encode())
-                buffer = io.BytesIO()
-                torch.save({**training.state(), "identity": identity}, buffer)
                 write_durably(checkpoint, buffer.getvalue())
-        data = stored_weights(training.teacher, {"name": name, "recipe": recipe.model_dump(), "steps": training.done})
+    data = stored_weights(training.teacher, {"name": name, "recipe": recipe.model_dump(), "steps": training.done})
+    with writing(folder):
         write_durably(weights, data)
     return Trained(weights, sha256(data), log)
 
 
 def _read(checkpoint: Path, identity: str) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        data = checkpoint.read_bytes()
+    except OSError as error:
+        raise BadCheckpoint("this checkpoint cannot be read", where=checkpoint, found=error.strerror) from error
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         found = state["identity"]
+    except MemoryError:
+        raise
     except Exception as error:  # on damaged files torch raises whatever its parser stumbles over
         raise BadCheckpoint(
-            "this checkpoint cannot be read",
+            "this is no checkpoint of a training, or a damaged one",
             where=checkpoint,
-            found=f"{type(error).__name__}",
-            todo="delete it to start anew",
+            found=type(error).__name__,
+            todo="restore it from a copy, or choose another folder with --out to start anew",
         ) from None
     if found != identity:
-        raise IdentityChanged(
+        raise BadInput(
             "this folder holds another training run",
             where=checkpoint,
             expected=identity,
@@ -269,6 +284,20 @@ def _read(checkpoint: Path, identity: str) -> dict[str, Any]:
             todo="choose another folder with --out, or the recipe and size that it was begun with",
         )
     return state
+
+
+def _read_log(log: Path, done: int) -> list[str]:
+    """The log up to a checkpoint; what was written after it is forgotten, and done again."""
+    lines = log.read_text().splitlines() if log.is_file() else []
+    if len(lines) < done:
+        raise BadCheckpoint(
+            "the log does not go as far as the checkpoint beside it",
+            where=log,
+            expected=f"{done} lines",
+            found=f"{len(lines)} lines",
+            todo="restore it from a copy, or choose another folder with --out to start anew",
+        )
+    return lines[:done]
 
 
 def stored_weights(teacher: VJEPA21, told: dict[str, Any]) -> bytes:

@@ -24,8 +24,8 @@ class Recipe(BaseModel):
         learning_rate: peak of AdamW's rate.
         warmup: part of the steps in which the rate grows to its peak; afterwards it falls as half a cosine.
         last_rate: the rate at the end, as a part of the peak.
-        weight_decay: of matrices, at the first and at the last step.
-        momentum: of the teacher's moving average, at the first and at the last step.
+        weight_decay: of matrices, from the first step towards the end.
+        momentum: of the teacher's moving average, from the first step towards the end.
         gradient_norm: longer gradients are scaled to this.
         predictor_dim: channels of the predictor.
         predictor_depth: its blocks.
@@ -65,6 +65,10 @@ class Recipe(BaseModel):
     def _consistent(self) -> Recipe:
         if self.clips % self.together:
             raise ValueError(f"{self.together} clips together do not divide {self.clips} clips")
+        head, left = divmod(self.predictor_dim, self.predictor_heads)
+        if left or head % 2 or head < 6:
+            found = f"{self.predictor_dim} channels of the predictor for {self.predictor_heads} heads"
+            raise ValueError(f"{found}: expected an even number of channels a head, 6 or more")
         if self.frames > self.rendered_frames:
             raise ValueError(f"{self.frames} frames cannot be cut from {self.rendered_frames}")
         if not 0 <= min(self.momentum) <= max(self.momentum) < 1:
@@ -83,7 +87,7 @@ class Recipe(BaseModel):
         """Learning rate of one step."""
         warm = self.warmup * self.steps
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return self.learning_rate * min(1.0, (step + 1) / warm)
         gone = (step - warm) / max(1.0, self.steps - warm)
         return self.learning_rate * (self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * gone)))
 

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
-from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign, has_cells
-from vjepa_stress.prereg.lineage import find
+from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign
+from vjepa_stress.prereg.lineage import as_promised, find
 from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters, leaves
 from vjepa_stress.provenance import code_state
@@ -192,7 +192,8 @@ def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
     document = evidence.registration.document
-    subjects = {name: one for name, one in hypothesis.estimands.items() if has_cells(document.design, one)}
+    lineage = evidence.registration.lineage
+    subjects = {name: one for name, one in hypothesis.estimands.items() if as_promised(lineage, hypothesis, name)}
     controls = {
         (control, name): other
         for control in sorted(name for name, entry in document.design.models.items() if entry.role == "control")
@@ -244,7 +245,10 @@ def _withdrawal(hypothesis: Hypothesis, evidence: Evidence) -> str:
     for edition in evidence.registration.lineage:
         found = find(edition.document, hypothesis.id)
         if found is not None and found.status == "withdrawn" and edition.document.amendment is not None:
-            return f"withdrawn in {edition.document.version}: {edition.document.amendment.changes}"
+            lineage = evidence.registration.lineage
+            lost = not all(as_promised(lineage, hypothesis, name) for name in hypothesis.estimands)
+            gone = " (Not all of its cells are in the design any more.)" if lost else ""
+            return f"withdrawn in {edition.document.version}: {edition.document.amendment.changes}{gone}"
     raise ValueError(f"{hypothesis.id} is not withdrawn")
 
 
