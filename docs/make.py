@@ -164,6 +164,19 @@ def pocket(what: str) -> str:
     )
 
 
+def pocket_footage() -> str:
+    """Forward-backward error on clips of the two real videos."""
+    rows = []
+    for name, scores in measured("pocket")["sizes"].items():
+        one = scores["footage"]
+        others = [
+            f"{number(one[other]['mean'])}, worse in {one[other]['worse']} of {one['clips']}"
+            for other in ("untrained", "first", "pixels")
+        ]
+        rows.append([f"`{name}`", number(one["mean"]), *others])
+    return table(["", "trained", "untrained twin", "first weights", "pixels"], rows)
+
+
 def pocket_drift() -> str:
     """Trend of M2 with strength, and M2 of what is not perturbed."""
     found = measured("pocket")["drift"]
@@ -178,25 +191,13 @@ def pocket_drift() -> str:
 def pocket_spread() -> str:
     """How much of their space features use."""
     found = measured("pocket")
+    keys = {"trained": "{}", "first weights": "{}_first", "untrained twin": "{}_untrained"}
+    named = [(f"`{name}`, {label}", key.format(name)) for name in found["sizes"] for label, key in keys.items()]
     rows = []
-    for name in found["sizes"]:
-        for label, key in (
-            ("trained", name),
-            ("first weights", f"{name}_first"),
-            ("untrained twin", f"{name}_untrained"),
-        ):
-            one = found["spread"][key]
-            deviations = f"{number(one['deviation'])}, least {number(one['least'])}"
-            rows.append([f"`{name}`, {label}", str(one["channels"]), number(one["rank"]), deviations])
-    one = found["spread"]["pixels_8"]
-    rows.append(
-        [
-            "pixels",
-            str(one["channels"]),
-            number(one["rank"]),
-            f"{number(one['deviation'])}, least {number(one['least'])}",
-        ]
-    )
+    for label, key in [*named, ("pixels", "pixels_8")]:
+        one = found["spread"][key]
+        deviations = f"{number(one['deviation'])}, least {number(one['least'])}"
+        rows.append([label, str(one["channels"]), number(one["rank"]), deviations])
     return table(["", "channels", "effective rank", "deviation of a channel"], rows)
 
 
@@ -241,7 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pocket_m3": lambda: pocket("m3"),
     "pocket_velocity": lambda: pocket("velocity"),
     "pocket_identity": lambda: pocket("identity"),
-    "pocket_footage": lambda: pocket("footage"),
+    "pocket_footage": pocket_footage,
     "pocket_drift": pocket_drift,
     "pocket_spread": pocket_spread,
 }
@@ -289,7 +290,9 @@ def keep_training(folder: Path) -> None:
     logs = {path.parent.name: path.read_text().splitlines() for path in sorted(folder.glob("*/log.jsonl"))}
     kept = {name: [json.loads(line) for line in lines[::5]] for name, lines in logs.items()}
     rounded = {
-        name: [{key: float(f"{value:.4g}") for key, value in line.items()} for line in lines]
+        name: [
+            {key: value if key == "step" else float(f"{value:.4g}") for key, value in line.items()} for line in lines
+        ]
         for name, lines in kept.items()
     }
     found = {"every": 5, "logs": rounded, "command": "vjepa-stress pretrain model=NAME"}

@@ -30,8 +30,14 @@ from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.provenance import shipped
 from vjepa_stress.sweep.bind import Blocks, load_yaml, strictly
-from vjepa_stress.training.pretrain import first_weights, spread_of
-from vjepa_stress.training.probes import PENALTIES, forward_backward_error, held_out_errors, identity_accuracy
+from vjepa_stress.training.pretrain import first_weights
+from vjepa_stress.training.probes import (
+    PENALTIES,
+    forward_backward_error,
+    held_out_errors,
+    identity_accuracy,
+    spread_of,
+)
 from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.verdict.estimate import Estimate, Resampling, bootstrap_mean, difference, trend
 
@@ -44,7 +50,7 @@ MISSING = Path("nowhere")
 """No folder of checkpoints: these models ship with the package."""
 FIT = 80
 """Rendered clips after the held-out ones, of the same series, that the velocity probe is fitted on."""
-PER_VIDEO = 12
+PER_VIDEO = 3
 RADIUS = 4
 """Patches that a patch may move from one position to the next when it is followed through real footage."""
 DRIFT_CLIPS = 12
@@ -124,7 +130,7 @@ def rendered(clips: Procedural) -> list[Seen]:
 
 
 def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str, Any]:
-    """Mean of one model with its paired differences from the twin and raw pixels; above 0 where it is better."""
+    """Mean of one model, and by how much it is better than twin, first weights and pixels, clip by clip."""
     own = np.array(values[name])
     rows: dict[str, Estimate] = {"mean": bootstrap_mean(own, HOW)}
     for label, other in (
@@ -133,7 +139,22 @@ def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str,
         ("over_pixels", "pixels_8"),
     ):
         rows[label] = difference(sign * own, sign * np.array(values[other]), HOW)
-    return {label: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for label, one in rows.items()}
+    known = int(np.isfinite(own).sum())
+    return {label: {"value": one.value, "low": one.low, "high": one.high, "n": known} for label, one in rows.items()}
+
+
+def beside(values: dict[str, list[float]], name: str) -> dict[str, Any]:
+    """Errors of a few clips that lean on each other (two videos): means, and how often each other model is worse."""
+    own = np.array(values[name])
+    others = {"untrained": f"{name}_untrained", "first": f"{name}_first", "pixels": "pixels_8"}
+    return {
+        "clips": len(own),
+        "mean": own.mean(),
+        **{
+            label: {"mean": np.mean(values[other]), "worse": int((own < values[other]).sum())}
+            for label, other in others.items()
+        },
+    }
 
 
 def measured() -> dict[str, Any]:
@@ -146,6 +167,7 @@ def measured() -> dict[str, Any]:
     velocity: dict[str, list[float]] = {}
     home: dict[str, list[float]] = {}
     spread: dict[str, dict[str, float]] = {}
+    drifts: dict[str, Any] = {}
     for name, encode in models().items():
         features = [encode(one.video)[0] for one in clips]
         others = [encode(one.video)[0] for one in more]
@@ -157,11 +179,17 @@ def measured() -> dict[str, Any]:
         deviation, rank = spread_of(together)
         least = float(together.flatten(0, -2).double().std(0, correction=0).min())
         spread[name] = {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank}
+        if name in SIZES:
+            drifts[name] = drift(encode, clips[:DRIFT_CLIPS])
         print(f"{name}: M3 {np.mean(m3[name]):.3f}", file=sys.stderr)
     scale = float(np.mean([y.square().mean() for _, y in moving([f.motion for f in clips], clips)]))
-    sides = (("m3", m3, 1.0), ("identity", identity, 1.0), ("velocity", velocity, -1.0), ("footage", home, -1.0))
+    sides = (("m3", m3, 1.0), ("identity", identity, 1.0), ("velocity", velocity, -1.0))
     return {
-        "sizes": {name: {what: against(values, name, sign) for what, values, sign in sides} for name in SIZES},
+        "sizes": {
+            name: {what: against(values, name, sign) for what, values, sign in sides}
+            | {"footage": beside(home, name)}
+            for name in SIZES
+        },
         "controls": {
             name: {what: float(np.nanmean(values[name])) for what, values, _ in sides}
             for name in m3
@@ -169,9 +197,7 @@ def measured() -> dict[str, Any]:
         },
         "spread": spread,
         "still": scale,
-        "drift": {
-            name: drift(name, encode, clips[:DRIFT_CLIPS]) for name, encode in models().items() if name in SIZES
-        },
+        "drift": drifts,
     }
 
 
@@ -198,7 +224,7 @@ def moving(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tens
     return [(f[one.objects > 0], one.motion[one.objects > 0]) for f, one in zip(features, clips, strict=True)]
 
 
-def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
+def drift(encode: Encode, clips: list[Seen]) -> dict[str, Any]:
     """M2 and loss of tracking by strength for each perturbation, and what a scenario needs to know of them."""
     blocks = Blocks()
     clean = [encode(one.video) for one in clips]
@@ -220,11 +246,10 @@ def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
             ranked = rankdata(table, axis=0)
             scores[metric].append(norm.ppf((ranked - 0.5) / len(clips)))
     together = {metric: np.hstack(columns) for metric, columns in scores.items()}
-    within = {
-        metric: float(np.corrcoef(columns.T)[np.triu_indices(columns.shape[1], 1)].mean())
-        for metric, columns in together.items()
-    }
-    same_cell = float((together["M2"] * together["dM3"]).mean() / together["M2"].var())
+    within = {metric: mean_correlation(columns) for metric, columns in together.items()}
+    same_cell = float(
+        np.nanmean([np.corrcoef(x, y)[0, 1] for x, y in zip(together["M2"].T, together["dM3"].T, strict=True)])
+    )
     probes = {}
     for kind in ("reverse", "hflip"):
         perturb = blocks.perturbation(kind)
@@ -234,7 +259,6 @@ def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
         ]
         probes[kind] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
     again = [float(temporal_consistency(f, encode(one.video))) for one, f in zip(clips, clean, strict=True)]
-    print(f"{name}: drift measured", file=sys.stderr)
     return {
         "perturbations": found,
         "probes": probes,
@@ -242,3 +266,8 @@ def drift(name: str, encode: Encode, clips: list[Seen]) -> dict[str, Any]:
         "within_clip": within,
         "association": same_cell,
     }
+
+
+def mean_correlation(columns: np.ndarray) -> float:
+    """Mean correlation of any two columns; one that does not vary has none."""
+    return float(np.nanmean(np.corrcoef(columns.T)[np.triu_indices(columns.shape[1], 1)]))

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from vjepa_stress.training.pretrain import spread_of
-from vjepa_stress.training.probes import Ridge, forward_backward_error, held_out_errors, identity_accuracy
+from vjepa_stress.training.probes import (
+    Ridge,
+    forward_backward_error,
+    held_out_errors,
+    identity_accuracy,
+    spread_of,
+)
 
 DRAWS = torch.Generator().manual_seed(0)
 

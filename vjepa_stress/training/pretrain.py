@@ -32,6 +32,7 @@ from vjepa_stress.errors import BadCheckpoint, BadInput, MachineFailure, writing
 from vjepa_stress.interfaces import Encoder
 from vjepa_stress.training.masks import LONG_RANGE, SHORT_RANGE, context_weights, draw_mask
 from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, redundancy, targets
+from vjepa_stress.training.probes import spread_of
 from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.training.stream import training_clip
 
@@ -180,21 +181,6 @@ def first_weights(config: VJEPA21Config, recipe: Recipe) -> dict[str, Tensor]:
         if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
             weights[name] *= recipe.residual_scale
     return weights
-
-
-def spread_of(features: Tensor) -> tuple[float, float]:
-    """How much of their space features (…, D) use: a collapsed encoder has a spread near 0, or a rank near 1.
-
-    Returns:
-        The mean standard deviation of a channel, and the effective rank: exp of the entropy of the covariance's
-        normalised eigenvalues (Roy and Vetterli, 2007).
-    """
-    rows = features.reshape(-1, features.shape[-1]).double()
-    centred = rows - rows.mean(0)
-    eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / len(rows)).clamp_min(0)
-    parts = eigenvalues / eigenvalues.sum().clamp_min(1e-300)
-    entropy = -(parts * parts.clamp_min(1e-300).log()).sum()
-    return float(centred.square().mean(0).sqrt().mean()), float(entropy.exp())
 
 
 def pretrain(

@@ -114,3 +114,18 @@ def forward_backward_error(features: Float[Tensor, "t h w d"], radius: int) -> f
         closeness = (tokens[now][at] @ tokens[then].T).masked_fill(~near[at], -math.inf)
         at = closeness.argmax(1)
     return float(torch.hypot((rows[at] - rows[start]).double(), (columns[at] - columns[start]).double()).mean())
+
+
+def spread_of(features: Tensor) -> tuple[float, float]:
+    """How much of their space features (…, D) use: a collapsed encoder has a spread near 0, or a rank near 1.
+
+    Returns:
+        The mean standard deviation of a channel, and the effective rank: exp of the entropy of the covariance's
+        normalised eigenvalues (Roy and Vetterli, 2007).
+    """
+    rows = features.reshape(-1, features.shape[-1]).double()
+    centred = rows - rows.mean(0)
+    eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / len(rows)).clamp_min(0)
+    parts = eigenvalues / eigenvalues.sum().clamp_min(1e-300)
+    entropy = -(parts * parts.clamp_min(1e-300).log()).sum()
+    return float(centred.square().mean(0).sqrt().mean()), float(entropy.exp())
