@@ -164,6 +164,16 @@ def pocket(what: str) -> str:
     )
 
 
+def pocket_facts() -> str:
+    """Single numbers of the page."""
+    found = measured("pocket")
+    rows = [
+        ["clips of the stream, a second and core", f"{found['stream']['clips_a_second_and_core']:.0f}", "60 on two"],
+        ["error of saying that no object moves, (patches a position)²", number(found["still"]), ""],
+    ]
+    return table(["", "measured", "at least"], rows)
+
+
 def pocket_footage() -> str:
     """Forward-backward error on clips of the two real videos."""
     rows = []
@@ -242,6 +252,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pocket_m3": lambda: pocket("m3"),
     "pocket_velocity": lambda: pocket("velocity"),
     "pocket_identity": lambda: pocket("identity"),
+    "pocket_facts": pocket_facts,
     "pocket_footage": pocket_footage,
     "pocket_drift": pocket_drift,
     "pocket_spread": pocket_spread,

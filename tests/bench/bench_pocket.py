@@ -8,6 +8,7 @@ gives the same numbers on the same machine.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from vjepa_stress.training.probes import (
     spread_of,
 )
 from vjepa_stress.training.recipe import Recipe
+from vjepa_stress.training.stream import training_clip
 from vjepa_stress.verdict.estimate import Estimate, Resampling, bootstrap_mean, difference, trend
 
 SIZES = ("pocket_a", "pocket_b", "pocket_c", "pocket_d")
@@ -196,9 +198,18 @@ def measured() -> dict[str, Any]:
             if name not in SIZES
         },
         "spread": spread,
+        "stream": {"clips_a_second_and_core": stream_rate(), "limit": 60},
         "still": scale,
         "drift": drifts,
     }
+
+
+def stream_rate(clips: int = 100) -> float:
+    """Clips that training can render in a second of processor time, as it renders them."""
+    started = time.process_time()
+    for index in range(clips):
+        training_clip(0, index, frames=RECIPE.frames, rendered=RECIPE.rendered_frames, size=RECIPE.resolution)
+    return clips / (time.process_time() - started)
 
 
 def utility(features: Tensor, clip: Seen) -> float:

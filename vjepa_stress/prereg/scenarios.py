@@ -37,7 +37,10 @@ class Effect(Frozen):
 
 
 class Association(Frozen):
-    """How two metrics of one clip in one cell go together: correlation of their normal scores."""
+    """How two metrics of one clip in one cell go together: correlation of their normal scores.
+
+    It is `r` where both have the same `within_clip`, and √(w₁w₂) + √((1 − w₁)(1 − w₂)) of it where these differ.
+    """
 
     x: Name
     y: Name
