@@ -192,8 +192,12 @@ def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
     document = evidence.registration.document
-    lineage = evidence.registration.lineage
-    subjects = {name: one for name, one in hypothesis.estimands.items() if as_promised(lineage, hypothesis, name)}
+    judged_here = set(hypothesis.judged.estimands) if hypothesis.judged else set()
+    subjects = {
+        name: one
+        for name, one in hypothesis.estimands.items()
+        if name in judged_here or as_promised(evidence.registration.lineage, hypothesis, name)
+    }
     controls = {
         (control, name): other
         for control in sorted(name for name, entry in document.design.models.items() if entry.role == "control")
