@@ -7,9 +7,12 @@ gives the same numbers on the same machine.
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +37,8 @@ from vjepa_stress.sweep.bind import Blocks, load_yaml, strictly
 from vjepa_stress.training.pretrain import first_weights
 from vjepa_stress.training.probes import (
     PENALTIES,
+    fitted,
     forward_backward_error,
-    held_out_errors,
     identity_accuracy,
     spread_of,
 )
@@ -50,8 +53,8 @@ STRENGTHS = tuple(k / 10 for k in range(1, 11))
 RECIPE = strictly(Recipe, load_yaml(shipped("conf") / "training" / "pocket.yaml"), "training")
 MISSING = Path("nowhere")
 """No folder of checkpoints: these models ship with the package."""
-FIT = 80
-"""Rendered clips after the held-out ones, of the same series, that the velocity probe is fitted on."""
+FIT = 160
+"""Rendered clips after the held-out ones, of the same series, that probes are fitted on."""
 PER_VIDEO = 3
 RADIUS = 4
 """Patches that a patch may move from one position to the next when it is followed through real footage."""
@@ -62,19 +65,16 @@ CPU = torch.device("cpu")
 Encode = Callable[[Video], Features]
 
 
-def models() -> dict[str, Encode]:
-    """The four sizes; for each its untrained twin, and the weights that its training began from; and raw pixels."""
-    blocks, loaded = Blocks(), {}
-    for name in SIZES:
-        trained = blocks.encoder(name)
-        assert isinstance(trained, Stored)
-        twin = Seeded(**trained.model_dump(exclude={"file", "sha256"}), weights_seed=0)
-        for key, encoder in ((name, trained), (f"{name}_untrained", twin)):
-            loaded[key] = encoder.load(MISSING, CPU, "float32", False).encode
-        first = assemble(trained.architecture, first_weights(trained.architecture, RECIPE))
-        loaded[f"{name}_first"] = pixel_encoder(first, CPU, "float32", False)
-    loaded["pixels_8"] = blocks.encoder("pixels_8").load(MISSING, CPU, "float32", False).encode
-    return loaded
+def model(name: str) -> Encode:
+    """A size; its untrained twin, NAME_untrained; the weights its training began from, NAME_first; or pixels_8."""
+    size = "_".join(name.split("_")[:2])
+    encoder = Blocks().encoder(size)
+    if isinstance(encoder, Stored) and name.endswith("_untrained"):
+        encoder = Seeded(**encoder.model_dump(exclude={"file", "sha256"}), weights_seed=0)
+    elif isinstance(encoder, Stored) and name.endswith("_first"):
+        first = assemble(encoder.architecture, first_weights(encoder.architecture, RECIPE))
+        return pixel_encoder(first, CPU, "float32", False)
+    return encoder.load(MISSING, CPU, "float32", False).encode
 
 
 def held_out() -> tuple[Procedural, Procedural]:
@@ -159,48 +159,64 @@ def beside(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     }
 
 
+def scores(name: str) -> dict[str, Any]:
+    """What one model gets, clip by clip."""
+    torch.set_num_threads(1)
+    encode, (clips, more) = model(name), series()
+    features = [encode(one.video)[0] for one in clips]
+    others = [encode(one.video)[0] for one in more]
+    together = torch.stack(features)
+    deviation, rank = spread_of(together)
+    least = float(together.flatten(0, -2).double().std(0, correction=0).min())
+    found = {
+        "m3": [utility(f, one) for f, one in zip(features, clips, strict=True)],
+        "which": identities(features, clips, others, more),
+        "figure": figures(features, clips, others, more),
+        "velocity": motion_errors(features, clips, others, more),
+        "footage": [
+            forward_backward_error(encode(one.pixels.float()[None] / 255)[0], RADIUS) for one in read_footage()
+        ],
+        "spread": {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank},
+        "drift": drift(encode, clips[:DRIFT_CLIPS]) if name in SIZES else None,
+    }
+    print(f"{name} done", file=sys.stderr)
+    return found
+
+
+@functools.cache
+def series() -> tuple[list[Seen], list[Seen]]:
+    """The clips to evaluate on, and those to fit on."""
+    clips, more = (rendered(one) for one in held_out())
+    return clips, more
+
+
+SIDES = {"m3": 1.0, "which": 1.0, "figure": 1.0, "velocity": -1.0}
+"""What is compared, and whether more is better."""
+
+
 def measured() -> dict[str, Any]:
     """Everything, by size."""
-    torch.set_num_threads(1)
-    clips, more = (rendered(one) for one in held_out())
-    real = [sample.pixels.float()[None] / 255 for sample in read_footage()]
-    m3: dict[str, list[float]] = {}
-    identity: dict[str, list[float]] = {}
-    velocity: dict[str, list[float]] = {}
-    home: dict[str, list[float]] = {}
-    spread: dict[str, dict[str, float]] = {}
-    drifts: dict[str, Any] = {}
-    for name, encode in models().items():
-        features = [encode(one.video)[0] for one in clips]
-        others = [encode(one.video)[0] for one in more]
-        m3[name] = [utility(f, one) for f, one in zip(features, clips, strict=True)]
-        identity[name] = identities(features, clips, others, more)
-        velocity[name] = held_out_errors(moving(others, more), moving(features, clips)).tolist()
-        home[name] = [forward_backward_error(encode(video)[0], RADIUS) for video in real]
-        together = torch.stack(features)
-        deviation, rank = spread_of(together)
-        least = float(together.flatten(0, -2).double().std(0, correction=0).min())
-        spread[name] = {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank}
-        if name in SIZES:
-            drifts[name] = drift(encode, clips[:DRIFT_CLIPS])
-        print(f"{name}: M3 {np.mean(m3[name]):.3f}", file=sys.stderr)
-    scale = float(np.mean([y.square().mean() for _, y in moving([f.motion for f in clips], clips)]))
-    sides = (("m3", m3, 1.0), ("identity", identity, 1.0), ("velocity", velocity, -1.0))
+    names = [*(f"{size}{kind}" for size in reversed(SIZES) for kind in ("", "_untrained", "_first")), "pixels_8"]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        found = dict(zip(names, pool.map(scores, names), strict=True))
+    values = {what: {name: one[what] for name, one in found.items()} for what in (*SIDES, "footage")}
+    clips, _ = series()
+    still = float(np.mean([y.square().mean() for _, y in moving([one.motion for one in clips], clips)]))
     return {
         "sizes": {
-            name: {what: against(values, name, sign) for what, values, sign in sides}
-            | {"footage": beside(home, name)}
+            name: {what: against(values[what], name, sign) for what, sign in SIDES.items()}
+            | {"footage": beside(values["footage"], name)}
             for name in SIZES
         },
         "controls": {
-            name: {what: float(np.nanmean(values[name])) for what, values, _ in sides}
-            for name in m3
+            name: {what: float(np.nanmean(values[what][name])) for what in SIDES}
+            for name in names
             if name not in SIZES
         },
-        "spread": spread,
+        "spread": {name: one["spread"] for name, one in found.items()},
         "stream": {"clips_a_second_and_core": stream_rate(), "limit": 60},
-        "still": scale,
-        "drift": drifts,
+        "still": still,
+        "drift": {name: found[name]["drift"] for name in SIZES},
     }
 
 
@@ -230,9 +246,39 @@ def identities(features: list[Tensor], clips: list[Seen], others: list[Tensor], 
     return at(best, features, clips)
 
 
+def figures(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
+    """How well a probe fitted on other clips tells objects from background: the mean of both accuracies."""
+
+    def told(of: list[Tensor], seen: list[Seen], every: int = 1) -> list[tuple[Tensor, Tensor]]:
+        pairs = [(f.flatten(0, 2), one.objects.flatten()) for f, one in zip(of, seen, strict=True)]
+        return [(x[::every], (y[::every, None] > 0).double()) for x, y in pairs]
+
+    probe = fitted(told(others, more, every=4))
+    found = []
+    for x, y in told(features, clips):
+        right = (probe(x) > 0.5) == (y > 0.5)
+        found.append(float((right[y > 0.5].double().mean() + right[y < 0.5].double().mean()) / 2))
+    return found
+
+
+def motion_errors(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
+    """Mean squared error of objects' velocities, by a probe fitted on other clips."""
+    probe = fitted(moving(others, more))
+    return [float((probe(x) - y).square().mean()) for x, y in moving(features, clips)]
+
+
 def moving(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tensor]]:
-    """Features of the patches that show objects, and how these move."""
-    return [(f[one.objects > 0], one.motion[one.objects > 0]) for f, one in zip(features, clips, strict=True)]
+    """Features of each object at each position, the mean over the patches that show it, and how it moves."""
+    found = []
+    for f, one in zip(features, clips, strict=True):
+        shown = [
+            (f[t][where].mean(0), one.motion[t][where][0])
+            for t in range(len(f))
+            for number in range(1, 5)
+            if (where := one.objects[t] == number).any()
+        ]
+        found.append((torch.stack([x for x, _ in shown]), torch.stack([y for _, y in shown])))
+    return found
 
 
 def drift(encode: Encode, clips: list[Seen]) -> dict[str, Any]:

@@ -46,22 +46,16 @@ class Ridge:
         return (x.double() - self.centre) @ self.weights + self.mean
 
 
-def held_out_errors(
-    fitted_on: Sequence[tuple[Tensor, Tensor]], held_out: Sequence[tuple[Tensor, Tensor]]
-) -> Float[Tensor, " c"]:
-    """Mean squared error of a ridge probe in each held-out clip, a number from 0 on.
-
-    The penalty is chosen on the last quarter of the clips that it is fitted on; then all of them are used.
+def fitted(clips: Sequence[tuple[Tensor, Tensor]]) -> Ridge:
+    """A ridge probe, its penalty chosen on the last quarter of the clips; then all of them are used.
 
     Args:
-        fitted_on: (features (n, d), wanted (n, k)) of each clip to fit on, at least two.
-        held_out: the same of clips that the fit does not see.
+        clips: (features (n, d), wanted (n, k)) of each clip, at least two.
     """
-    cut = max(1, len(fitted_on) * 3 // 4)
-    first, last = _stacked(fitted_on[:cut]), _stacked(fitted_on[cut:])
+    cut = max(1, len(clips) * 3 // 4)
+    first, last = _stacked(clips[:cut]), _stacked(clips[cut:])
     tried = {p: float((Ridge.fit(*first, p)(last[0]) - last[1]).square().mean()) for p in PENALTIES}
-    probe = Ridge.fit(*_stacked(fitted_on), min(tried, key=tried.__getitem__))
-    return torch.stack([(probe(x) - y).square().mean() for x, y in held_out])
+    return Ridge.fit(*_stacked(clips), min(tried, key=tried.__getitem__))
 
 
 def _stacked(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
