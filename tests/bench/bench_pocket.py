@@ -58,7 +58,7 @@ FIT = 160
 PER_VIDEO = 3
 RADIUS = 4
 """Patches that a patch may move from one position to the next when it is followed through real footage."""
-DRIFT_CLIPS = 12
+DRIFT_CLIPS = 8
 HOW = Resampling()
 CPU = torch.device("cpu")
 
