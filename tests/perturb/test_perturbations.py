@@ -68,6 +68,13 @@ def test_strength_zero_is_the_input_bit_for_bit(name: str) -> None:
     assert found.data_ptr() != video.data_ptr()
 
 
+def test_compressing_again_and_again_gives_the_same_pixels() -> None:
+    video = clips(2)
+    first = apply("compression", video, 0.5, [0, 0])
+    for _ in range(20):
+        assert torch.equal(apply("compression", video, 0.5, [0, 0]), first)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_alone_in_a_batch_and_in_any_order(name: str) -> None:
     video, seeds = clips(3), [5, 6, 7]

@@ -19,8 +19,8 @@ from vjepa_stress.interfaces import Perturbation, Video
 class Compression(Perturbation):
     """Encoded and decoded as one clip with H.264 (libx264, 4:2:0), at a constant rate factor.
 
-    The factor is ⌊lowest + added·s + ½⌋. One codec thread, so that a machine gives one result; other builds of
-    the codec may differ. Clips with odd sides are padded by repeating the last row or column.
+    The factor is ⌊lowest + added·s + ½⌋. One codec thread, and the encoder's plain C code: its AVX-512 code gave
+    another stream at every other call. Other builds of the codec may differ. Clips with odd sides are padded by repeating the last row or column.
 
     Attributes:
         crf_lowest: rate factor as the strength goes to 0.
@@ -51,7 +51,7 @@ class Compression(Perturbation):
         with av.open(buffer, "w", format="matroska") as container:
             stream = container.add_stream("libx264", rate=25)
             stream.width, stream.height, stream.pix_fmt = padded.shape[2], padded.shape[1], "yuv420p"
-            stream.options = {"crf": str(factor), "preset": "medium"}
+            stream.options = {"crf": str(factor), "preset": "medium", "x264-params": "asm=0"}
             stream.codec_context.thread_count = 1
             for array in padded:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")))
