@@ -20,7 +20,8 @@ class Compression(Perturbation):
     """Encoded and decoded as one clip with H.264 (libx264, 4:2:0), at a constant rate factor.
 
     The factor is ⌊lowest + added·s + ½⌋. One codec thread, and the encoder's plain C code: its AVX-512 code gave
-    another stream at every other call. Other builds of the codec may differ. Clips with odd sides are padded by repeating the last row or column.
+    another stream at every other call. Other builds of the codec may differ. Clips with odd sides are padded by
+    repeating the last row or column.
 
     Attributes:
         crf_lowest: rate factor as the strength goes to 0.
