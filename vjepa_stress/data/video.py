@@ -214,7 +214,13 @@ def resize(frames: Pixels, height: int, width: int) -> UInt8[Tensor, "3 t {heigh
     """
     if frames.shape[2:] == (height, width):
         return frames
-    return torch.stack([_bilinear(frame, height, width) for frame in frames.unbind(1)], dim=1)
+    # One thread: where a half is rounded to depends on how torch shares the rows out.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return torch.stack([_bilinear(frame, height, width) for frame in frames.unbind(1)], dim=1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resize_masks(masks: Ids, height: int, width: int) -> Int64[Tensor, "t {height} {width}"]:
