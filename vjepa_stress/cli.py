@@ -424,15 +424,14 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("overrides", nargs="*", help="Hydra overrides, for instance exec.threads=2")
         one.add_argument("--config-dir", type=Path, help="a configuration folder of your own, searched last")
 
-    one = command("demo", demo, "vjepa-stress demo --out my-demo")
-    one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
-    one = command("new", new, "vjepa-stress new mine")
-    one.add_argument("study")
-
     def with_verify(one: argparse.ArgumentParser) -> None:
         text = "read the files of clips again: those that changed (default), or all; the same as exec.verify=…"
         one.add_argument("--verify", choices=["changed", "full"], help=text)
 
+    one = command("demo", demo, "vjepa-stress demo --out my-demo")
+    one.add_argument("--out", type=Path, default=Path("vjepa-stress-demo"), help="folder of the demo's study root")
+    one = command("new", new, "vjepa-stress new mine")
+    one.add_argument("study")
     one = command("register", register, "vjepa-stress register prereg/pocket/draft.yaml")
     one.add_argument("draft", type=Path)
     with_overrides(one)

@@ -8,7 +8,8 @@ file and one YAML in `conf/`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -35,6 +36,17 @@ PerClip = Float[Tensor, " b"]
 
 DType = Literal["float32", "bfloat16"]
 """The number format an encoder computes in."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside: what is computed must not depend on how torch shares it out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Block(BaseModel):

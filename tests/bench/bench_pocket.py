@@ -131,16 +131,17 @@ def rendered(clips: Procedural) -> list[Seen]:
     return found
 
 
+def others_of(name: str) -> dict[str, str]:
+    """What a size is set beside."""
+    return {"untrained": f"{name}_untrained", "first": f"{name}_first", "pixels": "pixels_8"}
+
+
 def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str, Any]:
     """Mean of one model, and by how much it is better than twin, first weights and pixels, clip by clip."""
     own = np.array(values[name])
     rows: dict[str, Estimate] = {"mean": bootstrap_mean(own, HOW)}
-    for label, other in (
-        ("over_untrained", f"{name}_untrained"),
-        ("over_first", f"{name}_first"),
-        ("over_pixels", "pixels_8"),
-    ):
-        rows[label] = difference(sign * own, sign * np.array(values[other]), HOW)
+    for label, other in others_of(name).items():
+        rows[f"over_{label}"] = difference(sign * own, sign * np.array(values[other]), HOW)
     known = int(np.isfinite(own).sum())
     return {label: {"value": one.value, "low": one.low, "high": one.high, "n": known} for label, one in rows.items()}
 
@@ -148,13 +149,12 @@ def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str,
 def beside(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     """Errors of a few clips that lean on each other (two videos): means, and how often each other model is worse."""
     own = np.array(values[name])
-    others = {"untrained": f"{name}_untrained", "first": f"{name}_first", "pixels": "pixels_8"}
     return {
         "clips": len(own),
         "mean": own.mean(),
         **{
             label: {"mean": np.mean(values[other]), "worse": int((own < values[other]).sum())}
-            for label, other in others.items()
+            for label, other in others_of(name).items()
         },
     }
 

@@ -13,14 +13,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from tests.bench.bench_pocket import RECIPE
 from vjepa_stress.cli import main
 from vjepa_stress.digest import sha256_file
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import VJEPA21Config
 from vjepa_stress.errors import MachineFailure
-from vjepa_stress.provenance import shipped
-from vjepa_stress.sweep.bind import load_yaml, strictly
 from vjepa_stress.training.pretrain import Training, first_weights
 from vjepa_stress.training.recipe import Recipe
 
@@ -101,18 +100,16 @@ def test_the_same_recipe_gives_the_same_bytes_and_another_seed_others(
 
 def test_training_begins_from_the_twin_with_quieter_blocks() -> None:
     """Nothing but what blocks add is scaled: tokens begin as their own patch."""
-    recipe = strictly(Recipe, load_yaml(shipped("conf") / "training" / "pocket.yaml"), "training")
     config = VJEPA21Config(embed_dim=24, depth=12, num_heads=2, patch_size=8)
-    twin, first = draw_weights(config, recipe.seed), first_weights(config, recipe)
+    twin, first = draw_weights(config, RECIPE.seed), first_weights(config, RECIPE)
     for name, weight in twin.items():
         quiet = name.startswith("blocks.") and name.endswith(("attn.proj.weight", "mlp.fc2.weight"))
-        torch.testing.assert_close(first[name], weight * (recipe.residual_scale if quiet else 1), rtol=0, atol=0)
+        torch.testing.assert_close(first[name], weight * (RECIPE.residual_scale if quiet else 1), rtol=0, atol=0)
 
 
 def tiny(**changes: object) -> Training:
     fields = {word.partition("=")[0].removeprefix("training."): int(word.partition("=")[2]) for word in TINY}
-    shipped_recipe = load_yaml(shipped("conf") / "training" / "pocket.yaml")
-    recipe = strictly(Recipe, {**shipped_recipe, **fields, **changes}, "training")
+    recipe = Recipe(**{**RECIPE.model_dump(), **fields, **changes})
     config = VJEPA21Config(embed_dim=24, depth=12, num_heads=2, mlp_ratio=2.0, patch_size=8)
     return Training(config, recipe, torch.device("cpu"))
 

@@ -227,8 +227,7 @@ def spread(available: int, frames: int, where: object) -> tuple[int, ...]:
 
 
 def _look(data: bytes, path: Path) -> Facts:
-    known = video.index(data, path)
-    video.check(data, path)
+    known = video.index(data, path, whole=True)
     return {"frames": known.frames, "notes": list(video.remarks(known))}
 
 

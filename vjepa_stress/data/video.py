@@ -6,6 +6,7 @@ display order from 0; time stamps are only used to tell which decoded frame is w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from vjepa_stress.data.film import AGAIN, opened, steps_between
 from vjepa_stress.errors import BadVideo
-from vjepa_stress.interfaces import Pixels
+from vjepa_stress.interfaces import Pixels, one_thread
 
 Ids = Int64[Tensor, "t h w"]
 """Object ids of a clip, 0 for background."""
@@ -96,21 +97,26 @@ class VideoIndex:
         return float(min(steps) * self.time_base), float(max(steps) * self.time_base)
 
 
-def index(data: bytes, where: object) -> VideoIndex:
+def index(data: bytes, where: object, *, whole: bool = False) -> VideoIndex:
     """Count the frames of a video without decoding more than the first.
 
     Args:
         data: the whole file.
         where: what error messages call it.
+        whole: decode all frames and keep none: damage that a decoder can see is known before anything is computed.
 
     Raises:
         BadVideo: for bytes that are no MP4, MOV, WebM, MKV or AVI, a file without frames, a file that is
-            shorter than it promises, and a first frame that cannot be decoded.
+            shorter than it promises, and a first frame, or any where `whole`, that cannot be decoded.
     """
     with opened(data, where) as film:
-        first = next(film.decoded(0), None)
+        frames = film.decoded(0)
+        first = next(frames, None)
         if first is None:
             raise BadVideo("no frame of this video can be decoded", where=where, found=film.codec, todo=AGAIN)
+        for frame in itertools.chain((first,), frames) if whole else ():
+            if frame.is_corrupt:
+                raise BadVideo("a frame of this video is damaged", where=where, found=f"pts {frame.pts}", todo=AGAIN)
         turn = _orientation(first, where)
         width, height = (first.height, first.width) if turn.transposed else (first.width, first.height)
         return VideoIndex(
@@ -124,18 +130,6 @@ def index(data: bytes, where: object) -> VideoIndex:
             codec=film.codec,
             rate=film.rate,
         )
-
-
-def check(data: bytes, where: object) -> None:
-    """Decode a whole video and keep nothing: damage that a decoder can see is known before anything is computed.
-
-    Raises:
-        BadVideo: as `index`, and where any frame cannot be decoded whole.
-    """
-    with opened(data, where) as film:
-        for frame in film.decoded(0):
-            if frame.is_corrupt:
-                raise BadVideo("a frame of this video is damaged", where=where, found=f"pts {frame.pts}", todo=AGAIN)
 
 
 def remarks(known: VideoIndex) -> tuple[str, ...]:
@@ -214,13 +208,8 @@ def resize(frames: Pixels, height: int, width: int) -> UInt8[Tensor, "3 t {heigh
     """
     if frames.shape[2:] == (height, width):
         return frames
-    # One thread: where a half is rounded to depends on how torch shares the rows out.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():  # where a half is rounded to depends on how torch shares the rows out
         return torch.stack([_bilinear(frame, height, width) for frame in frames.unbind(1)], dim=1)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def resize_masks(masks: Ids, height: int, width: int) -> Int64[Tensor, "t {height} {width}"]:

@@ -164,6 +164,12 @@ def load_released(path: str | os.PathLike[str], config: VJEPA21Config, key: str 
         return _read_model(stream, Path(path), config, key)
 
 
+def imagenet_colours(device: torch.device) -> tuple[Float[Tensor, "3 1 1 1"], Float[Tensor, "3 1 1 1"]]:
+    """Mean and deviation that pixels in [0, 1] are normalised by."""
+    mean, deviation = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, deviation
+
+
 def pixel_encoder(model: VJEPA21, device: torch.device, dtype: DType, compiled: bool) -> Callable[[Video], Features]:
     """Wrap an encoder so that it maps pixels to a grid of features.
 
@@ -184,7 +190,7 @@ def pixel_encoder(model: VJEPA21, device: torch.device, dtype: DType, compiled: 
         # `fullgraph` makes it an error, not a silent fallback, when a block cannot be compiled.
         for block in model.blocks:
             block.compile(fullgraph=True, dynamic=False)
-    mean, std = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = imagenet_colours(device)
 
     def encode(video: Video) -> Features:
         # The compiler takes seconds to import, and only a compiled model needs its limit raised.

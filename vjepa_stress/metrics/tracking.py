@@ -7,8 +7,7 @@ scored as DAVIS does. Definitions and edge cases: `docs/metrics.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from jaxtyping import Float, Float64, Int64
 from pydantic import Field
 from torch import Tensor
 
-from vjepa_stress.interfaces import Features, Measurement, Metric, Observation, PerClip, RegionScores
+from vjepa_stress.interfaces import Features, Measurement, Metric, Observation, PerClip, RegionScores, one_thread
 from vjepa_stress.metrics.masks import score_objects
 from vjepa_stress.words import Compares
 
@@ -296,17 +295,6 @@ class Tracked:
         return float((self.region.mean(1) + self.contour.mean(1)).mean() / 2) if self.objects else float("nan")
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: how a product is split among threads changes its last bits, and with them pixels."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def track(
     features: ClipFeatures, masks: ClipMasks, *, context: int, radius: int, topk: int, temperature: float
 ) -> Tracked:
@@ -331,7 +319,7 @@ def track(
         nothing = np.empty((0, len(shown) - 1))
         return Tracked((), nothing, nothing)
     size = (shown.shape[1], shown.shape[2])
-    with _one_thread():
+    with one_thread():
         first = first_labels(shown[0], objects, (features.shape[1], features.shape[2]))
         soft = propagate_labels(features, first, context=context, radius=radius, topk=topk, temperature=temperature)
         channels = torch.stack([segment(maps, size) for maps in soft[1:]])

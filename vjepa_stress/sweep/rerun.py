@@ -64,33 +64,28 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
     names = sorted(set(stored) & set(attempts.current))
     chosen = [stored[name] for name in random.Random(seed).sample(names, min(count, len(names)))]  # noqa: S311
     settle(place)
-    return [compare(one, _rows(root, registration, attempts, one, place)) for one in chosen]
-
-
-def _rows(
-    root: StudyRoot, registration: freeze.Registration, attempts: Attempts, one: StoredCell, place: Exec
-) -> list[Row]:
-    manifest, document = one.manifest, registration.document
-    clips = {name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()}
     launch = Launch(
         schema="vjepa-stress/launch/v1",
         root=root.path,
-        study=document.study,
-        document=root.document(document.study, document.version),
+        study=study,
+        document=root.document(study, registration.document.version),
         prereg_digest=registration.digest,
         exploratory=False,
-        attempt=manifest.attempt,
-        folder=one.folder.parent.parent,
-        cells=(manifest.cell,),
-        names=(one.folder.name,),
-        ledger_checkpoint=manifest.ledger_checkpoint,
+        attempt=attempts.counted,
+        folder=folder,
+        cells=tuple(one.manifest.cell for one in chosen),
+        names=tuple(one.folder.name for one in chosen),
+        ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
         code=code_state(place.plugins),
-        weights={manifest.cell.model: manifest.weights_digest},
-        clips=clips,
+        weights={one.manifest.cell.model: one.manifest.weights_digest for one in chosen},
+        clips={name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()},
     )
-    cell, design = manifest.cell, launch.load_design()
+    design = launch.load_design()
     with scratch_folder(place.scratch) as scratch:
-        return CellRunner(launch, design, place, cell.dataset, cell.model, scratch).rows(cell, Stages())
+        return [
+            compare(one, CellRunner(launch, design, place, cell.dataset, cell.model, scratch).rows(cell, Stages()))
+            for one, cell in zip(chosen, launch.cells, strict=True)
+        ]
 
 
 def compare(one: StoredCell, rows: list[Row]) -> Again:

@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256, write_durably
-from vjepa_stress.encoders.released import IMAGENET_MEAN, IMAGENET_STD, assemble
+from vjepa_stress.encoders.released import assemble, imagenet_colours
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import HIERARCHY, VJEPA21, VJEPA21Config
@@ -84,8 +84,7 @@ class Training:
         groups = [{"params": [p for p in learned if (p.ndim > 1) == matrix]} for matrix in (True, False)]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.done = 0
-        colours = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
-        self._mean, self._std = colours
+        self._mean, self._std = imagenet_colours(device)
 
     def step(self) -> Line:
         """Take one step, and say what the log keeps of it."""

@@ -232,7 +232,9 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         title=hypothesis.title,
         family=hypothesis.family,
         verdict=verdict.outcome if verdict else "withdrawn",
-        clause=verdict.clause if verdict else _withdrawal(hypothesis, evidence),
+        clause=verdict.clause
+        if verdict
+        else _withdrawal(hypothesis, evidence, lost=len(subjects) < len(hypothesis.estimands)),
         parts=verdict.parts if verdict else (),
         rule=hypothesis.rule,
         estimates=records,
@@ -244,13 +246,11 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     )
 
 
-def _withdrawal(hypothesis: Hypothesis, evidence: Evidence) -> str:
-    """When and why a hypothesis was withdrawn."""
+def _withdrawal(hypothesis: Hypothesis, evidence: Evidence, *, lost: bool) -> str:
+    """When and why a hypothesis was withdrawn; `lost` says that the design no longer has all of its cells."""
     for edition in evidence.registration.lineage:
         found = find(edition.document, hypothesis.id)
         if found is not None and found.status == "withdrawn" and edition.document.amendment is not None:
-            lineage = evidence.registration.lineage
-            lost = not all(as_promised(lineage, hypothesis, name) for name in hypothesis.estimands)
             gone = " (Not all of its cells are in the design any more.)" if lost else ""
             return f"withdrawn in {edition.document.version}: {edition.document.amendment.changes}{gone}"
     raise ValueError(f"{hypothesis.id} is not withdrawn")
