@@ -137,7 +137,7 @@ def _checked(
 
     draft = read_draft(args.draft)
     root = StudyRoot.find(start=args.draft.resolve().parent) if args.root is None else _root(args)
-    request = _request(args, args.overrides)
+    request = _request(args, args.overrides).choosing_nothing()
     if amends not in (None, draft.study):
         raise BadInput("the draft is of another study", where=args.draft, expected=amends, found=draft.study)
     # What is registered for the first time has no parent, whatever it says of itself: `register` refuses it.
@@ -302,7 +302,7 @@ def rerun(args: argparse.Namespace) -> dict[str, Any]:
     from vjepa_stress.sweep.rerun import rerun as compute_again
 
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
-    place = _request(args, args.overrides).place
+    place = _request(args, args.overrides).choosing_nothing().place
     found = compute_again(_root(args), args.study, args.cells, seed, place)
     for one in found:
         differs = f"not the same bits, but within {TOLERANCE:g}: the largest difference is {one.largest:.1e}"
@@ -345,7 +345,7 @@ def fetch(args: argparse.Namespace) -> dict[str, Any]:
     from vjepa_stress.encoders.released import Released
     from vjepa_stress.sweep.progress import byte_progress
 
-    request = _request(args, args.overrides)
+    request = _request(args, args.overrides).choosing_nothing()
     encoder = request.blocks.encoder(args.model)
     if not isinstance(encoder, Released):
         raise BadInput(f"{args.model} has no weights to download", expected="base, large, giant or gigantic")
@@ -379,7 +379,7 @@ def data(args: argparse.Namespace) -> dict[str, Any]:
     """Look at a data set before a study: prepare, verify or describe it."""
     from vjepa_stress.sweep.collection import Collection
 
-    request = _request(args, args.overrides)
+    request = _request(args, args.overrides).choosing_nothing()
     collection = Collection(args.name, request.blocks, request.place, args.frames, args.resolution)
     manifest = collection.manifest(full=args.action == "verify")
     if args.action == "verify":

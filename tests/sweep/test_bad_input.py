@@ -230,3 +230,19 @@ def test_bad_usage(finished: StudyRoot, words: tuple[str, ...]) -> None:
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
     assert done.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("rerun", "small", "model=tiny"), "model"),
+        (("rerun", "small", "study=small", "exec.threads=1"), "study"),
+        (("register", str(study.HERE / "draft.yaml"), "strength=0.5"), "strength"),
+        (("data", "describe", "demo_procedural", "data=footage"), "dataset"),
+    ],
+)
+def test_a_choice_of_cells_is_not_ignored_where_there_is_none(
+    finished: StudyRoot, words: tuple[str, ...], found: str
+) -> None:
+    done = study.command(*words, *(() if words[0] == "data" else ("--root", str(finished.path))))
+    clear(done, 2, "takes no choice of cells", f"found: {found}\n")

@@ -74,6 +74,21 @@ class Request:
         """The building blocks this command line can name."""
         return Blocks(self.config_dir, self.place.plugins)
 
+    def choosing_nothing(self) -> Request:
+        """This request, of a command for which no cells can be chosen.
+
+        Raises:
+            BadInput: when it names a study, a model or anything else that chooses cells.
+        """
+        chosen = {"study": self.study} | vars(self.wanted)
+        if any(value is not None for value in chosen.values()):
+            raise BadInput(
+                "this command takes no choice of cells",
+                found=", ".join(key for key, value in chosen.items() if value is not None),
+                expected="overrides of exec only, for instance exec.threads=2",
+            )
+        return self
+
     def one_model(self) -> str:
         """The one model named.
 
