@@ -357,6 +357,7 @@ def fetch(args: argparse.Namespace) -> dict[str, Any]:
 
 def pretrain(args: argparse.Namespace) -> dict[str, Any]:
     """Train a small model with V-JEPA 2.1's objective, or go on where a run was cut off."""
+    from vjepa_stress.encoders.stored import SHIPPED
     from vjepa_stress.sweep.bind import strictly
     from vjepa_stress.sweep.progress import progress
     from vjepa_stress.sweep.run import choose_device
@@ -371,7 +372,10 @@ def pretrain(args: argparse.Namespace) -> dict[str, Any]:
     device, threads = choose_device(request.place.device), request.place.threads
     with progress(f"training {name}", recipe.steps) as advance:
         done = train(name, encoder, recipe, args.out / name, device, threads=threads, advance=advance)
-    say(f"pin this digest as `sha256` in {name}.yaml, and put the file into exec.weights")
+    if (SHIPPED / encoder.file).is_file():
+        say(f"{encoder.file} ships with the package: to use this one, give it a YAML and a file name of its own")
+    else:
+        say(f"pin this digest as `sha256` in {name}.yaml, and put the file into exec.weights")
     return {"weights": str(done.weights), "digest": done.digest, "log": str(done.log)}
 
 

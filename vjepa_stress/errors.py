@@ -178,6 +178,7 @@ _REFUSED = {
     errno.EEXIST,
     errno.EISDIR,
     errno.ENOENT,  # no folder can be made there, as in /proc
+    errno.ENAMETOOLONG,
 }
 
 

@@ -1,5 +1,6 @@
 """Weights in safetensors: exact values, strict fit, pinned bytes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from vjepa_stress.digest import Digest, sha256_file
 from vjepa_stress.encoders.released import assemble, pixel_encoder
 from vjepa_stress.encoders.seeded import draw_weights
-from vjepa_stress.encoders.stored import Stored
+from vjepa_stress.encoders.stored import SHIPPED, Stored
 from vjepa_stress.errors import BadCheckpoint, IdentityChanged, NotHere
 
 CPU = torch.device("cpu")
@@ -50,6 +51,28 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, half: dict[str, Tensor]) -
     path.write_bytes(b"not at all")
     with pytest.raises(BadCheckpoint, match="safetensors"):
         stored().load(tmp_path, CPU, "float32", False)
+
+
+def test_number_formats_that_torch_lacks_and_files_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    header = json.dumps({"norm.bias": {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(BadCheckpoint, match="that torch reads"):
+        stored().load(tmp_path, CPU, "float32", False)
+    path.unlink()
+    loop = tmp_path / "loop.safetensors"
+    loop.symlink_to(loop)
+    with pytest.raises(NotHere):
+        stored(file="loop.safetensors").identify(tmp_path)
+
+
+def test_weights_of_your_own_under_a_shipped_name_are_not_ignored(tmp_path: Path, half: dict[str, Tensor]) -> None:
+    shipped = SHIPPED / "pocket_a.safetensors"
+    (tmp_path / shipped.name).write_bytes(shipped.read_bytes())
+    assert stored(file=shipped.name).identify(tmp_path) == sha256_file(shipped), "the same bytes are the same file"
+    save_file(half, tmp_path / shipped.name)
+    with pytest.raises(IdentityChanged, match="have the same name"):
+        stored(file=shipped.name).identify(tmp_path)
 
 
 def test_other_bytes_and_none(tmp_path: Path, half: dict[str, Tensor]) -> None:

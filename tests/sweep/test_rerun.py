@@ -1,7 +1,9 @@
 """Cells of a finished study, computed again."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.small import study
@@ -43,11 +45,34 @@ def test_what_another_processor_may_change_and_what_not(finished: StudyRoot) -> 
     found = compare(stored, rounded)
     assert not found.same
     assert found.largest == pytest.approx(3e-6, rel=1e-3)
-    for value in (float(str(rounded[0]["M2"])) + 1e-3, None):
+    others: list[tuple[str, object]] = [("M2", float(str(rounded[0]["M2"])) + 1e-3), ("M2", None)]
+    others += [(name, int(str(value)) + 1) for name, value in rounded[0].items() if type(value) is int]
+    others += [(name, not value) for name, value in rounded[0].items() if type(value) is bool]
+    assert {type(value) for _, value in others} >= {float, int, bool, type(None)}
+    for name, value in others:
         other = rows(cell)
-        other[0]["M2"] = value
+        other[0][name] = value  # type: ignore[assignment]
         with pytest.raises(ResultTampered, match="has other numbers"):
             compare(stored, other)
+
+
+def test_tracking_curves_are_compared_number_by_number(finished: StudyRoot) -> None:
+    cell = next(path for path in study.cells(finished).iterdir() if "gaussian" in path.name)
+    stored, again = read_cell(cell), rows(cell)
+    curves = [0.9, 0.5]
+    for one, changed, close in (
+        (curves, [0.9, 0.5 + 3e-6], True),
+        (curves, [0.9, 0.6], False),
+        (curves, [0.9], False),
+    ):
+        before = [{**row, "M3_J": list(one)} for row in again]
+        after = [{**row, "M3_J": list(changed)} for row in again]
+        table = pa.Table.from_pylist(before)
+        if close:
+            assert compare(replace(stored, table=table), after).largest == pytest.approx(3e-6, rel=1e-3)
+        else:
+            with pytest.raises(ResultTampered):
+                compare(replace(stored, table=table), after)
 
 
 def test_without_a_complete_attempt_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import VJEPA21Config
 from vjepa_stress.errors import MachineFailure
-from vjepa_stress.training.pretrain import Training, first_weights
+from vjepa_stress.training.pretrain import Training, first_weights, stored_weights
 from vjepa_stress.training.recipe import Recipe
 
 TINY = [
@@ -158,6 +158,14 @@ def test_a_training_that_diverges_says_so() -> None:
         training.step()
 
 
+def test_weights_that_float16_cannot_hold_are_not_stored() -> None:
+    training = tiny(steps=1)
+    with torch.no_grad():
+        next(training.teacher.parameters()).fill_(70000.0)
+    with pytest.raises(MachineFailure, match="weights at the end"):
+        stored_weights(training.teacher, {})
+
+
 def test_losses_fall() -> None:
     """The same clips and masks again and again, under a teacher that stands still; who moves is tested above."""
     fixed = {"warmup": 0.0, "context_to": 0.0, "redundancy_weight": 0.0, "momentum": [0.9999, 0.9999]}
@@ -210,6 +218,15 @@ def test_a_folder_of_another_run_or_a_damaged_checkpoint_is_refused(
     assert "expected: 6 lines" in capsys.readouterr().err
     log.write_text(whole + "a line after the checkpoint\n")
     assert main(words(conf, out)) == 0
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != "teacher"}, checkpoint)
+    assert main(words(conf, out)) == 2
+    assert "no checkpoint of a training, or a damaged one" in capsys.readouterr().err
+    torch.save(state, checkpoint)
+    assert main(words(conf, out, "exec.threads=2")) == 2
+    assert "another training run" in capsys.readouterr().err
+    log.write_bytes(b"\xff\n" * 6)
+    assert main(words(conf, out)) == 0, "the log is for people; what it says is not read again"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     assert main(words(conf, out)) == 2
     assert "no checkpoint of a training, or a damaged one" in capsys.readouterr().err
@@ -246,6 +263,9 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(
         (["model=pocket_b", "training.predictor_heads=5"], "channels a head"),
         (["model=pocket_b", "training.resolution=92"], "do not divide into tokens"),
         (["model=pocket_b", "training.frames=7"], "do not divide into tokens"),
+        (["model=pocket_b", "training.learning_rate=1e39"], "learning_rate"),
+        (["model=pocket_b", "training.weight_decay=[0,1e39]"], "weight decay"),
+        (["model=pocket_b", "training.predictor_dim=36", "training.predictor_heads=3", "chunk=1/2"], "chunk"),
         (["model=pocket_b", "strength=0.5"], "only a model can be chosen"),
         (["model=pocket_a,pocket_b"], "one at a time"),
     ],
@@ -256,3 +276,30 @@ def test_what_cannot_be_trained_is_said(
     assert main(["pretrain", *given, "--out", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(["exec.device=meta"], "cannot be used"), (["--out", "n" * 300], "cannot be written")]
+)
+def test_places_that_cannot_be_trained_in(
+    given: list[str], told: str, conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words(conf, tmp_path), *given]) in (2, 4)
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("small"))
+
+
+def test_a_predictor_that_cannot_be_built_is_said(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (conf / "model" / "small.yaml").write_text(MODEL.replace("mlp_ratio: 2.0", "mlp_ratio: 0.05"))
+    assert main(words(conf, tmp_path)) == 2
+    assert "no predictor of this shape" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_step(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small" / "log.jsonl").mkdir(parents=True)
+    assert main(words(conf, tmp_path, "training.steps=1000000")) == 2
+    assert "cannot be written" in capsys.readouterr().err

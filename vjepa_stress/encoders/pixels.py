@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, sha256
-from vjepa_stress.encoders.released import IMAGENET_MEAN, IMAGENET_STD
+from vjepa_stress.encoders.released import imagenet_colours
 from vjepa_stress.encoders.vjepa21 import check_divides
 from vjepa_stress.interfaces import DType, Encoder, Features, LoadedEncoder, Video
 
@@ -44,7 +44,7 @@ class RawPixels(Encoder):
     ) -> LoadedEncoder:
         """Nothing to load."""
         kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-        mean, std = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = imagenet_colours(device)
 
         def encode(video: Video) -> Features:
             normalised = (video.to(device=device, dtype=torch.float32) - mean) / std

@@ -35,7 +35,8 @@ class Stored(Shaped):
 
         Raises:
             NotHere: when it neither ships nor lies in `store`.
-            IdentityChanged: when it is not the pinned file.
+            BadCheckpoint: when it cannot be read.
+            IdentityChanged: when it is not the pinned file, or both places hold a file of that name that differ.
         """
         return self._verified(store)[2]
 
@@ -49,24 +50,39 @@ class Stored(Shaped):
         path, data, digest = self._verified(store)
         try:
             tensors = load(data)
-        except SafetensorError as error:
+        except (SafetensorError, KeyError) as error:  # the latter for number formats that torch does not have
             raise BadCheckpoint(
-                "this is no safetensors file, or a damaged one", where=path, found=str(error), todo="get it again"
+                "this is no safetensors file that torch reads, or a damaged one",
+                where=path,
+                found=str(error),
+                todo="get it again",
             ) from None
         model = assemble(self.architecture, checked_copy(tensors, path, self.architecture))
         return LoadedEncoder(weights=digest, encode=pixel_encoder(model, device, dtype, compiled))
 
     def _verified(self, store: Path) -> tuple[Path, bytes, Digest]:
         places = (SHIPPED / self.file, store / self.file)
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
+        there = [place for place in places if place.is_file()]
+        if not there:
             raise NotHere(
                 "the weights are not on this machine",
                 expected=" or ".join(map(str, places)),
                 todo=f"train the model, and put {self.file} there",
             )
-        data = path.read_bytes()
+        path = there[0]
+        try:
+            data, others = path.read_bytes(), [place.read_bytes() for place in there[1:]]
+        except OSError as error:
+            raise BadCheckpoint("these weights cannot be read", where=path, found=error.strerror) from error
         digest = sha256(data)
+        if any(other != data for other in others):
+            raise IdentityChanged(
+                "two files of weights have the same name",
+                where=there[1],
+                expected=f"{digest}, as {path}",
+                found=sha256(others[0]),
+                todo="give weights of your own a name of their own, in `file` of the model's YAML",
+            )
         if self.sha256 is not None and digest != self.sha256:
             raise IdentityChanged(
                 "these weights are not the known ones",

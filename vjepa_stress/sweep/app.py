@@ -80,14 +80,19 @@ class Request:
         Raises:
             BadInput: when it names a study, a model or anything else that chooses cells.
         """
-        chosen = {"study": self.study} | vars(self.wanted)
-        if any(value is not None for value in chosen.values()):
+        if self._chosen:
             raise BadInput(
                 "this command takes no choice of cells",
-                found=", ".join(key for key, value in chosen.items() if value is not None),
+                found=", ".join(sorted(self._chosen)),
                 expected="overrides of exec only, for instance exec.threads=2",
             )
         return self
+
+    @property
+    def _chosen(self) -> set[str]:
+        """What restricts the cells."""
+        found = {key for key, value in {"study": self.study, **vars(self.wanted)}.items() if value is not None}
+        return found | {"chunk" for text in self.overrides if text.startswith("chunk=")}
 
     def one_model(self) -> str:
         """The one model named.
@@ -97,8 +102,8 @@ class Request:
         """
         if self.wanted.model is None:
             raise BadInput("name a model", expected="model=NAME, as in conf/model", found="none")
-        if self.study is not None or self.wanted != Wanted(model=self.wanted.model):
-            raise BadInput("only a model can be chosen here", expected="model=NAME", found=" ".join(self.overrides))
+        if self._chosen != {"model"}:
+            raise BadInput("only a model can be chosen here", found=", ".join(sorted(self._chosen - {"model"})))
         return str(self.wanted.model[0])
 
 

@@ -48,15 +48,17 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             yield lambda now_doing: bar.update(task, advance=1, doing=now_doing)
         return
     started = last = time.monotonic()
-    done = 0
+    done = found = 0
 
     def advance(now_doing: str) -> None:
-        nonlocal done, last
+        nonlocal done, found, last
         done += 1
         at = time.monotonic()
+        if at - started < 1:
+            found = done  # by an earlier session, more likely than not: it says nothing of the time a part takes
         if done == total or at - last >= _SECONDS_BETWEEN_LINES:
             last = at
-            left = (at - started) / done * (total - done)
+            left = (at - started) / max(1, done - found) * (total - done)
             print(f"{title}: {done}/{total}, about {duration(left)} left, {now_doing}", file=sys.stderr, flush=True)
 
     yield advance

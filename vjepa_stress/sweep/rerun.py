@@ -49,7 +49,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
     Raises:
         CellsIncomplete: when no attempt is complete.
         Tampered: when documents, shards, clips or weights are not the registered ones.
-        ResultTampered: when a value differs by more than `TOLERANCE`, or is there in one and not in the other.
+        ResultTampered: when a number differs by more than `TOLERANCE`, or anything else at all.
     """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
@@ -92,16 +92,12 @@ def compare(one: StoredCell, rows: list[Row]) -> Again:
     """Compare rows computed again with a stored cell.
 
     Raises:
-        ResultTampered: when a value differs by more than `TOLERANCE`, or is there in one and not in the other.
+        ResultTampered: when a number differs by more than `TOLERANCE`, or anything else at all.
     """
     if content_digest(rows) == one.manifest.content_digest:
         return Again(one.manifest.cell, True, 0.0)
     before = {str(row["clip"]): row for row in one.table.to_pylist()}
-    largest = 0.0
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, float) or value is None:
-                largest = max(largest, _distance(value, before[str(row["clip"])][name]))
+    largest = max(_distance(value, before[str(row["clip"])][name]) for row in rows for name, value in row.items())
     if largest > TOLERANCE:
         raise ResultTampered(
             "this cell, computed again, has other numbers",
@@ -114,6 +110,9 @@ def compare(one: StoredCell, rows: list[Row]) -> Again:
 
 
 def _distance(value: object, other: object) -> float:
+    """How far apart two values of a row are: only numbers that are no counts can differ a little."""
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        return max(map(_distance, value, other), default=0.0)
     if isinstance(value, float) and isinstance(other, float):
         return abs(value - other)
-    return 0.0 if value is None and other is None else math.inf
+    return 0.0 if value == other else math.inf

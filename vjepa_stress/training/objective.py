@@ -89,11 +89,11 @@ def dense_loss(
 
 
 def redundancy(levels: Float[Tensor, "b v d4"], count: int) -> Float[Tensor, ""]:
-    """What keeps features from falling together: VICReg's variance and covariance terms, averaged over the levels.
+    """What keeps features from falling together: VICReg's variance term, and its covariance term of correlations.
 
     Args:
         levels: the student's, side by side.
-        count: of levels.
+        count: of levels; the terms are averaged over them.
 
     Returns:
         The mean of max(0, 1 − deviation of a channel) plus the sum of squared correlations between channels over

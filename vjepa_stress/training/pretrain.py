@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import HIERARCHY, VJEPA21, VJEPA21Config
 from vjepa_stress.errors import BadCheckpoint, BadInput, MachineFailure, writing
 from vjepa_stress.interfaces import Encoder
+from vjepa_stress.provenance import code_state
 from vjepa_stress.training.masks import LONG_RANGE, SHORT_RANGE, context_weights, draw_mask
 from vjepa_stress.training.objective import Predictor, dense_loss, encode_visible, redundancy, targets
 from vjepa_stress.training.probes import spread_of
@@ -110,12 +112,7 @@ class Training:
         learned = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(learned, recipe.gradient_norm))
         if not np.isfinite(norm):
-            raise MachineFailure(
-                "training diverged",
-                where=f"step {now}",
-                expected="finite gradients",
-                todo="lower the learning rate, with another --out",
-            )
+            raise _diverged(f"gradients of step {now}")
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         keep = recipe.momentum_at(now)
@@ -169,6 +166,15 @@ class Training:
         self.done = state["done"]
 
 
+def _diverged(where: str) -> MachineFailure:
+    return MachineFailure(
+        "training diverged",
+        where=where,
+        expected="numbers that float16 can hold",
+        todo="lower the learning rate, with another --out",
+    )
+
+
 def first_weights(config: VJEPA21Config, recipe: Recipe) -> dict[str, Tensor]:
     """Weights that training begins from: those of the untrained twin, with what each block adds scaled down.
 
@@ -200,32 +206,43 @@ def pretrain(
         encoder: its architecture, and the name of its file of weights.
         recipe: how it is trained.
         folder: where checkpoint, log and weights are kept.
-        device: where it is trained. Bits are the same on one machine with one thread.
+        device: where it is trained. Bits are the same on the processor of one machine with one thread.
         threads: torch threads, None for torch's own choice.
         save_every: steps between checkpoints; no result depends on it.
         advance: called after each step that is done, those of earlier sessions included.
 
     Raises:
-        BadInput: when clips do not divide into tokens, or the folder holds another training run.
+        BadInput: when clips do not divide into tokens, the predictor cannot be built, or the folder holds another
+            training run: another architecture, recipe or code, another device or number of threads.
         BadCheckpoint: when its checkpoint is damaged or its log incomplete.
+        CannotWrite: when the folder cannot be written.
         MachineFailure: when training diverges or the disk is full.
     """
     for frames in (recipe.frames, recipe.rendered_frames):
         encoder.check_input(frames, recipe.resolution)
     config = encoder.architecture
-    identity = str(digest_of({"architecture": config.model_dump(), "recipe": recipe.model_dump()}))
+    run = {
+        "architecture": config.model_dump(),
+        "recipe": recipe.model_dump(),
+        "code": code_state().digest,
+        "device": str(device),
+        "threads": threads,
+    }
+    identity = str(digest_of(run))
     checkpoint, log, weights = folder / "checkpoint.pt", folder / "log.jsonl", folder / encoder.file
     if threads is not None:
         torch.set_num_threads(threads)
     training = Training(config, recipe, device)
     lines: list[str] = []
-    if checkpoint.exists():
-        training.resume(_read(checkpoint, identity))
-        lines = _read_log(log, training.done)
-        for _ in lines:
-            advance("resumed")
     with writing(folder):
+        if checkpoint.exists():
+            _resume(training, checkpoint, identity)
+            lines = _read_log(log, training.done)
+            for _ in lines:
+                advance("resumed")
         folder.mkdir(parents=True, exist_ok=True)
+        # A folder that cannot be written is found now, and not after the first fifty steps.
+        write_durably(log, "".join(f"{line}\n" for line in lines).encode())
     while training.done < recipe.steps:
         line = training.step()
         lines.append(json.dumps(line))
@@ -235,7 +252,7 @@ def pretrain(
             torch.save({**training.state(), "identity": identity}, buffer)
             with writing(folder):
                 # The log goes first: a checkpoint never knows of steps that the log does not.
-                write_durably(log, ("\n".join(lines) + "\n").encode())
+                write_durably(log, "".join(f"{line}\n" for line in lines).encode())
                 write_durably(checkpoint, buffer.getvalue())
     data = stored_weights(training.teacher, {"name": name, "recipe": recipe.model_dump(), "steps": training.done})
     with writing(folder):
@@ -243,7 +260,8 @@ def pretrain(
     return Trained(weights, sha256(data), log)
 
 
-def _read(checkpoint: Path, identity: str) -> dict[str, Any]:
+def _resume(training: Training, checkpoint: Path, identity: str) -> None:
+    """Go on from a checkpoint of the same run."""
     try:
         data = checkpoint.read_bytes()
     except OSError as error:
@@ -251,9 +269,11 @@ def _read(checkpoint: Path, identity: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         found = state["identity"]
+        if found == identity:
+            training.resume(state)
     except MemoryError:
         raise
-    except Exception as error:  # on damaged files torch raises whatever its parser stumbles over
+    except Exception as error:  # on damaged files torch raises whatever it stumbles over
         raise BadCheckpoint(
             "this is no checkpoint of a training, or a damaged one",
             where=checkpoint,
@@ -266,14 +286,13 @@ def _read(checkpoint: Path, identity: str) -> dict[str, Any]:
             where=checkpoint,
             expected=identity,
             found=found,
-            todo="choose another folder with --out, or the recipe and size that it was begun with",
+            todo="choose another folder with --out, or the model, recipe, code, device and threads it was begun with",
         )
-    return state
 
 
 def _read_log(log: Path, done: int) -> list[str]:
     """The log up to a checkpoint; what was written after it is forgotten, and done again."""
-    lines = log.read_text().splitlines() if log.is_file() else []
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     if len(lines) < done:
         raise BadCheckpoint(
             "the log does not go as far as the checkpoint beside it",
@@ -296,15 +315,24 @@ def stored_weights(teacher: VJEPA21, told: dict[str, Any]) -> bytes:
     state["patch_embed_img.proj.bias"] = state["patch_embed.proj.bias"]
     state["img_mod_embed"] = state["video_mod_embed"]
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in halves.values()):
+        raise _diverged("weights at the end")
     # One entry only: safetensors does not keep the order of several, and the same weights must be the same bytes.
     return save(halves, {"training": canonical_json(told).decode()})
 
 
 def _predictor(config: VJEPA21Config, recipe: Recipe) -> Predictor:
-    shape = config.model_copy(update={"embed_dim": recipe.predictor_dim, "num_heads": recipe.predictor_heads})
+    narrow = {"embed_dim": recipe.predictor_dim, "num_heads": recipe.predictor_heads}
+    try:
+        shape = VJEPA21Config(**{**config.model_dump(), **narrow})
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise BadInput(
+            "no predictor of this shape can be built", found=found["input"], expected=found["msg"]
+        ) from None
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        predictor = Predictor(config.embed_dim, VJEPA21Config(**shape.model_dump()), recipe.predictor_depth)
+        predictor = Predictor(config.embed_dim, shape, recipe.predictor_depth)
         for parameter in predictor.parameters():
             if parameter.ndim == 2:
                 nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Recipe(BaseModel):
-    """A training run. The same recipe, architecture and code give the same weights (one machine, one thread).
+    """A training run. The same recipe, architecture and code give the same weights on one machine: on its processor,
+    with one thread, and the same versions of torch and numpy.
 
     Attributes:
         seed: decides initial weights, clips and masks.
@@ -39,7 +40,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(ge=0, lt=2**53)
-    residual_scale: float = Field(gt=0)
+    residual_scale: float = Field(gt=0, le=10)
     steps: int = Field(ge=1)
     clips: int = Field(ge=1)
     together: int = Field(ge=1)
@@ -47,7 +48,7 @@ class Recipe(BaseModel):
     frames: int = Field(ge=2)
     rendered_frames: int = Field(ge=2)
     long_from: float = Field(ge=0, le=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=10)
     warmup: float = Field(ge=0, le=1)
     last_rate: float = Field(ge=0, le=1)
     weight_decay: tuple[float, float]
@@ -56,10 +57,10 @@ class Recipe(BaseModel):
     predictor_dim: int = Field(ge=6)
     predictor_depth: int = Field(ge=1)
     predictor_heads: int = Field(ge=1)
-    context_weight: float = Field(ge=0)
+    context_weight: float = Field(ge=0, le=1000)
     context_from: float = Field(ge=0, le=1)
     context_to: float = Field(ge=0, le=1)
-    redundancy_weight: float = Field(ge=0)
+    redundancy_weight: float = Field(ge=0, le=1000)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -73,8 +74,8 @@ class Recipe(BaseModel):
             raise ValueError(f"{self.frames} frames cannot be cut from {self.rendered_frames}")
         if not 0 <= min(self.momentum) <= max(self.momentum) < 1:
             raise ValueError(f"momentum {self.momentum}: expected numbers in [0, 1)")
-        if min(self.weight_decay) < 0:
-            raise ValueError(f"weight decay {self.weight_decay}: expected 0 or more")
+        if not 0 <= min(self.weight_decay) <= max(self.weight_decay) <= 10:
+            raise ValueError(f"weight decay {self.weight_decay}: expected numbers from 0 to 10")
         if self.context_from > self.context_to:
             raise ValueError(f"context_from {self.context_from} is after context_to {self.context_to}")
         return self
