@@ -167,8 +167,9 @@ def pocket(what: str) -> str:
 def pocket_facts() -> str:
     """Single numbers of the page."""
     found = measured("pocket")
+    stream = found["stream"]
     rows = [
-        ["clips of the stream, a second and core", f"{found['stream']['clips_a_second_and_core']:.0f}", "60 on two"],
+        ["clips of the stream, a second and core", f"{stream['clips_a_second_and_core']:.0f}", str(stream["limit"])],
         ["error of saying that no object moves, (patches a position)²", number(found["still"]), ""],
     ]
     return table(["", "measured", "at least"], rows)
@@ -183,8 +184,18 @@ def pocket_footage() -> str:
             f"{number(one[other]['mean'])}, worse in {one[other]['worse']} of {one['clips']}"
             for other in ("untrained", "first", "pixels")
         ]
-        rows.append([f"`{name}`", number(one["mean"]), *others])
-    return table(["", "trained", "untrained twin", "first weights", "pixels"], rows)
+        rows.append([f"`{name}`", number(one["mean"]), *others, number(one["torn"])])
+    return table(["", "trained", "untrained twin", "first weights", "pixels", "trained, clips torn"], rows)
+
+
+def pocket_speeds() -> str:
+    """The same for clips of consecutive frames, and for those of every second frame."""
+    rows = []
+    for name, scores in measured("pocket")["sizes"].items():
+        slow, fast = scores["footage_1"], scores["footage_2"]
+        values = (slow["mean"], slow["untrained"]["mean"], fast["mean"], fast["untrained"]["mean"])
+        rows.append([f"`{name}`", *map(number, values)])
+    return table(["", "consecutive frames", "untrained twin", "every second frame", "untrained twin"], rows)
 
 
 def pocket_drift() -> str:
@@ -251,10 +262,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "metric_costs": metric_costs,
     "pocket_m3": lambda: pocket("m3"),
     "pocket_velocity": lambda: pocket("velocity"),
+    "pocket_identity": lambda: pocket("identity"),
     "pocket_figure": lambda: pocket("figure"),
     "pocket_which": lambda: pocket("which"),
     "pocket_facts": pocket_facts,
     "pocket_footage": pocket_footage,
+    "pocket_speeds": pocket_speeds,
     "pocket_drift": pocket_drift,
     "pocket_spread": pocket_spread,
 }
@@ -276,7 +289,7 @@ def generated() -> dict[Path, str]:
         for name, kind in DOCUMENTS.items()
     }
     pages = [PROJECT / "README.md", *sorted(HERE.glob("*.md"))]
-    return files | {page: filled(page.read_text()) for page in pages}
+    return files | {HERE / "pocket.svg": loss_curves()} | {page: filled(page.read_text()) for page in pages}
 
 
 def run_demo() -> None:
@@ -298,8 +311,10 @@ def run_demo() -> None:
 
 
 def keep_training(folder: Path) -> None:
-    """Keep what the logs of training say, every fifth step, and draw it."""
+    """Keep what the logs of training say, every fifth step."""
     logs = {path.parent.name: path.read_text().splitlines() for path in sorted(folder.glob("*/log.jsonl"))}
+    if not logs:
+        raise SystemExit(f"{folder}: no logs of training here; expected */log.jsonl")
     kept = {name: [json.loads(line) for line in lines[::5]] for name, lines in logs.items()}
     rounded = {
         name: [
@@ -346,7 +361,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.training:
         keep_training(args.training)
-        (HERE / "pocket.svg").write_text(loss_curves())
     if args.demo:
         run_demo()
     for path, text in generated().items():

@@ -50,6 +50,8 @@ def test_measured_figures_keep_their_limits() -> None:
     assert all(share >= 0.91 for share in coverage["30"].values())
     metrics = json.loads((PROJECT / "docs/measured/metrics.json").read_text())
     assert metrics["share"] <= metrics["limit"]
+    stream = json.loads((PROJECT / "docs/measured/pocket.json").read_text())["stream"]
+    assert stream["clips_a_second_and_core"] >= stream["limit"]
     tracking = json.loads((PROJECT / "docs/measured/tracking.json").read_text())
     for entry in tracking["channels"].values():
         assert entry["speedup"] >= tracking["limit"]

@@ -80,6 +80,9 @@ def test_the_demo_runs_from_a_wheel_in_an_empty_environment(wheel: Path, tmp_pat
         cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert {"run", "verdict", "report", "audit", "rerun"} <= set(said)
+    assert said["rerun"]["same"] == 3
     assert "intact" in done.stderr
     assert list(tmp_path.glob("demo/outputs/demo/*/report.html"))
     assert "uncommitted" not in next(tmp_path.glob("demo/outputs/demo/*/report.md")).read_text()

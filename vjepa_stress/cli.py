@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import secrets
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -324,6 +326,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
     base = ["--root", str(root.path)]
     # Such small models gain nothing from more threads, and numbers do not depend on them.
     threads = f"exec.threads={min(os.cpu_count() or 1, 4)}"
+    said: dict[str, Any] = {}
     for words in (
         ["run", *base, "study=demo", threads, "-m"],
         ["verdict", *base, "demo"],
@@ -332,11 +335,15 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
         ["rerun", *base, "demo", threads],
     ):
         say(f"\n$ vjepa-stress {' '.join(words)}")
-        code = main([*words, "--json"] if args.json else words)
+        printed = io.StringIO()
+        with redirect_stdout(printed) if args.json else nullcontext():
+            code = main([*words, "--json"] if args.json else words)
         if code:
             raise SystemExit(code)
+        if args.json:
+            said[words[0]] = json.loads(printed.getvalue())
     page = root.outputs("demo", freeze.load(root, "demo").root_digest) / "report.html"
-    return {"root": str(root.path), "report": str(page)}
+    return {"root": str(root.path), "report": str(page), **said}
 
 
 def fetch(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import random
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,11 @@ from torch import Tensor
 
 from vjepa_stress.data.folder import Folder
 from vjepa_stress.data.procedural import Procedural
+from vjepa_stress.data.scene import Scene
 from vjepa_stress.encoders.released import assemble, pixel_encoder
 from vjepa_stress.encoders.seeded import Seeded
 from vjepa_stress.encoders.stored import Stored
-from vjepa_stress.interfaces import Features, Sample, Video
+from vjepa_stress.interfaces import ClipRef, Features, Sample, Video
 from vjepa_stress.metrics.drift import temporal_consistency
 from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed
@@ -55,7 +58,12 @@ MISSING = Path("nowhere")
 """No folder of checkpoints: these models ship with the package."""
 FIT = 160
 """Rendered clips after the held-out ones, of the same series, that probes are fitted on."""
-PER_VIDEO = 3
+GALLERY = 12
+"""Objects that return from clip to clip, to be told apart."""
+SHOTS = {"bikes.mp4": (0, 30, 76, 137, 187, 242, 250), "carphone_pristine.mp4": (0, 120)}
+"""Frames at which shots of the real videos begin, and the end: across a hard cut there is nothing to follow."""
+STEPS = (1, 2)
+"""Frames from one frame of a clip of footage to the next."""
 RADIUS = 4
 """Patches that a patch may move from one position to the next when it is followed through real footage."""
 DRIFT_CLIPS = 8
@@ -77,6 +85,35 @@ def model(name: str) -> Encode:
     return encoder.load(MISSING, CPU, "float32", False).encode
 
 
+class Gallery(Procedural):
+    """Rendered clips whose objects are a few that return from clip to clip, at other places, sizes and angles."""
+
+    def cast(self, index: int, count: int) -> list[int]:
+        """Which of the gallery's objects a clip shows, none twice."""
+        return random.Random(index).sample(range(GALLERY), count)
+
+    def scene(self, index: int, frames: int) -> Scene:
+        """The scene, its objects painted and cut out as those of the gallery."""
+        scene = super().scene(index, frames)
+        cast = [_portrait(self, number) for number in self.cast(index, len(scene.objects))]
+        painted = zip(scene.objects, cast, strict=True)
+        return replace(scene, objects=tuple(replace(layer, texture=texture) for layer, texture in painted))
+
+    def names(self, index: int) -> Tensor:
+        """Which one of the gallery each object is: (positions, 1 + objects, GALLERY), no one for the background."""
+        cast = self.cast(index, len(super().scene(index, FRAMES).objects))
+        known = F.one_hot(torch.tensor([0, *cast]), GALLERY).double()
+        known[0] = 0
+        return known.expand(FRAMES // 2, -1, -1)
+
+
+@functools.cache
+def _portrait(clips: Gallery, number: int) -> np.ndarray:
+    """An object of the gallery: the first one of a scene far behind all that are used."""
+    texture: np.ndarray = Procedural.scene(clips, 10_000 + number, 1).objects[0].texture
+    return texture
+
+
 def held_out() -> tuple[Procedural, Procedural]:
     """The clips to evaluate on, and those after them to fit on."""
     clips = Blocks().dataset("procedural_held_out")
@@ -84,12 +121,18 @@ def held_out() -> tuple[Procedural, Procedural]:
     return clips, clips.model_copy(update={"first_index": clips.n_clips, "n_clips": FIT})
 
 
-def read_footage() -> list[Sample]:
-    """Clips of the two real videos."""
-    clips = Blocks().dataset("footage")
-    assert isinstance(clips, Folder)
-    clips = clips.model_copy(update={"n_clips": 2 * PER_VIDEO, "clips_per_video": PER_VIDEO})
-    return [clips.read(clip, None, RESOLUTION) for clip in clips.identify(None, FRAMES)]
+def read_footage(step: int) -> list[Sample]:
+    """All clips of the two real videos that lie within a shot, end to end."""
+    videos = Blocks().dataset("footage")
+    assert isinstance(videos, Folder)
+    sources = {clip.name.partition("#")[0]: clip.source for clip in videos.identify(None, FRAMES)}
+    span = (FRAMES - 1) * step + 1
+    return [
+        videos.read(ClipRef.of(f"{name}#{first}", sources[name], range(first, first + span, step)), None, RESOLUTION)
+        for name, cuts in SHOTS.items()
+        for begin, end in pairwise(cuts)
+        for first in range(begin, end - span + 1, span)
+    ]
 
 
 def of_patches(grid: Tensor, tubelet: int = 2, patch: int = 8) -> Tensor:
@@ -101,7 +144,7 @@ def of_patches(grid: Tensor, tubelet: int = 2, patch: int = 8) -> Tensor:
 
 
 def velocities(clips: Procedural, index: int) -> Tensor:
-    """Exact motion of each object's centre, in patches a position: (positions, 1 + objects, 2), columns and rows."""
+    """Exact motion of each layer's centre, in patches a position: (positions, 1 + objects, 2), columns and rows."""
     scene = clips.scene(index, FRAMES)
     centres = torch.tensor(np.stack([[layer.x, layer.y] for layer in (scene.background, *scene.objects)]))
     positions = centres.reshape(-1, 2, FRAMES // 2, 2).mean(3) * (RESOLUTION / 8)
@@ -110,12 +153,20 @@ def velocities(clips: Procedural, index: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Seen:
-    """One rendered clip: its pixels, and for each patch the object it shows and how that moves."""
+    """One rendered clip.
+
+    Attributes:
+        sample: pixels and masks.
+        video: the pixels as a batch of one.
+        objects: number of the object that each patch shows, 0 for the background: (positions, rows, columns).
+        facts: what probes are to say of each object, number 0 being the background: (positions, 1 + objects, K).
+            How it moves; in clips of a gallery which of its objects it is, one of K.
+    """
 
     sample: Sample
     video: Tensor
     objects: Tensor
-    motion: Tensor
+    facts: Tensor
 
 
 def rendered(clips: Procedural) -> list[Seen]:
@@ -124,10 +175,9 @@ def rendered(clips: Procedural) -> list[Seen]:
     for number, clip in enumerate(clips.identify(None, FRAMES)):
         sample = clips.read(clip, None, RESOLUTION)
         assert sample.masks is not None
-        objects = of_patches(sample.masks)
-        motion = velocities(clips, clips.first_index + number)
-        at = torch.arange(len(objects))[:, None, None].expand_as(objects)
-        found.append(Seen(sample, (sample.pixels.float() / 255)[None], objects, motion[at, objects]))
+        index = clips.first_index + number
+        facts = clips.names(index) if isinstance(clips, Gallery) else velocities(clips, index)
+        found.append(Seen(sample, (sample.pixels.float() / 255)[None], of_patches(sample.masks), facts))
     return found
 
 
@@ -146,14 +196,16 @@ def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str,
     return {label: {"value": one.value, "low": one.low, "high": one.high, "n": known} for label, one in rows.items()}
 
 
-def beside(values: dict[str, list[float]], name: str) -> dict[str, Any]:
+def on_footage(found: dict[str, dict[str, Any]], name: str, *steps: int) -> dict[str, Any]:
     """Errors of a few clips that lean on each other (two videos): means, and how often each other model is worse."""
-    own = np.array(values[name])
+    values = {other: np.hstack([one[f"footage_{step}"] for step in steps]) for other, one in found.items()}
+    own = values[name]
     return {
         "clips": len(own),
         "mean": own.mean(),
+        "torn": np.hstack([found[name][f"footage_{step}_torn"] for step in steps]).mean(),
         **{
-            label: {"mean": np.mean(values[other]), "worse": int((own < values[other]).sum())}
+            label: {"mean": values[other].mean(), "worse": int((own < values[other]).sum())}
             for label, other in others_of(name).items()
         },
     }
@@ -170,12 +222,11 @@ def scores(name: str) -> dict[str, Any]:
     least = float(together.flatten(0, -2).double().std(0, correction=0).min())
     found = {
         "m3": [utility(f, one) for f, one in zip(features, clips, strict=True)],
-        "which": identities(features, clips, others, more),
+        "which": which(features, clips, others, more),
         "figure": figures(features, clips, others, more),
         "velocity": motion_errors(features, clips, others, more),
-        "footage": [
-            forward_backward_error(encode(one.pixels.float()[None] / 255)[0], RADIUS) for one in read_footage()
-        ],
+        "identity": recognised(encode),
+        **{key: errors for step in STEPS for key, errors in footage_errors(encode, step).items()},
         "spread": {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank},
         "drift": drift(encode, clips[:DRIFT_CLIPS]) if name in SIZES else None,
     }
@@ -190,7 +241,18 @@ def series() -> tuple[list[Seen], list[Seen]]:
     return clips, more
 
 
-SIDES = {"m3": 1.0, "which": 1.0, "figure": 1.0, "velocity": -1.0}
+@functools.cache
+def gallery() -> tuple[list[Seen], list[Seen]]:
+    """Clips of returning objects: those to evaluate on, and those to fit on."""
+    held, more = held_out()
+    look = held.model_dump(exclude={"n_clips", "first_index"})
+    clips, others = (
+        rendered(Gallery(**look, first_index=one.first_index, n_clips=one.n_clips)) for one in (held, more)
+    )
+    return clips, others
+
+
+SIDES = {"m3": 1.0, "identity": 1.0, "which": 1.0, "figure": 1.0, "velocity": -1.0}
 """What is compared, and whether more is better."""
 
 
@@ -199,13 +261,15 @@ def measured() -> dict[str, Any]:
     names = [*(f"{size}{kind}" for size in reversed(SIZES) for kind in ("", "_untrained", "_first")), "pixels_8"]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         found = dict(zip(names, pool.map(scores, names), strict=True))
-    values = {what: {name: one[what] for name, one in found.items()} for what in (*SIDES, "footage")}
+    values = {what: {name: one[what] for name, one in found.items()} for what in SIDES}
     clips, _ = series()
-    still = float(np.mean([y.square().mean() for _, y in moving([one.motion for one in clips], clips)]))
+    motions = of_objects([one.objects[..., None].double() for one in clips], clips)
+    still = float(np.mean([y.square().mean() for _, y in motions]))
     return {
         "sizes": {
             name: {what: against(values[what], name, sign) for what, sign in SIDES.items()}
-            | {"footage": beside(values["footage"], name)}
+            | {"footage": on_footage(found, name, *STEPS)}
+            | {f"footage_{step}": on_footage(found, name, step) for step in STEPS}
             for name in SIZES
         },
         "controls": {
@@ -214,7 +278,7 @@ def measured() -> dict[str, Any]:
             if name not in SIZES
         },
         "spread": {name: one["spread"] for name, one in found.items()},
-        "stream": {"clips_a_second_and_core": stream_rate(), "limit": 60},
+        "stream": {"clips_a_second_and_core": stream_rate(), "limit": 30},
         "still": still,
         "drift": {name: found[name]["drift"] for name in SIZES},
     }
@@ -236,7 +300,23 @@ def utility(features: Tensor, clip: Seen) -> float:
     return float(metric.of_clean(features[None], masks[None]))
 
 
-def identities(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
+def footage_errors(encode: Encode, step: int) -> dict[str, list[float]]:
+    """How far from home patches of each clip of footage end, followed to its last position and back.
+
+    And what it is where there is nothing to follow, each position being torn from another clip: features that tell
+    the place of a patch, and not what it shows, would not notice.
+    """
+    features = [encode(one.pixels.float()[None] / 255)[0] for one in read_footage(step)]
+    torn = [
+        torch.stack([features[(k + t) % len(features)][t] for t in range(len(one))]) for k, one in enumerate(features)
+    ]
+    return {
+        f"footage_{step}": [forward_backward_error(one, RADIUS) for one in features],
+        f"footage_{step}_torn": [forward_backward_error(one, RADIUS) for one in torn],
+    }
+
+
+def which(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
     """Accuracy of the identity probe in each clip; its penalty is the best one of other clips."""
 
     def at(penalty: float, of: list[Tensor], seen: list[Seen]) -> list[float]:
@@ -256,25 +336,34 @@ def figures(features: list[Tensor], clips: list[Seen], others: list[Tensor], mor
     probe = fitted(told(others, more, every=4))
     found = []
     for x, y in told(features, clips):
-        right = (probe(x) > 0.5) == (y > 0.5)
+        # What is said most of all patches is that they show an object as often as those it was fitted on do.
+        right = (probe(x) > probe.mean) == (y > 0.5)
         found.append(float((right[y > 0.5].double().mean() + right[y < 0.5].double().mean()) / 2))
     return found
 
 
 def motion_errors(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
-    """Mean squared error of objects' velocities, by a probe fitted on other clips."""
-    probe = fitted(moving(others, more))
-    return [float((probe(x) - y).square().mean()) for x, y in moving(features, clips)]
+    """Mean squared error of objects' velocities in each clip, by a probe fitted on other clips."""
+    probe = fitted(of_objects(others, more))
+    return [float((probe(x) - y).square().mean()) for x, y in of_objects(features, clips)]
 
 
-def moving(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tensor]]:
-    """Features of each object at each position, the mean over the patches that show it, and how it moves."""
+def recognised(encode: Encode) -> list[float]:
+    """In each clip, how often a probe fitted on other clips says which object of the gallery is seen."""
+    clips, more = gallery()
+    known, others = ([encode(one.video)[0] for one in of] for of in (clips, more))
+    probe = fitted(of_objects(others, more))
+    return [float((probe(x).argmax(1) == y.argmax(1)).double().mean()) for x, y in of_objects(known, clips)]
+
+
+def of_objects(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tensor]]:
+    """Features of each object at each position, the mean over the patches that show it, and the facts about it."""
     found = []
     for f, one in zip(features, clips, strict=True):
         shown = [
-            (f[t][where].mean(0), one.motion[t][where][0])
+            (f[t][where].mean(0), one.facts[t, number])
             for t in range(len(f))
-            for number in range(1, 5)
+            for number in range(1, one.facts.shape[1])
             if (where := one.objects[t] == number).any()
         ]
         found.append((torch.stack([x for x, _ in shown]), torch.stack([y for _, y in shown])))

@@ -61,7 +61,7 @@ def m3(encoder: Encoder, clips: Procedural) -> np.ndarray:
     return np.array(found)
 
 
-def test_they_follow_objects_better_than_what_learned_nothing() -> None:
+def test_they_follow_objects_better_than_the_untrained_twin_and_pixels() -> None:
     """A glance at twelve held-out clips; `python -m tests.bench pocket` looks at 120, with intervals."""
     held_out = Blocks().dataset("procedural_held_out")
     assert isinstance(held_out, Procedural)

@@ -94,7 +94,8 @@ def forward_backward_error(features: Float[Tensor, "t h w d"], radius: int) -> f
         radius: how far a patch may move from one position to the next, in patches.
 
     Returns:
-        Mean distance from the start, in patches: 0 when every patch comes home. Ties go to the lowest number.
+        Mean distance from the start, in patches: 0 when every patch comes home, be it because features tell where a
+        patch lies and not what it shows. Ties go to the lowest number.
 
     Source: forward-backward error, Kalal, Mikolajczyk and Matas, 2010.
     """
