@@ -58,6 +58,8 @@ MISSING = Path("nowhere")
 """No folder of checkpoints: these models ship with the package."""
 FIT = 160
 """Rendered clips after the held-out ones, of the same series, that probes are fitted on."""
+MOVING = 600
+"""Rendered clips after those, of the same series, that velocities are asked of."""
 GALLERY = 12
 """Objects that return from clip to clip, to be told apart."""
 SHOTS = {"bikes.mp4": (0, 30, 76, 137, 187, 242, 250), "carphone_pristine.mp4": (0, 120)}
@@ -224,7 +226,7 @@ def scores(name: str) -> dict[str, Any]:
         "m3": [utility(f, one) for f, one in zip(features, clips, strict=True)],
         "which": which(features, clips, others, more),
         "figure": figures(features, clips, others, more),
-        "velocity": motion_errors(features, clips, others, more),
+        "velocity": motion_errors(encode, others, more),
         "identity": recognised(encode),
         **{key: errors for step in STEPS for key, errors in footage_errors(encode, step).items()},
         "spread": {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank},
@@ -239,6 +241,13 @@ def series() -> tuple[list[Seen], list[Seen]]:
     """The clips to evaluate on, and those to fit on."""
     clips, more = (rendered(one) for one in held_out())
     return clips, more
+
+
+@functools.cache
+def moving() -> list[Seen]:
+    """The clips that velocities are asked of."""
+    _, more = held_out()
+    return rendered(more.model_copy(update={"first_index": more.first_index + FIT, "n_clips": MOVING}))
 
 
 @functools.cache
@@ -262,8 +271,7 @@ def measured() -> dict[str, Any]:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         found = dict(zip(names, pool.map(scores, names), strict=True))
     values = {what: {name: one[what] for name, one in found.items()} for what in SIDES}
-    clips, _ = series()
-    motions = of_objects([one.objects[..., None].double() for one in clips], clips)
+    motions = of_objects([one.objects[..., None].double() for one in moving()], moving())
     still = float(np.mean([y.square().mean() for _, y in motions]))
     return {
         "sizes": {
@@ -342,9 +350,10 @@ def figures(features: list[Tensor], clips: list[Seen], others: list[Tensor], mor
     return found
 
 
-def motion_errors(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
-    """Mean squared error of objects' velocities in each clip, by a probe fitted on other clips."""
-    probe = fitted(of_objects(others, more))
+def motion_errors(encode: Encode, others: list[Tensor], more: list[Seen]) -> list[float]:
+    """Mean squared error of objects' velocities in each of many clips, by a probe fitted on other clips."""
+    probe, clips = fitted(of_objects(others, more)), moving()
+    features = [encode(one.video)[0] for one in clips]
     return [float((probe(x) - y).square().mean()) for x, y in of_objects(features, clips)]
 
 
