@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import json
 import os
 import secrets
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -335,13 +333,11 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
         ["rerun", *base, "demo", threads],
     ):
         say(f"\n$ vjepa-stress {' '.join(words)}")
-        printed = io.StringIO()
-        with redirect_stdout(printed) if args.json else nullcontext():
-            code = main([*words, "--json"] if args.json else words)
+        said[words[0]], code = _perform(_parse(words))
+        if not args.json:
+            _print(said[words[0]])
         if code:
             raise SystemExit(code)
-        if args.json:
-            said[words[0]] = json.loads(printed.getvalue())
     page = root.outputs("demo", freeze.load(root, "demo").root_digest) / "report.html"
     return {"root": str(root.path), "report": str(page), **said}
 
@@ -519,14 +515,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code: int
     try:
         args = _parse(arguments)
-        result = args.does(args)
-        values, code = result if isinstance(result, tuple) else (result, 0)  # a command may choose its exit code
+        values, code = _perform(args)
         if args.json:
             print(json.dumps(values, indent=2, default=str))
         else:
-            for key, value in values.items():
-                if not isinstance(value, dict | list):
-                    print(f"{key}: {value}")
+            _print(values)
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in _EXTRAS:
             return _report_error(_needs_run(error))
@@ -537,6 +530,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted; what was complete is kept, and the same command goes on from there")
         return 130
     return code
+
+
+def _perform(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """What a command found, and its exit code, which it may choose."""
+    result = args.does(args)
+    return result if isinstance(result, tuple) else (result, 0)
+
+
+def _print(values: dict[str, Any]) -> None:
+    """What a command found, a line each; lists and tables are for `--json`."""
+    for key, value in values.items():
+        if not isinstance(value, dict | list):
+            print(f"{key}: {value}")
 
 
 def _report_error(error: StressError) -> int:

@@ -123,6 +123,7 @@ def held_out() -> tuple[Procedural, Procedural]:
     return clips, clips.model_copy(update={"first_index": clips.n_clips, "n_clips": FIT})
 
 
+@functools.cache
 def read_footage(step: int) -> list[Sample]:
     """All clips of the two real videos that lie within a shot, end to end."""
     videos = Blocks().dataset("footage")
@@ -344,7 +345,7 @@ def figures(features: list[Tensor], clips: list[Seen], others: list[Tensor], mor
     probe = fitted(told(others, more, every=4))
     found = []
     for x, y in told(features, clips):
-        # What is said most of all patches is that they show an object as often as those it was fitted on do.
+        # Cut at the part of patches that show an object: they are so few that weak features never reach a half.
         right = (probe(x) > probe.mean) == (y > 0.5)
         found.append(float((right[y > 0.5].double().mean() + right[y < 0.5].double().mean()) / 2))
     return found

@@ -59,20 +59,15 @@ def test_what_another_processor_may_change_and_what_not(finished: StudyRoot) -> 
 def test_tracking_curves_are_compared_number_by_number(finished: StudyRoot) -> None:
     cell = next(path for path in study.cells(finished).iterdir() if "gaussian" in path.name)
     stored, again = read_cell(cell), rows(cell)
-    curves = [0.9, 0.5]
-    for one, changed, close in (
-        (curves, [0.9, 0.5 + 3e-6], True),
-        (curves, [0.9, 0.6], False),
-        (curves, [0.9], False),
-    ):
-        before = [{**row, "M3_J": list(one)} for row in again]
-        after = [{**row, "M3_J": list(changed)} for row in again]
-        table = pa.Table.from_pylist(before)
-        if close:
-            assert compare(replace(stored, table=table), after).largest == pytest.approx(3e-6, rel=1e-3)
-        else:
-            with pytest.raises(ResultTampered):
-                compare(replace(stored, table=table), after)
+    before = replace(stored, table=pa.Table.from_pylist([{**row, "M3_J": [0.9, 0.5]} for row in again]))
+
+    def after(curve: list[float]) -> list[Row]:
+        return [{**row, "M3_J": curve} for row in again]
+
+    assert compare(before, after([0.9, 0.5 + 3e-6])).largest == pytest.approx(3e-6, rel=1e-3)
+    for curve in ([0.9, 0.6], [0.9]):
+        with pytest.raises(ResultTampered):
+            compare(before, after(curve))
 
 
 def test_without_a_complete_attempt_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

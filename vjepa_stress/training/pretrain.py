@@ -170,7 +170,7 @@ def _diverged(where: str) -> MachineFailure:
     return MachineFailure(
         "training diverged",
         where=where,
-        expected="numbers that float16 can hold",
+        expected="finite numbers",
         todo="lower the learning rate, with another --out",
     )
 
@@ -242,7 +242,7 @@ def pretrain(
                 advance("resumed")
         folder.mkdir(parents=True, exist_ok=True)
         # A folder that cannot be written is found now, and not after the first fifty steps.
-        write_durably(log, "".join(f"{line}\n" for line in lines).encode())
+        _write_log(log, lines)
     while training.done < recipe.steps:
         line = training.step()
         lines.append(json.dumps(line))
@@ -252,7 +252,7 @@ def pretrain(
             torch.save({**training.state(), "identity": identity}, buffer)
             with writing(folder):
                 # The log goes first: a checkpoint never knows of steps that the log does not.
-                write_durably(log, "".join(f"{line}\n" for line in lines).encode())
+                _write_log(log, lines)
                 write_durably(checkpoint, buffer.getvalue())
     data = stored_weights(training.teacher, {"name": name, "recipe": recipe.model_dump(), "steps": training.done})
     with writing(folder):
@@ -290,6 +290,10 @@ def _resume(training: Training, checkpoint: Path, identity: str) -> None:
         )
 
 
+def _write_log(log: Path, lines: list[str]) -> None:
+    write_durably(log, "".join(f"{line}\n" for line in lines).encode())
+
+
 def _read_log(log: Path, done: int) -> list[str]:
     """The log up to a checkpoint; what was written after it is forgotten, and done again."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
@@ -316,7 +320,7 @@ def stored_weights(teacher: VJEPA21, told: dict[str, Any]) -> bytes:
     state["img_mod_embed"] = state["video_mod_embed"]
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in halves.values()):
-        raise _diverged("weights at the end")
+        raise _diverged("weights at the end, in float16")
     # One entry only: safetensors does not keep the order of several, and the same weights must be the same bytes.
     return save(halves, {"training": canonical_json(told).decode()})
 
