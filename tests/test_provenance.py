@@ -83,6 +83,7 @@ def test_the_demo_runs_from_a_wheel_in_an_empty_environment(wheel: Path, tmp_pat
     said = json.loads(done.stdout)
     assert {"run", "verdict", "report", "audit", "rerun"} <= set(said)
     assert said["rerun"]["same"] == 3
+    assert (tmp_path / said["report"]).is_file()
     assert "intact" in done.stderr
     assert list(tmp_path.glob("demo/outputs/demo/*/report.html"))
     assert "uncommitted" not in next(tmp_path.glob("demo/outputs/demo/*/report.md")).read_text()

@@ -338,8 +338,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
             _print(said[words[0]])
         if code:
             raise SystemExit(code)
-    page = root.outputs("demo", freeze.load(root, "demo").root_digest) / "report.html"
-    return {"root": str(root.path), "report": str(page), **said}
+    return {"root": str(root.path), **said, "report": said["report"]["report"]}
 
 
 def fetch(args: argparse.Namespace) -> dict[str, Any]:
