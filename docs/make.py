@@ -26,14 +26,14 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from vjepa_stress.cli import main as command
+from vjepa_stress.ledger.log import Leaf
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.ledger import Leaf
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.schema import json_schema
 from vjepa_stress.records import ClipManifest, Manifest, RunFailure
 from vjepa_stress.report.figures import COLOURS, drawn_alike
 from vjepa_stress.report.numbers import interval, number
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import StudyVerdict
 
 HERE = Path(__file__).parent

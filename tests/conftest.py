@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests.small import study  # noqa: E402
-from vjepa_stress.prereg.root import StudyRoot  # noqa: E402
+from vjepa_stress.study_root import StudyRoot  # noqa: E402
 
 # The same examples every time: what passed here passes there. To look further: pytest --hypothesis-profile=default.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)

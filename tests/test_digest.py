@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256, write_durably
+from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument
 
 GOLDEN = Path(__file__).parent / "golden" / "d_jcs"

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.small import study
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.study_root import StudyRoot
 
 PROJECT = Path(__file__).parents[1]
 

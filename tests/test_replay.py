@@ -11,8 +11,8 @@ import pytest
 from tests.small import study
 from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import leaves
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import load_yaml
 
 PROJECT = Path(__file__).parents[1]

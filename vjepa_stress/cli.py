@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from vjepa_stress import __version__
-from vjepa_stress.digest import Digest, sha256, write_durably
+from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
-from vjepa_stress.prereg import data_status, freeze, ledger
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import Checkpoint
+from vjepa_stress.prereg import data_status, freeze
 from vjepa_stress.prereg.document import Preregistration, Reason
-from vjepa_stress.prereg.ledger import Checkpoint
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.study_root import StudyRoot
 
 if TYPE_CHECKING:
     from vjepa_stress.sweep.app import Request

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from io import BufferedReader
@@ -15,7 +14,7 @@ import rfc8785
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from vjepa_stress.errors import BadDocument, writing
+from vjepa_stress.errors import BadDocument
 
 LARGEST_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader agrees on (RFC 8785, section 3.2.2.3)."""
@@ -160,33 +159,3 @@ def sha256_file(path: Path) -> Digest:
 def digest_of(obj: Any) -> Digest:
     """Digest of a JSON value: SHA-256 over its canonical form."""
     return sha256(canonical_json(obj))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all, and on the disk when this returns.
-
-    Raises:
-        CannotWrite, MachineFailure: when the folder does not take it; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)

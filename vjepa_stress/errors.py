@@ -5,10 +5,6 @@ The class decides the exit code: 2 bad input, 3 tampered, 4 the machine gave up,
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import ClassVar
 
 
@@ -168,38 +164,3 @@ class MachineFailure(StressError):
     """The machine gave up: disk full, input/output error, a job lost."""
 
     exit_code = 4
-
-
-_REFUSED = {
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOENT,  # no folder can be made there, as in /proc
-    errno.ENAMETOOLONG,
-}
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` into a `CannotWrite` or a `MachineFailure`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
-            raise MachineFailure(
-                "the disk took no more data; what was complete is kept",
-                where=path,
-                found=error.strerror,
-                todo="make room, then run the same command again: it goes on where it was",
-            ) from error
-        if error.errno in _REFUSED:
-            raise CannotWrite(
-                "this folder cannot be written",
-                where=path,
-                found=error.strerror,
-                todo="choose another folder, or change its permissions",
-            ) from error
-        raise

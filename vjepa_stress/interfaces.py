@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from vjepa_stress.digest import Digest, digest_of
-from vjepa_stress.words import Compares, Correspondence, Family, PerturbationRole
+from vjepa_stress.blocks import Block, ClipRef, Compares, Correspondence, Family, PerturbationRole
+from vjepa_stress.digest import Digest
 
 Pixels = UInt8[Tensor, "3 t h w"]
 """One clip as 8-bit RGB."""
@@ -47,53 +46,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class Block(BaseModel):
-    """Base of all building blocks: frozen, and closed to unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def spec(self) -> dict[str, Any]:
-        """Everything that identifies this block: its class and all its fields, as JSON values."""
-        kind = type(self)
-        return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **self.model_dump(mode="json")}
-
-    def spec_digest(self) -> Digest:
-        """Digest of `spec`, as a preregistration holds it."""
-        return digest_of(self.spec())
-
-
-class ClipRef(BaseModel):
-    """The identity of one clip: which bytes, which frames.
-
-    Attributes:
-        digest: digest of `source` and `frames`; two clips are the same clip exactly when these agree.
-        name: where a person finds it; not part of the identity.
-        source: SHA-256 of the source file (for rendered clips: of specification and seed).
-        frames: indices of the frames in display order, counted from 0.
-        notes: what had to be adapted (a shorter stride, a rotation flag, a variable frame rate).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    digest: Digest
-    name: str
-    source: Digest
-    frames: tuple[int, ...]
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, name: str, source: Digest, frames: Sequence[int], notes: Sequence[str] = ()) -> ClipRef:
-        """Build a reference and its digest."""
-        return cls(
-            digest=clip_digest(source, frames), name=name, source=source, frames=tuple(frames), notes=tuple(notes)
-        )
-
-
-def clip_digest(source: Digest, frames: Sequence[int]) -> Digest:
-    """Digest that identifies a clip: its source bytes and its frame indices."""
-    return digest_of({"source": source, "frames": list(frames)})
 
 
 @dataclass(frozen=True)

@@ -14,24 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from vjepa_stress.digest import (
-    Digest,
-    canonical_json,
-    digest_of,
-    parse_json,
-    sha256,
-    sync_folder,
-    write_durably,
-)
-from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered, writing
+from vjepa_stress.blocks import COUNTS
+from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
+from vjepa_stress.disk import sync_folder, write_durably, writing
+from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered
+from vjepa_stress.fields import Frozen, Text, Time
+from vjepa_stress.ledger.log import Leaf, tree_root
 from vjepa_stress.prereg.clips import verified
-from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, Text, Time, VideoDesign
+from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, VideoDesign
 from vjepa_stress.prereg.freeze import Registration
-from vjepa_stress.prereg.ledger import Leaf, tree_root
 from vjepa_stress.prereg.lineage import Edition
-from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.words import COUNTS
 
 Row = dict[str, str | float | int | bool | list[int] | list[float] | None]
 """One clip of a shard."""
@@ -279,7 +272,8 @@ def read_cell(folder: Path) -> StoredCell:
             todo=_AGAIN,
         )
     try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()
+        # With threads, one of Arrow's workers may release the buffer after the interpreter has ended: SIGABRT.
+        table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         rows = table.to_pylist()
         found = content_digest(rows)
     except (pa.ArrowException, OSError, ValueError, KeyError, BadDocument) as error:

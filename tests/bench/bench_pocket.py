@@ -25,13 +25,14 @@ import torch.nn.functional as F
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.data.folder import Folder
 from vjepa_stress.data.procedural import Procedural
 from vjepa_stress.data.scene import Scene
 from vjepa_stress.encoders.released import assemble, pixel_encoder
 from vjepa_stress.encoders.seeded import Seeded
 from vjepa_stress.encoders.stored import Stored
-from vjepa_stress.interfaces import ClipRef, Features, Sample, Video
+from vjepa_stress.interfaces import Features, Sample, Video
 from vjepa_stress.metrics.drift import temporal_consistency
 from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed

@@ -14,11 +14,11 @@ import yaml
 from pydantic import ValidationError
 
 from tests.data.films import film, numbers
+from vjepa_stress.blocks import ClipRef, clip_digest
 from vjepa_stress.data.folder import Folder
 from vjepa_stress.data.video import decode, fit
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput, BadVideo, MissingExtra, StressError
-from vjepa_stress.interfaces import ClipRef, clip_digest
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from scipy import ndimage
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.data import scene, shape, texture
 from vjepa_stress.data.procedural import Procedural, render
 from vjepa_stress.data.scene import Scene, compose, draw
@@ -20,7 +21,6 @@ from vjepa_stress.data.texture import Draws
 from vjepa_stress.data.video import resize, resize_masks
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput
-from vjepa_stress.interfaces import ClipRef
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 SEEDS = range(24)

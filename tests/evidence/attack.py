@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.small import study
 from tests.small.study import Done
 from vjepa_stress.digest import canonical_json, parse_json, sha256
-from vjepa_stress.prereg import ledger
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger import log as ledger
 from vjepa_stress.records import content_digest, read_cell, shard_bytes
+from vjepa_stress.study_root import StudyRoot
 
 
 def three(root: StudyRoot, name: str = "small", run: bool = True) -> list[Done]:

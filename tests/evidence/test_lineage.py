@@ -19,10 +19,11 @@ from tests.evidence.attack import (
 from tests.small import study
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.errors import LedgerTampered, Tampered
-from vjepa_stress.prereg import freeze, ledger
-from vjepa_stress.prereg.ledger import Leaf
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import Leaf
+from vjepa_stress.prereg import freeze
 from vjepa_stress.records import content_digest, shard_bytes
+from vjepa_stress.study_root import StudyRoot
 
 
 @pytest.fixture

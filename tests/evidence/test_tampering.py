@@ -23,12 +23,14 @@ from tests.evidence.attack import (
     without_results,
 )
 from tests.small import study
-from vjepa_stress.digest import sha256, write_durably
+from vjepa_stress.digest import sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument, CannotWrite, StressError
-from vjepa_stress.prereg import freeze, ledger
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.scenarios import Pilot
 from vjepa_stress.records import content_digest, manifests_root, read_cell, shard_bytes
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.check import _pilot
 from vjepa_stress.verdict.gate import gate
 

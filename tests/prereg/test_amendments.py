@@ -9,12 +9,13 @@ import pytest
 from tests.small import study
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor, StatusTooEarly
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.data_status import ORDER, floor
 from vjepa_stress.prereg.lineage import changes, check_claims
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import remaining
 from vjepa_stress.records import cell_names
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.demo import prepare
 
 PROJECT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import pytest
 
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import AlreadyRegistered, LedgerTampered
-from vjepa_stress.prereg import ledger
-from vjepa_stress.prereg.ledger import Checkpoint
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import Checkpoint
+from vjepa_stress.study_root import StudyRoot
 
 
 def reference_root(leaves: list[bytes]) -> bytes:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.small import study
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.report import numbers
 from vjepa_stress.report.page import build
 from vjepa_stress.report.scatter import scatter, thinned
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.multiplicity import resampling

@@ -15,7 +15,7 @@ from typing import Any
 
 from vjepa_stress.cli import main
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.study_root import StudyRoot
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf"

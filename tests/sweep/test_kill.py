@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
-from vjepa_stress.prereg import ledger
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger import log as ledger
 from vjepa_stress.records import read_cell
+from vjepa_stress.study_root import StudyRoot
 
 
 def _run_and_kill(root: StudyRoot, after: float) -> bool:

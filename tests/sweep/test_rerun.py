@@ -8,8 +8,8 @@ import pytest
 
 from tests.small import study
 from vjepa_stress.errors import ResultTampered
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.records import Row, read_cell
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.rerun import compare
 
 

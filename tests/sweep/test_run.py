@@ -9,11 +9,12 @@ import torch
 
 from tests.small import study
 from vjepa_stress.digest import parse_json, sha256
+from vjepa_stress.ledger import log as ledger
 from vjepa_stress.metrics.drift import frame_fidelity, temporal_consistency
 from vjepa_stress.perturb.seeds import clip_seed
-from vjepa_stress.prereg import freeze, ledger
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.prereg import freeze
 from vjepa_stress.records import read_cell
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks
 
 

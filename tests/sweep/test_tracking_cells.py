@@ -17,8 +17,8 @@ from vjepa_stress.interfaces import Sample
 from vjepa_stress.metrics.tracking import FunctionalUtility, track
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.records import read_cell
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks
 
 DESIGN = """
@@ -187,8 +187,9 @@ def test_other_bytes_than_registered_are_refused(homes: dict[str, Path], tmp_pat
 
 
 def test_masks_of_many_objects_survive_the_way_through_the_disk(tmp_path: Path) -> None:
+    from vjepa_stress.blocks import ClipRef
     from vjepa_stress.digest import sha256
-    from vjepa_stress.interfaces import ClipRef, Dataset
+    from vjepa_stress.interfaces import Dataset
     from vjepa_stress.records import ClipEntry, ClipManifest
     from vjepa_stress.sweep.features import Clips
 

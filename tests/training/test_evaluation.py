@@ -22,9 +22,9 @@ from tests.bench.bench_pocket import (
     rendered,
     velocities,
 )
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.data.folder import Folder
 from vjepa_stress.errors import BadVideo
-from vjepa_stress.interfaces import ClipRef
 from vjepa_stress.sweep.bind import Blocks
 
 

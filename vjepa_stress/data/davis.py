@@ -12,11 +12,12 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import Field
 
+from vjepa_stress.blocks import ClipRef, clip_digest
 from vjepa_stress.data import video
 from vjepa_stress.data.inspection import Facts, Inspected, bytes_of, different, inspect, unusable
 from vjepa_stress.digest import Digest, digest_of, sha256
 from vjepa_stress.errors import BadInput, BadVideo, NotHere
-from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+from vjepa_stress.interfaces import Dataset, Sample
 
 VOID = 255
 """Palette index of pixels that belong to no object for certain; the semi-supervised task takes them as background."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
+from vjepa_stress.blocks import ClipRef, clip_digest
 from vjepa_stress.data import video
 from vjepa_stress.data.inspection import bytes_of, unusable
 from vjepa_stress.data.listing import list_videos
 from vjepa_stress.digest import Digest, digest_of, sha256
 from vjepa_stress.errors import BadInput, BadVideo, MissingExtra, NotHere
-from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+from vjepa_stress.interfaces import Dataset, Sample
 
 
 class Folder(Dataset):

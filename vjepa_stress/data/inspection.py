@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vjepa_stress.digest import Digest, digest_of, sha256, write_durably
+from vjepa_stress.digest import Digest, digest_of, sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadInput, BadVideo, StressError
 
 Facts = dict[str, Any]

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import UInt8
 from pydantic import Field
 
+from vjepa_stress.blocks import ClipRef, clip_digest
 from vjepa_stress.data.scene import Scene, compose, draw
 from vjepa_stress.data.texture import Draws
 from vjepa_stress.data.video import resize, resize_masks
 from vjepa_stress.digest import Digest, digest_of
 from vjepa_stress.errors import BadInput
-from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+from vjepa_stress.interfaces import Dataset, Sample
 
 _PREFIX = "procedural/"
 

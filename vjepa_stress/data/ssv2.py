@@ -13,11 +13,12 @@ from typing import Any, TypeGuard
 
 from pydantic import Field
 
+from vjepa_stress.blocks import ClipRef, clip_digest
 from vjepa_stress.data import video
 from vjepa_stress.data.inspection import Facts, bytes_of, different, inspect, unusable
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput, BadVideo, NotHere
-from vjepa_stress.interfaces import ClipRef, Dataset, Sample, clip_digest
+from vjepa_stress.interfaces import Dataset, Sample
 
 VIDEO_FOLDERS = ("20bn-something-something-v2", "videos", ".")
 """Where the WebM files may lie, as the official archives unpack and as people rename it."""

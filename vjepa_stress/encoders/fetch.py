@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from vjepa_stress.digest import Digest, sha256_file, sync_folder, write_durably
+from vjepa_stress.digest import Digest, sha256_file
+from vjepa_stress.disk import sync_folder, write_durably, writing
 from vjepa_stress.encoders.released import Released, record_of, recorded
-from vjepa_stress.errors import BadInput, IdentityChanged, MachineFailure, writing
+from vjepa_stress.errors import BadInput, IdentityChanged, MachineFailure
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes there will be (None where the server does not say)."""

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import BadDocument, NotRegistered, ResultTampered
-from vjepa_stress.prereg.ledger import Checkpoint, LedgerView
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger.log import Checkpoint, LedgerView
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, logged
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import StudyVerdict, evaluate
 from vjepa_stress.verdict.gate import Deviation, Evidence, gate
 

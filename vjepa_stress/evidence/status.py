@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.records import Attempts, cell_folders, failures, read_cell
+from vjepa_stress.study_root import StudyRoot
 
 
 def status_of(root: StudyRoot, study: str) -> dict[str, Any]:

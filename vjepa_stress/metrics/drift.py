@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vjepa_stress.blocks import Compares
 from vjepa_stress.interfaces import Features, Measurement, Metric, Observation, PerClip
-from vjepa_stress.words import Compares
 
 Vectors = Float[Tensor, "b h w d"]
 Positions = Bool[Tensor, "b h w"]

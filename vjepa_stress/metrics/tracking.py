@@ -18,9 +18,9 @@ from jaxtyping import Float, Float64, Int64
 from pydantic import Field
 from torch import Tensor
 
+from vjepa_stress.blocks import Compares
 from vjepa_stress.interfaces import Features, Measurement, Metric, Observation, PerClip, RegionScores, one_thread
 from vjepa_stress.metrics.masks import score_objects
-from vjepa_stress.words import Compares
 
 ClipFeatures = Float[Tensor, "t h w d"]
 Labels = Float[Tensor, "t k h w"]

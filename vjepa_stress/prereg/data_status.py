@@ -7,10 +7,10 @@ from typing import get_args
 
 from vjepa_stress.digest import Digest, parse_json
 from vjepa_stress.errors import StatusTooEarly
+from vjepa_stress.ledger.log import Leaf, LedgerView
 from vjepa_stress.prereg import clips
 from vjepa_stress.prereg.document import DataStatus, Preregistration
-from vjepa_stress.prereg.ledger import Leaf, LedgerView
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.study_root import StudyRoot
 
 ORDER: tuple[DataStatus, ...] = get_args(DataStatus)
 

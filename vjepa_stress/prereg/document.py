@@ -10,15 +10,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.digest import LARGEST_INTEGER, Digest, digest_of
-from vjepa_stress.prereg.root import STUDY_NAME
+from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.digest import Digest, digest_of
+from vjepa_stress.fields import Frozen, Name, Seed, Text, Time, Version
 from vjepa_stress.prereg.rules import (
     Difference,
     Estimand,
-    Frozen,
     Jumps,
     Monotone,
-    Name,
     Pearson,
     RatioOfMeans,
     Rule,
@@ -31,14 +30,10 @@ from vjepa_stress.prereg.rules import (
     remaining,
 )
 from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
-from vjepa_stress.words import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.study_root import STUDY_NAME
 
-Text = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
 Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
-Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
 
 Warned = Literal["moved-positions", "too-few-clips"]
 """Warnings that a draft must acknowledge with a reason before it can be registered."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, write_durably
+from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
     AlreadyRegistered,
     BadDocument,
@@ -15,13 +16,14 @@ from vjepa_stress.errors import (
     NoSuccessor,
     NotRegistered,
 )
-from vjepa_stress.prereg import data_status, ledger
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import Checkpoint, Event, Leaf, LedgerView
+from vjepa_stress.prereg import data_status
 from vjepa_stress.prereg.document import DatasetEntry, ModelEntry, Preregistration, VideoDesign
-from vjepa_stress.prereg.ledger import Checkpoint, Event, Leaf, LedgerView
 from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
-from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, check_shown
+from vjepa_stress.study_root import StudyRoot, check_study_name
 
 Pinned = Literal["weights", "clips"]
 """What a registration may leave open for the first launch to pin."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
+from vjepa_stress.ledger.log import Leaf
 from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, fits, meaning
-from vjepa_stress.prereg.ledger import Leaf
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-"""A name of a data set, model, perturbation, metric, estimand or hypothesis."""
+from vjepa_stress.fields import Finite, Frozen, Name
 
 Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 """Strength of a perturbation."""
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Frozen(BaseModel):
-    """Base of everything inside a frozen document: immutable, and closed to unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Condition(Frozen):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import LedgerTampered, ResultTampered
-from vjepa_stress.prereg.ledger import LedgerView
-from vjepa_stress.prereg.root import StudyRoot
+from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.study_root import StudyRoot
 
 
 def logged(view: LedgerView, study: str) -> dict[str, list[str]]:

@@ -17,13 +17,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vjepa_stress.digest import canonical_json, sha256, write_durably
+from vjepa_stress.digest import canonical_json, sha256
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadConfiguration, BadInput, MachineFailure, StressError
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Cell
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import code_state, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, Exec, strictly
 from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
 from vjepa_stress.sweep.plan import Launch, prepare, stored_cells

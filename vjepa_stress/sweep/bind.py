@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, YAMLError
 
+from vjepa_stress.blocks import Block
 from vjepa_stress.errors import BadConfiguration, BadDocument
-from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
+from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.provenance import shipped
 
 Kind = TypeVar("Kind", bound=Block)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.data.contact import contact_sheet
-from vjepa_stress.digest import parse_json, sha256, write_durably
-from vjepa_stress.errors import BadInput, BadVideo, IdentityChanged, writing
-from vjepa_stress.interfaces import ClipRef, Dataset, Sample
+from vjepa_stress.digest import parse_json, sha256
+from vjepa_stress.disk import write_durably, writing
+from vjepa_stress.errors import BadInput, BadVideo, IdentityChanged
+from vjepa_stress.interfaces import Dataset, Sample
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 from vjepa_stress.sweep.bind import Blocks, Exec

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from vjepa_stress.digest import sha256
-from vjepa_stress.errors import AlreadyRegistered, writing
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.disk import writing
+from vjepa_stress.errors import AlreadyRegistered
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import shipped
+from vjepa_stress.study_root import StudyRoot
 
 STUDY = "demo"
 

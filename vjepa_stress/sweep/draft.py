@@ -10,19 +10,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vjepa_stress.blocks import Block, ModelRole
 from vjepa_stress.data.inspection import Manner, inspecting
-from vjepa_stress.digest import Digest, sha256, write_durably
-from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere, writing
-from vjepa_stress.interfaces import Block, Dataset, Encoder, Metric, Perturbation
+from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.disk import write_durably, writing
+from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
+from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
+from vjepa_stress.ledger.log import now
 from vjepa_stress.prereg.document import Cell, Frames, Preregistration, Resolution, VideoDesign
-from vjepa_stress.prereg.ledger import now
 from vjepa_stress.prereg.lineage import Edition
-from vjepa_stress.prereg.root import StudyRoot, check_study_name
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
+from vjepa_stress.study_root import StudyRoot, check_study_name
 from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
 from vjepa_stress.sweep.progress import counting
-from vjepa_stress.words import ModelRole
 
 
 class _Part(BaseModel):

@@ -15,9 +15,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.digest import Digest
-from vjepa_stress.errors import IdentityChanged, writing
-from vjepa_stress.interfaces import ClipRef, Dataset, Features, LoadedEncoder, Metric, PerClip, Video
+from vjepa_stress.disk import writing
+from vjepa_stress.errors import IdentityChanged
+from vjepa_stress.interfaces import Dataset, Features, LoadedEncoder, Metric, PerClip, Video
 from vjepa_stress.records import read_clips
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file, write_durably
+from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file
+from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
     BadInput,
     CodeChanged,
@@ -19,12 +20,12 @@ from vjepa_stress.errors import (
     NotHere,
     OutsideDesign,
 )
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.fields import Frozen
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import BuildingBlock, Cell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration, from_bytes
-from vjepa_stress.prereg.ledger import LedgerView
-from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.rules import Frozen
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.provenance import CodeState, code_state
 from vjepa_stress.records import (
@@ -34,6 +35,7 @@ from vjepa_stress.records import (
     cell_folders,
     read_cell,
 )
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, Exec
 from vjepa_stress.sweep.draft import Wanted, clip_manifest
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from vjepa_stress.errors import CellsIncomplete, ResultTampered
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Cell
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Exec
 from vjepa_stress.sweep.features import scratch_folder
 from vjepa_stress.sweep.plan import Launch, stored_cells

@@ -13,22 +13,13 @@ from pathlib import Path
 
 import torch
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, CodeChanged, IdentityChanged, MachineFailure, StressError, Tampered
-from vjepa_stress.interfaces import (
-    ClipRef,
-    Dataset,
-    Encoder,
-    LoadedEncoder,
-    Measurement,
-    Metric,
-    Observation,
-    Perturbation,
-)
+from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Measurement, Metric, Observation, Perturbation
+from vjepa_stress.ledger.log import now
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg.document import Cell, VideoDesign
-from vjepa_stress.prereg.ledger import now
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.provenance import code_state, package_versions
 from vjepa_stress.records import (
     REGIONS,
@@ -43,6 +34,7 @@ from vjepa_stress.records import (
     write_cell,
     write_failure,
 )
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Exec, bind
 from vjepa_stress.sweep.features import CleanFeatures, Clips, scratch_folder
 from vjepa_stress.sweep.plan import Launch

@@ -24,12 +24,13 @@ from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256, write_durably
+from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256
+from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.encoders.released import assemble, imagenet_colours
 from vjepa_stress.encoders.seeded import draw_weights
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.encoders.vjepa21 import HIERARCHY, VJEPA21, VJEPA21Config
-from vjepa_stress.errors import BadCheckpoint, BadInput, MachineFailure, writing
+from vjepa_stress.errors import BadCheckpoint, BadInput, MachineFailure
 from vjepa_stress.interfaces import Encoder
 from vjepa_stress.provenance import code_state
 from vjepa_stress.training.masks import LONG_RANGE, SHORT_RANGE, context_weights, draw_mask

@@ -25,7 +25,6 @@ from vjepa_stress.prereg.document import (
     Warned,
     meaning,
 )
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.rules import (
     AllOf,
     AnyOf,
@@ -53,6 +52,7 @@ from vjepa_stress.prereg.rules import (
 )
 from vjepa_stress.prereg.scenarios import Pilot, Plan
 from vjepa_stress.prereg.schema import validate
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.answer import Estimate, Step
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.judge import combined, outcome_of, regions

@@ -9,12 +9,13 @@ from typing import Literal
 from pydantic import Field
 
 from vjepa_stress.digest import Digest, canonical_json
+from vjepa_stress.fields import Frozen
 from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Sensitivity, VideoDesign
 from vjepa_stress.prereg.lineage import as_promised, find
-from vjepa_stress.prereg.root import StudyRoot
-from vjepa_stress.prereg.rules import Estimand, Frozen, Jumps, Rule, Where, filters, leaves
+from vjepa_stress.prereg.rules import Estimand, Jumps, Rule, Where, filters, leaves
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import (

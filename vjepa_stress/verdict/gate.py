@@ -27,12 +27,12 @@ from vjepa_stress.errors import (
     RunBeforeRegistration,
     ShardTampered,
 )
-from vjepa_stress.prereg import freeze, ledger
+from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger.log import ABOUT_LOOKING, Checkpoint, Leaf
+from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.prereg.freeze import Registration
-from vjepa_stress.prereg.ledger import ABOUT_LOOKING, Checkpoint, Leaf
 from vjepa_stress.prereg.lineage import changes, check_claims
-from vjepa_stress.prereg.root import StudyRoot
 from vjepa_stress.prereg.traces import check_shown
 from vjepa_stress.records import (
     Attempts,
@@ -46,6 +46,7 @@ from vjepa_stress.records import (
     region_columns,
     shard_schema,
 )
+from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.table import Table
 
 

@@ -20,9 +20,10 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pymerkle import InmemoryTree
 
-from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sync_folder, write_durably
-from vjepa_stress.errors import BadDocument, LedgerTampered, MachineFailure, writing
-from vjepa_stress.prereg.root import STUDY_NAME, StudyRoot
+from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256
+from vjepa_stress.disk import sync_folder, write_durably, writing
+from vjepa_stress.errors import BadDocument, LedgerTampered, MachineFailure
+from vjepa_stress.study_root import STUDY_NAME, StudyRoot
 
 Event = Literal[
     "registered", "amended", "withdrawn", "launched", "completed", "failed", "viewed", "signed", "timestamped"
