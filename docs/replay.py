@@ -12,10 +12,13 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from vjepa_stress.prereg.rules import Equivalence, Rule, leaves
-from vjepa_stress.verdict.answer import Estimate, Step
+from vjepa_stress.rules.equivalence import Equivalence
+from vjepa_stress.rules import AnyRule, Rule
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import Step
 from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.judge import Verdict, judge
+from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.verdict.judge import judge
 
 HERE = Path(__file__).parent
 PUBLISHED: dict[str, Any] = yaml.safe_load((HERE / "published.yaml").read_text())

@@ -11,7 +11,7 @@ import pytest
 from tests.small import study
 from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.rules import leaves
+
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import load_yaml
 
@@ -111,4 +111,4 @@ def test_the_replica_is_registered_and_its_ill_posed_part_withdrawn() -> None:
     (h2,) = (one for one in registration.document.hypotheses if one.id == "H2")
     assert h2.withdrawn == ("M1",)
     assert h2.rest is not None
-    assert {leaf.estimand for leaf in leaves(h2.rest)} == {f"M2_{size}" for size in SIZES}
+    assert {leaf.estimand for leaf in h2.rest.leaves()} == {f"M2_{size}" for size in SIZES}

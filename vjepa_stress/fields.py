@@ -17,6 +17,9 @@ Text = Annotated[str, Field(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 """A number that is neither NaN nor infinite."""
 
+Level = Annotated[str, Field(min_length=1, max_length=200)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A level of a factor: a name or a number."""
+
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 """A seed that every JSON reader reads alike."""
 

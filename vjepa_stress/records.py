@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from pydantic import Field
 
 from vjepa_stress.blocks import COUNTS
 from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
+from vjepa_stress.design import Cell, Design, VideoDesign
 from vjepa_stress.disk import sync_folder, write_durably, writing
 from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered
-from vjepa_stress.fields import Frozen, Text, Time
+from vjepa_stress.fields import Frozen, Level, Text, Time
 from vjepa_stress.ledger.log import Leaf, tree_root
 from vjepa_stress.prereg.clips import verified
-from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, VideoDesign
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
@@ -74,7 +75,7 @@ class CheckpointRecord(Frozen):
 class Manifest(Frozen):
     """What one shard is bound to."""
 
-    schema_: Literal["vjepa-stress/manifest/v1"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/manifest/v2"] = Field(alias="schema")
     prereg_digest: Digest
     ledger_checkpoint: CheckpointRecord = Field(description="just after the `launched` leaf")
     attempt: int = Field(ge=1)
@@ -82,14 +83,14 @@ class Manifest(Frozen):
     shard_digest: Digest
     content_digest: Digest
     rows: int = Field(ge=0)
-    config_digest: Digest = Field(description="over everything registered that this cell's numbers depend on")
-    weights_digest: Digest = Field(description="of the weights loaded")
-    clip_digests: tuple[Digest, ...] = Field(description="of the bytes decoded, in the order of the clip manifest")
+    content: Digest = Field(description="over everything registered that this cell's numbers depend on")
+    identities: dict[str, Digest] = Field(description="of what was loaded, such as weights, by kind")
+    units: tuple[str, ...] = Field(description="keys of the units measured, in order; of clips, from the bytes decoded")
+    settings: dict[str, str] = Field(description="registered settings, such as the number format, as they were used")
     code_digest: Digest
     code_dirty: bool
     packages: dict[str, str]
     device: Text
-    dtype: Text
     threads: int = Field(ge=1)
     started: Time
     finished: Time
@@ -100,7 +101,7 @@ class Manifest(Frozen):
 class RunFailure(Frozen):
     """A cell that crashed; it stays beside the cell's later shard."""
 
-    schema_: Literal["vjepa-stress/failure/v1"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/failure/v2"] = Field(alias="schema")
     prereg_digest: Digest
     attempt: int = Field(ge=1)
     cell: Cell
@@ -112,26 +113,16 @@ class RunFailure(Frozen):
 
 def cell_id(prereg: Digest, cell: Cell) -> str:
     """Folder name of a cell: readable, and bound by digest to the cell and the document it comes from."""
-    strength = "probe" if cell.strength is None else f"{cell.strength:g}"
-    key = digest_of({"prereg": prereg, "cell": cell.model_dump(mode="json")})
-    return f"{cell.dataset}-{cell.model}-{cell.perturbation}-{strength}-{key.short}"
+    levels = ["none" if level is None else _NOT_IN_NAMES.sub("_", f"{level}"[:40]) for level in map(_text, cell.values())]
+    key = digest_of({"prereg": prereg, "cell": dict(cell)})
+    return "-".join([*levels, key.short])
 
 
-def config_digest(design: VideoDesign, cell: Cell) -> Digest:
-    """Digest of everything registered that the numbers of a cell depend on."""
-    return digest_of(
-        {
-            "cell": cell.model_dump(mode="json"),
-            "dataset": design.datasets[cell.dataset].spec_digest,
-            "model": design.models[cell.model].spec_digest,
-            "perturbation": design.perturbations[cell.perturbation].spec_digest,
-            "metrics": {name: entry.spec_digest for name, entry in design.metrics.items()},
-            "seed": design.seed,
-            "frames": design.frames,
-            "resolution": design.resolution,
-            "numerics": design.numerics.model_dump(mode="json"),
-        }
-    )
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.]+")
+
+
+def _text(level: Level | None) -> str | None:
+    return f"{level:g}" if isinstance(level, float) else level
 
 
 def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
@@ -140,33 +131,38 @@ def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
     A cell is named after the first document in which it is what it is: one that an amendment leaves as it was keeps
     its folder, one that an amendment changes gets another.
     """
-    models = _identities([edition.document.design.models for edition in lineage])
-    datasets = _identities([edition.document.design.datasets for edition in lineage])
-    homes: dict[tuple[Digest, int, int], Digest] = {}
+    numbers = [_identities([edition.document.design for edition in lineage], kind) for kind in _kinds(lineage)]
+    homes: dict[tuple[Any, ...], Digest] = {}
     names: dict[Digest, dict[str, Cell]] = {}
-    for edition, weights, clips in zip(lineage, models, datasets, strict=True):
+    for edition, *numbered in zip(lineage, *numbers, strict=True):
         design = edition.document.design
         mine = names.setdefault(edition.digest, {})
         for cell in design.cells:
-            key = (config_digest(design, cell), weights[cell.model], clips[cell.dataset])
+            bound = design.bound_to(cell)
+            key = (design.content_digest(cell), *(of.get(bound.get(k, "")) for k, of in zip(_kinds(lineage), numbered, strict=True)))
             mine[cell_id(homes.setdefault(key, edition.digest), cell)] = cell
     return names
 
 
-def _identities(editions: Sequence[Mapping[str, ModelEntry] | Mapping[str, DatasetEntry]]) -> list[dict[str, int]]:
-    """A number for what each name stands for; it changes with the specification, and with the weights or clips.
+def _kinds(lineage: Sequence[Edition]) -> list[str]:
+    """The kinds of identity that a study's launches bind."""
+    return sorted({kind for edition in lineage for kind in edition.document.design.identities})
+
+
+def _identities(designs: Sequence[Design], kind: str) -> list[dict[str, int]]:
+    """A number for what each name stands for; it changes with the specification, and with the digest.
 
     A digest that was left open and is known later is no change: it is what the first launch pinned.
     """
     now: dict[str, tuple[Digest, Digest | None, int]] = {}
     found = []
-    for entries in editions:
-        for name, entry in entries.items():
-            digest = entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
-            spec, known, number = now.get(name, (entry.spec_digest, None, 0))
-            if spec != entry.spec_digest or (known and digest and known != digest):
+    for design in designs:
+        entries = design.identities.get(kind, {})
+        for name, (spec, digest) in entries.items():
+            before, known, number = now.get(name, (spec, None, 0))
+            if before != spec or (known and digest and known != digest):
                 known, number = None, number + 1
-            now[name] = (entry.spec_digest, digest or known, number)
+            now[name] = (spec, digest or known, number)
         found.append({name: now[name][2] for name in entries})
     return found
 

@@ -18,20 +18,19 @@ from scipy import special, stats
 
 from tests.bench import replica
 from tests.verdict import sketch
-from vjepa_stress.verdict.answer import Estimate, answer
-from vjepa_stress.verdict.estimate import (
-    ask_mean,
-    bootstrap_mean,
-    difference,
-    jumps,
-    pearson,
-    ratio_of_means,
-    spearman,
-)
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import evaluate
+from vjepa_stress.statistics.mean import plan_mean
+from vjepa_stress.verdict.estimate import bootstrap_mean
+from vjepa_stress.verdict.estimate import difference
+from vjepa_stress.verdict.estimate import jumps
+from vjepa_stress.verdict.estimate import pearson
+from vjepa_stress.verdict.estimate import ratio_of_means
+from vjepa_stress.verdict.estimate import spearman
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.power import constant_rules, operating_characteristics
-from vjepa_stress.verdict.question import Question
-from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.verdict.plan import EstimationPlan
+from vjepa_stress.statistics.numerics.resample import Resampling
 
 Floats = NDArray[np.float64]
 Reading = tuple[float | None, float | None, float]
@@ -137,7 +136,7 @@ def measure_coverage(replicates: int = 2000) -> dict[str, Any]:
 
 def cell_means(values: list[Floats], how: Resampling) -> list[tuple[float, float]]:
     """Percentile intervals of cell means, all at once."""
-    return [(one.low or 0.0, one.high or 0.0) for one in answer([ask_mean(part) for part in values], how)]
+    return [(one.low or 0.0, one.high or 0.0) for one in evaluate([plan_mean(part) for part in values], how)]
 
 
 def scipy_means(values: list[Floats], how: Resampling) -> Iterator[tuple[float, float]]:
@@ -162,7 +161,7 @@ def measure_speed(resamples: int = 10_000) -> dict[str, Any]:
     asked = [estimand for _, _, estimand in document.estimands()]
 
     def everything() -> list[Estimate]:
-        return answer([Question.of(one, table, document.design).put(table, how, strict=True) for one in asked], how)
+        return evaluate([Question.of(one, table, document.design).put(table, how, strict=True) for one in asked], how)
 
     seconds, estimates = timed(everything)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_stress.digest import digest_of
-from vjepa_stress.prereg.document import Cell, Preregistration
+from vjepa_stress.design.video import VideoCell
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.verdict.table import Table
 
 BLOCK = {"spec": {}, "spec_digest": digest_of({})}
@@ -23,7 +24,7 @@ def cells(
 ) -> list[dict[str, Any]]:
     """All combinations; probes once."""
     return [
-        {"dataset": dataset, "model": model, "perturbation": perturbation, "strength": strength}
+        {"dataset": dataset, "model": model, "perturbation": perturbation, "strength": strength, "seed": 0}
         for dataset, model, perturbation in product(datasets, models, perturbations)
         for strength in ([None] if perturbation in PROBES else strengths)
     ]
@@ -65,7 +66,7 @@ def design(
             name: {**BLOCK, "range": span, "compares": "positions", "columns": (name,)}
             for name, span in metrics.items()
         },
-        "cells": sorted(chosen, key=lambda cell: Cell.model_validate(cell).order()),
+        "cells": sorted(chosen, key=lambda cell: VideoCell(cell).order()),
         "seed": 1,
         "frames": 16,
         "resolution": 32,
@@ -106,7 +107,7 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
     }
     return Preregistration.model_validate(
         {
-            "schema": "vjepa-stress/prereg/v1",
+            "schema": "vjepa-stress/prereg/v2",
             "study": "sketch",
             "version": "v1",
             "title": "A sketch",
@@ -124,10 +125,10 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
 
 def table(of: Preregistration, seed: int = 0) -> Table:
     """Random values in [0, 1) of every metric for every cell, each data set with clips of its own."""
-    chance, numbers = np.random.default_rng(seed), of.design.datasets
-    clips = [f"{name}-{n:03}" for name in sorted(numbers) for n in range(numbers[name].n_clips)]
+    chance, design = np.random.default_rng(seed), of.design
+    clips = [f"{name}-{n:03}" for name in design.strata(design.cells) for n in range(design.count_units(name))]
     owner = np.array([clip.rsplit("-", 1)[0] for clip in clips])
-    present: NDArray[np.bool_] = owner[:, None] == np.array([cell.dataset for cell in of.design.cells])
+    present: NDArray[np.bool_] = owner[:, None] == np.array([design.stratum(cell) for cell in design.cells])
     values = {name: np.where(present, chance.uniform(size=present.shape), np.nan) for name in of.design.columns}
     values |= {f"{name}_n": np.where(present, chance.integers(0, 9, present.shape), np.nan) for name in values}
     return Table(of.design.cells, tuple(clips), values, present)

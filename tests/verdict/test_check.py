@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from tests.verdict import sketch
 from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.rules import Monotone, Rule, leaves
-from vjepa_stress.verdict.answer import Estimate
-from vjepa_stress.verdict.check import check, check_rule
+from vjepa_stress.rules.monotone import Monotone
+from vjepa_stress.rules import AnyRule, Rule
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.verdict.check import check
+from vjepa_stress.verdict.check import check_rule
 from vjepa_stress.verdict.judge import judge
 
 MODELS = ("base", "large", "giant")
@@ -20,14 +22,14 @@ CELLS = sketch.cells(["clips"], MODELS, ["noise", "blur"], (0.2, 0.6, 1.0)) + sk
     ["clips"], MODELS, ["reverse", "hflip", "identity"]
 )
 NOISE = {"statistic": "mean", "metric": "M2", "where": {"perturbation": ["noise"]}}
-TREND = {"statistic": "trend", "metric": "M2", "where": {"perturbation": ["noise"]}}
+TREND = {"statistic": "trend", "along": "strength", "metric": "M2", "where": {"perturbation": ["noise"]}}
 RATIO = {
     "statistic": "ratio_of_means",
     "metric": "M2",
     "numerator": {"perturbation": ["noise"]},
     "denominator": {"perturbation": ["blur"]},
 }
-JUMPS = {"statistic": "jumps", "metric": "M2", "models": list(MODELS), "where": {"perturbation": ["noise"]}}
+JUMPS = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": list(MODELS), "where": {"perturbation": ["noise"]}}
 TWINS = {"statistic": "pearson", "x": "M2", "y": "M2a"}
 FLOOR = {"statistic": "maximum", "metric": "M2", "where": {"perturbation": ["identity"]}}
 
@@ -218,9 +220,9 @@ def of_its_own(name: str, curve: bool) -> dict[str, Any]:
 def test_what_is_called_unreachable_is_never_reached(
     rule: Rule, seen: list[tuple[Estimate, Estimate, Estimate]]
 ) -> None:
-    used = {leaf.estimand for leaf in leaves(rule)}
-    curves = {leaf.estimand for leaf in leaves(rule) if isinstance(leaf, Monotone)}
-    flat = {leaf.estimand for leaf in leaves(rule) if not isinstance(leaf, Monotone)}
+    used = {leaf.estimand for leaf in rule.leaves()}
+    curves = {leaf.estimand for leaf in rule.leaves() if isinstance(leaf, Monotone)}
+    flat = {leaf.estimand for leaf in rule.leaves() if not isinstance(leaf, Monotone)}
     if curves & flat:
         return  # no document has such a rule
     document = draft({name: of_its_own(name, name in curves) for name in used}, rule.model_dump())

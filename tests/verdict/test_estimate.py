@@ -10,26 +10,28 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from vjepa_stress.verdict.answer import Asked, Estimate, answer
-from vjepa_stress.verdict.estimate import (
-    Resampling,
-    ask_difference,
-    ask_mean,
-    ask_pearson,
-    ask_trend,
-    bootstrap_mean,
-    clip_counts,
-    cluster_bootstrap,
-    difference,
-    fisher_ci,
-    jumps,
-    maximum,
-    pearson,
-    ratio_of_means,
-    spearman,
-    trend,
-)
-from vjepa_stress.verdict.resample import bca_ends, percentile_ends, rank_correlation
+from vjepa_stress.statistics.numerics.estimate import PendingEstimate
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import evaluate
+from vjepa_stress.verdict.estimate import Resampling
+from vjepa_stress.statistics.difference import plan_difference
+from vjepa_stress.statistics.mean import plan_mean
+from vjepa_stress.statistics.pearson import plan_pearson
+from vjepa_stress.statistics.trend import plan_trend
+from vjepa_stress.verdict.estimate import bootstrap_mean
+from vjepa_stress.verdict.estimate import clip_counts
+from vjepa_stress.verdict.estimate import cluster_bootstrap
+from vjepa_stress.verdict.estimate import difference
+from vjepa_stress.verdict.estimate import fisher_ci
+from vjepa_stress.verdict.estimate import jumps
+from vjepa_stress.verdict.estimate import maximum
+from vjepa_stress.verdict.estimate import pearson
+from vjepa_stress.verdict.estimate import ratio_of_means
+from vjepa_stress.verdict.estimate import spearman
+from vjepa_stress.verdict.estimate import trend
+from vjepa_stress.statistics.numerics.resample import bca_ends
+from vjepa_stress.statistics.numerics.resample import percentile_ends
+from vjepa_stress.statistics.numerics.ranks import spearman_rho
 
 HOW = Resampling(resamples=4000, seed=1)
 CHANCE = np.random.default_rng(0)
@@ -232,8 +234,8 @@ def test_each_resample_of_a_correlation_is_scipys() -> None:
         labels = np.repeat(np.arange(len(clip)), weight)
         assert spearman(a, b, Resampling(resamples=1000), clips=labels).value == pytest.approx(expected[0], abs=1e-12)
         assert pearson(a, b).value == pytest.approx(expected[1], abs=1e-12)
-    asked = ask_pearson(x, y, 0.95, "cluster")
-    assert isinstance(asked, Asked)
+    asked = plan_pearson(x, y, 0.95, "cluster")
+    assert isinstance(asked, PendingEstimate)
     counts = clip_counts(12, 50, 1)
     samples = asked.statistic.on((counts @ asked.statistic.sums).T, 12)
     for row, sample in zip(counts, samples, strict=True):
@@ -343,14 +345,14 @@ def test_the_order_of_rows_and_cells_changes_nothing(values: NDArray[np.float64]
 def test_asking_together_is_asking_alone(values: NDArray[np.float64]) -> None:
     few, strengths = values[:3], [0.1, 0.2, 0.3, 0.4, 0.5][: values.shape[1]]
     asked = [
-        ask_mean(values),
-        ask_mean(few, "bca"),
+        plan_mean(values),
+        plan_mean(few, "bca"),
         maximum(values),
-        ask_difference(values, values[:, ::-1] ** 2, "bca"),
-        ask_trend(values, strengths),
+        plan_difference(values, values[:, ::-1] ** 2, "bca"),
+        plan_trend(values, strengths),
     ]
-    for one, together in zip(asked, answer(asked, FEW), strict=True):
-        (alone,) = answer([one], FEW)
+    for one, together in zip(asked, evaluate(asked, FEW), strict=True):
+        (alone,) = evaluate([one], FEW)
         assert alone.method == together.method
         assert (alone.value is None) == (together.value is None)
         if alone.defined:

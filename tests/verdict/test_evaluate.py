@@ -13,7 +13,7 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict, evaluate
 from vjepa_stress.verdict.gate import Evidence
-from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 STRENGTHS = [0.2, 0.6, 1.0]
@@ -27,10 +27,10 @@ ESTIMANDS: dict[str, Any] = {
     "mean": {"statistic": "mean", "metric": "M2", "where": NOISE, "interval": "bca"},
     "ratio": {"statistic": "ratio_of_means", "metric": "M2", "numerator": NOISE, "denominator": DROPS},
     "gap": {"statistic": "difference", "metric": "M2", "of": NOISE, "minus": {**NOISE, "model": ["twin"]}},
-    "rise": {"statistic": "trend", "metric": "M2", "where": NOISE},
+    "rise": {"statistic": "trend", "along": "strength", "metric": "M2", "where": NOISE},
     "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}},
     "rho": {"statistic": "spearman", "x": "M2", "y": "dM3", "where": {}},
-    "sizes": {"statistic": "jumps", "metric": "M2", "models": ["base", "large"], "where": NOISE},
+    "sizes": {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": NOISE},
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
 }
 RULE = {"kind": "any_of", "of": [sketch.reading(name, estimand) for name, estimand in ESTIMANDS.items()]}

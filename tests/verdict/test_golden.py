@@ -11,20 +11,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vjepa_stress.verdict.answer import Asked, Estimate, answers
-from vjepa_stress.verdict.estimate import (
-    ask_mean,
-    ask_pearson,
-    bootstrap_mean,
-    cluster_bootstrap,
-    fisher_ci,
-    jumps,
-    pearson,
-    ratio_of_means,
-    spearman,
-    trend,
-)
-from vjepa_stress.verdict.resample import Resampling, bca_ends, counts_of, percentile_ends, resample_with
+from vjepa_stress.statistics.numerics.estimate import PendingEstimate
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import finish
+from vjepa_stress.statistics.mean import plan_mean
+from vjepa_stress.statistics.pearson import plan_pearson
+from vjepa_stress.verdict.estimate import bootstrap_mean
+from vjepa_stress.verdict.estimate import cluster_bootstrap
+from vjepa_stress.verdict.estimate import fisher_ci
+from vjepa_stress.verdict.estimate import jumps
+from vjepa_stress.verdict.estimate import pearson
+from vjepa_stress.verdict.estimate import ratio_of_means
+from vjepa_stress.verdict.estimate import spearman
+from vjepa_stress.verdict.estimate import trend
+from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import bca_ends
+from vjepa_stress.statistics.numerics.resample import counts_of
+from vjepa_stress.statistics.numerics.resample import percentile_ends
+from vjepa_stress.statistics.numerics.resample import resample_with
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "e_stats"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
@@ -106,11 +110,11 @@ def test_exact_resamples(statistic: str) -> None:
     assert bca_ends(value, samples, left_out, 0.95) == pytest.approx(entry["bca95"], abs=1e-9)
 
 
-def given(asked: Asked | Estimate, drawn: NDArray[np.uint8]) -> tuple[Estimate, Table]:
+def given(asked: PendingEstimate | Estimate, drawn: NDArray[np.uint8]) -> tuple[Estimate, Table]:
     """The answer to an open question and its resamples, drawn as given."""
-    assert isinstance(asked, Asked)
-    found = resample_with(counts_of(drawn, asked.statistic.clips), [asked.statistic])
-    (answered,) = answers([asked], iter([found]), 0.95)
+    assert isinstance(asked, PendingEstimate)
+    found = resample_with(counts_of(drawn, asked.statistic.units), [asked.statistic])
+    (answered,) = finish([asked], iter([found]), 0.95)
     return answered, found[0][1]
 
 
@@ -119,7 +123,7 @@ def test_exact_resamples_through_the_engine() -> None:
     entry = EXPECTED["exact_resamples"]["stats"]["mean"]
     values = np.array([value for _, value in sorted(ROWS[tuple(cell[key] for key in CELL)].items())])
     for interval, key in (("percentile", "percentile95"), ("bca", "bca95")):
-        found, samples = given(ask_mean(values, interval), STORED["idx"])  # type: ignore[arg-type]
+        found, samples = given(plan_mean(values, interval), STORED["idx"])  # type: ignore[arg-type]
         assert ends(found) == pytest.approx(entry[key], abs=1e-9)
     assert samples.std(ddof=1) == pytest.approx(entry["bootstrap_se_ddof1"], abs=1e-9)
 
@@ -130,7 +134,7 @@ def test_cluster_bootstrap(entry: dict[str, Any]) -> None:
     assert np.isfinite(values).sum() == entry["n_rows"]
     weighted = {"row_weighted": values, "clip_weighted": np.nanmean(values, axis=1)}
     for key, weighing in weighted.items():
-        found, samples = given(ask_mean(weighing), STORED["cluster_idx"])
+        found, samples = given(plan_mean(weighing), STORED["cluster_idx"])
         assert found.value == pytest.approx(entry[key]["estimate"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[key]["percentile95"], abs=1e-9)
         assert samples.std(ddof=1) == pytest.approx(entry[key]["se"], abs=1e-9)
@@ -153,7 +157,7 @@ def test_pearson(pair: str) -> None:
         assert found.value == pytest.approx(entry[where]["r"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[where]["fisher_ci95"], abs=1e-9)
         assert found.n == entry[where]["n"]
-    found, _ = given(ask_pearson(left, right, 0.95, "cluster"), STORED["cluster_idx"])
+    found, _ = given(plan_pearson(left, right, 0.95, "cluster"), STORED["cluster_idx"])
     expected = entry["pooled_rows_cluster_bootstrap_percentile95"]
     assert ends(found) == pytest.approx(expected, abs=1e-9)
     clip, cell = np.nonzero(np.isfinite(left))
@@ -166,7 +170,7 @@ def test_pearson_edge(entry: dict[str, Any]) -> None:
     found = pearson(entry["x"], entry["y"])
     if entry["r"] is None:
         assert found.value is None
-        assert "constant" in found.note
+        assert found.notes[0].code == "constant"
         return
     assert found.value == pytest.approx(entry["r"], abs=1e-9)
     assert ends(found) == pytest.approx(entry["fisher_ci95"], abs=1e-9)

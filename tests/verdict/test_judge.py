@@ -10,20 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from vjepa_stress.prereg.rules import AllOf, AnyOf, Band, Count, Equivalence, Monotone, Rule, Threshold
-from vjepa_stress.verdict.answer import Estimate, Step
-from vjepa_stress.verdict.judge import Verdict, explain, judge, worst
+from vjepa_stress.rules.all_of import AllOf
+from vjepa_stress.rules.any_of import AnyOf
+from vjepa_stress.rules.band import Band
+from vjepa_stress.rules.count import Count
+from vjepa_stress.rules.equivalence import Equivalence
+from vjepa_stress.rules.monotone import Monotone
+from vjepa_stress.rules import AnyRule, Rule
+from vjepa_stress.rules.threshold import Threshold
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note
+from vjepa_stress.statistics.numerics.estimate import Step
+from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.report import words
+from vjepa_stress.report.words import explain
+from vjepa_stress.verdict.judge import judge
+from vjepa_stress.verdict.judge import worst
 
-RULE: TypeAdapter[Rule] = TypeAdapter(Rule)
+RULE: TypeAdapter[Rule] = TypeAdapter(AnyRule)
 # Some numbers meet often, so that borders are hit exactly.
 NUMBERS = st.one_of(st.floats(-10, 10, allow_nan=False), st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]))
 
 
 def estimate(low: float, value: float, high: float) -> Estimate:
-    return Estimate(value=value, low=low, high=high, n=10, method="given")
+    return Estimate(value=value, low=low, high=high, n=10, method="none")
 
 
-UNDEFINED = Estimate(value=None, low=None, high=None, n=0, method="given", note="no clip")
+UNDEFINED = Estimate(value=None, low=None, high=None, n=0, method="none", notes=(Note(code="no-value"),))
 
 
 def band(low: float, high: float) -> Band:
@@ -52,7 +64,8 @@ def threshold(direction: str, confirm_at: float, refute_at: float, use: str = "p
 def test_band(low: float, high: float, expected: str) -> None:
     verdict = judge(band(0.9, 1.4), {"x": estimate(low, (low + high) / 2, high)})
     assert verdict.outcome == expected
-    assert "[0.9, 1.4]" in verdict.clause
+    assert verdict.numbers == {"low": 0.9, "high": 1.4}
+    assert "[0.9, 1.4]" in words.clause(verdict)
 
 
 @pytest.mark.parametrize(
@@ -207,8 +220,8 @@ def test_every_rule_says_exactly_one_thing(rule: Rule, x: Estimate, y: Estimate,
     assert verdict.clause
     assert judge(rule, seen) == verdict
     assert judge(RULE.validate_json(RULE.dump_json(rule)), seen) == verdict
-    lines = explain(rule, seen).splitlines()
-    assert lines[0].startswith(f"{verdict.outcome}, {verdict.clause}")
+    lines = explain(verdict, seen).splitlines()
+    assert lines[0].startswith(f"{verdict.outcome}, {words.clause(verdict)}")
     assert len(lines) == 1 + sum(1 for _ in below(verdict))
 
 
@@ -255,16 +268,17 @@ def test_monotone(
     rule = Monotone(kind="monotone", estimand="x", order=order, noise=2)
     verdict = judge(rule, {"x": curve(changes, overall)})
     assert verdict.outcome == expected
-    assert "2 pooled half-widths" in verdict.clause
+    assert verdict.numbers["noise"] == 2
+    assert "2 pooled half-widths" in words.clause(verdict)
 
 
 def test_explanations_have_words_and_numbers() -> None:
     rule = AllOf(kind="all_of", of=(band(0.9, 1.4), threshold("above", 1.2, 1.0, "interval", "y")))
     seen = {"x": estimate(1.0, 1.03, 1.1), "y": estimate(0.7, 0.8, 0.9)}
-    assert explain(rule, seen, "{:.2f}".format).splitlines() == [
-        "refuted, all_of: 1 confirmed and 1 refuted of 2 (all must be confirmed, one refuted refutes)",
+    assert explain(judge(rule, seen), seen, "{:.2f}".format).splitlines() == [
+        "refuted, all_of: 1 confirmed and 1 refuted of 2 (confirmed needs all, refuted needs one)",
         "  confirmed, band: the interval of x lies inside [0.9, 1.4]; x = 1.03 [1.00, 1.10], n = 10",
-        "  refuted, threshold: the whole interval of y lies below 1; y = 0.80 [0.70, 0.90], n = 10",
+        "  refuted, threshold: the whole interval of y is below 1; y = 0.80 [0.70, 0.90], n = 10",
     ]
 
 

@@ -12,7 +12,7 @@ from tests.verdict.test_evaluate import DESIGN, NOISE, evidence
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.multiplicity import holm, p_value
-from vjepa_stress.verdict.resample import clip_counts
+from vjepa_stress.statistics.numerics.resample import unit_counts
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/e_stats/expected.json").read_text())
 MEAN = {"statistic": "mean", "metric": "M2", "where": {**NOISE, "strength": [0.6], "model": ["base"]}}
@@ -60,7 +60,7 @@ def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
         [c for c in table.cells if (c.model, c.perturbation, c.strength) == ("base", "noise", 0.6)]
     )
     values = table.values["M2"][:, column]
-    means = clip_counts(len(values), 1000, 5) @ values / len(values)
+    means = unit_counts(len(values), 1000, 5) @ values / len(values)
     for hypothesis, border in zip(document.hypotheses[:3], (0.4, 0.3, 0.2), strict=True):
         share = float(np.mean(means < border))
         expected = max(2 * share, 1 / 1001) if share < 0.5 else 1.0

@@ -13,10 +13,13 @@ from scipy import stats
 
 from tests.verdict import sketch
 from vjepa_stress.digest import sha256
-from vjepa_stress.prereg.document import Cell, VideoDesign
-from vjepa_stress.verdict.estimate import fisher_ci, pearson, pearson_difference
+from vjepa_stress.design.video import VideoCell
+from vjepa_stress.design.video import VideoDesign
+from vjepa_stress.verdict.estimate import fisher_ci
+from vjepa_stress.verdict.estimate import pearson
+from vjepa_stress.verdict.estimate import pearson_difference
 from vjepa_stress.verdict.partition import Correlation, Partition, Separation, partition
-from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 Floats = NDArray[np.float64]
@@ -159,7 +162,7 @@ def test_the_difference_against_a_plain_bootstrap(control: str | None, holes: bo
         assert "left out" in one(found(table, of), "all", control).note
 
 
-def shards(table: Table, chance: np.random.Generator) -> dict[Cell, pa.Table]:
+def shards(table: Table, chance: np.random.Generator) -> dict[VideoCell, pa.Table]:
     """The same numbers as files would hold them, cells and rows in any order."""
     made = {}
     for column in chance.permutation(len(table.cells)):

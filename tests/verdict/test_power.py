@@ -15,10 +15,10 @@ from vjepa_stress.digest import digest_of
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
-from vjepa_stress.verdict.answer import answer
+from vjepa_stress.statistics.numerics.estimate import evaluate
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
-from vjepa_stress.verdict.question import compute
+from vjepa_stress.verdict.plan import compute
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld
 
@@ -297,6 +297,6 @@ def test_studies_of_the_published_size_are_simulated_as_they_are_judged() -> Non
     how = resampling(document).model_copy(update={"resamples": 1000})
     for question in simulation.questions[::7]:
         asked = question.put(table, how, strict=True)
-        (together,) = answer([asked], how)
+        (together,) = evaluate([asked], how)
         alone = compute(question.estimand, table, document.design, how, strict=True)
         assert alone == together

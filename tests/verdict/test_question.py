@@ -8,13 +8,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.verdict import sketch
-from vjepa_stress.prereg.document import Cell, Preregistration
-from vjepa_stress.prereg.rules import Estimand, Where
+from vjepa_stress.design.video import VideoCell
+from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.statistics import Estimand
+from vjepa_stress.design import Where
 from vjepa_stress.verdict import estimate
-from vjepa_stress.verdict.answer import Estimate
+from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.verdict.evaluate import for_control
-from vjepa_stress.verdict.question import compute
-from vjepa_stress.verdict.resample import Resampling
+from vjepa_stress.verdict.plan import compute
+from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 HOW = Resampling(resamples=1000, seed=5)
@@ -77,7 +79,7 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     where = {**noise, "dataset": ["ssv2"]}
     strengths = STRENGTHS * 3  # models come before strengths
     expected = estimate.trend(values(**where), strengths, HOW, interval="bca")
-    trend = {"statistic": "trend", "metric": "M2", "where": where, "interval": "bca"}
+    trend = {"statistic": "trend", "along": "strength", "metric": "M2", "where": where, "interval": "bca"}
     assert found(trend).model_dump() == near(expected)
     floor = {"statistic": "maximum", "metric": "M1", "where": noise}
     assert found(floor).value == values("M1", **noise)[np.isfinite(values("M1", **noise))].max()
@@ -95,7 +97,7 @@ def test_correlations_join_two_metrics_by_clip_and_cell() -> None:
 
 def test_jumps_take_models_in_the_order_given() -> None:
     where = {"dataset": ["ssv2"], "perturbation": ["noise"]}
-    asked = {"statistic": "jumps", "metric": "M2", "models": ["giant", "base", "large"], "where": where}
+    asked = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["giant", "base", "large"], "where": where}
     expected = estimate.jumps([values(**where, model=[name]) for name in asked["models"]], HOW)
     assert found(asked) == expected
     assert len(expected.steps) == 2
@@ -145,14 +147,14 @@ def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     holed["M2"][row, column] = np.nan
     table = Table(TABLE.cells, TABLE.clips, holed, TABLE.present)
     pair = {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": ["noise"]}}
-    jump = {"statistic": "jumps", "metric": "M2", "models": ["base", "giant"], "where": MEAN["where"]}
+    jump = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "giant"], "where": MEAN["where"]}
     for asked in (MEAN, pair, jump):
         assert not found(asked, table).defined
         assert found(asked, table, strict=False).note == "1 undefined clip values left out"
     assert found(pair, table, strict=False).n == 28 * 3 * 3 - 1
 
 
-def shards(rows: int = 12) -> dict[Cell, pa.Table]:
+def shards(rows: int = 12) -> dict[VideoCell, pa.Table]:
     chance, found = np.random.default_rng(1), {}
     for cell in DOCUMENT.design.cells:
         clips = [f"{cell.dataset}-{n}" for n in range(rows)]
@@ -176,8 +178,8 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
         {**MEAN, "where": {**MEAN["where"], "rows": [condition, {"column": "non_finite", "equals": False}]}},
         {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": GRADED}, "interval": "cluster"},
         {"statistic": "spearman", "x": "dM3", "y": "M2", "where": {"perturbation": GRADED}},
-        {"statistic": "jumps", "metric": "M2", "models": ["base", "giant"], "where": MEAN["where"]},
-        {"statistic": "trend", "metric": "M2", "where": MEAN["where"]},
+        {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "giant"], "where": MEAN["where"]},
+        {"statistic": "trend", "along": "strength", "metric": "M2", "where": MEAN["where"]},
     ]
     for one in asked:
         first, second = (found(one, table) for table in tables)
@@ -204,11 +206,11 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
             {"statistic": "difference", "metric": "M1", "of": {}, "minus": {"model": ["base", "large", "giant"]}},
             "both filters select the same cells",
         ),
-        ({"statistic": "jumps", "metric": "M1", "models": ["base"], "where": {}}, "at least 2"),
-        ({"statistic": "jumps", "metric": "M1", "models": ["base", "base"], "where": {}}, "one place in the order"),
-        ({"statistic": "jumps", "metric": "M1", "models": ["base", "huge"], "where": {}}, "selects no cell"),
+        ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base"], "where": {}}, "at least 2"),
+        ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "base"], "where": {}}, "one place in the order"),
+        ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "huge"], "where": {}}, "selects no cell"),
         (
-            {"statistic": "jumps", "metric": "M1", "models": ["base", "large"], "where": {"model": ["base"]}},
+            {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "large"], "where": {"model": ["base"]}},
             "leave `model` out",
         ),
     ],
@@ -223,7 +225,7 @@ def test_jumps_compare_the_same_cells() -> None:
         ["ssv2"], ["large"], ["noise"], [1]
     )
     uneven = sketch.design(chosen, clips={"ssv2": 20})
-    jump = {"statistic": "jumps", "metric": "M1", "models": ["base", "large"], "where": {}}
+    jump = {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "large"], "where": {}}
     with pytest.raises(ValidationError, match="base and large do not have the same cells"):
         sketch.document(uneven, [sketch.hypothesis("H1", {"x": jump}, sketch.reading("x", jump))])
 
@@ -242,7 +244,7 @@ def test_what_an_estimand_of_a_control_is() -> None:
     # What compares models has nothing to say of one model.
     across = {"of": {**noise, "model": ["base"]}, "minus": {**noise, "model": ["twin"]}}
     assert control({"statistic": "difference", "metric": "M2", **across}) is None
-    assert control({"statistic": "jumps", "metric": "M2", "models": ["base", "large"], "where": noise}) is None
+    assert control({"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": noise}) is None
 
 
 def test_documents_without_the_new_fields_are_written_as_before() -> None:

@@ -7,13 +7,20 @@ import numpy as np
 from vjepa_stress.digest import LARGEST_INTEGER, Digest, digest_of
 
 
-def clip_seed(study_seed: int, clip: Digest, perturbation: str) -> int:
+def clip_seed(study_seed: int, clip: Digest, perturbation: str, index: int = 0) -> int:
     """Seed of a clip's perturbation, below 2**53.
 
-    Model and strength do not enter: all models see identical pixels, and a stronger perturbation adds to a
+    Model and strength do not enter: all models get identical pixels, and a stronger perturbation adds to a
     weaker one.
+
+    Args:
+        study_seed: of the design.
+        clip: digest of the clip.
+        perturbation: its name in the design.
+        index: level of the factor `seed`; each gives independent draws.
     """
-    key = digest_of({"seed": study_seed, "clip": clip, "perturbation": perturbation})
+    drawn = {"seed": study_seed, "clip": clip, "perturbation": perturbation}
+    key = digest_of(drawn | {"index": index} if index else drawn)
     return int(key.hex, 16) & LARGEST_INTEGER
 
 

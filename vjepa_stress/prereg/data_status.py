@@ -36,11 +36,11 @@ def floor(
     """
     known: set[str] = set()
     unpinned: set[str] = set()
-    for name, entry in document.design.datasets.items():
-        if entry.clip_manifest_digest is None:
-            unpinned.add(entry.spec_digest)
+    for name, entry in document.design.identities[document.design.units].items():
+        if entry.digest is None:
+            unpinned.add(entry.spec)
         else:
-            known |= _clips(root, document.study, name, entry.clip_manifest_digest, manifests.get(name))
+            known |= _clips(root, document.study, name, entry.digest, manifests.get(name))
     used = [leaf for leaf in view.leaves if leaf.event == "launched" and _used(root, leaf, known, unpinned)]
     if not used:
         return "before-creation", "no launch used its clips"

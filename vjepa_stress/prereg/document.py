@@ -5,35 +5,18 @@ A frozen file is its canonical bytes; `vjepa_stress.prereg.freeze` writes and lo
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
-from vjepa_stress.digest import Digest, digest_of
+from vjepa_stress.design import AnyDesign, Design
+from vjepa_stress.digest import Digest
 from vjepa_stress.fields import Frozen, Name, Seed, Text, Time, Version
-from vjepa_stress.prereg.rules import (
-    Difference,
-    Estimand,
-    Jumps,
-    Monotone,
-    Pearson,
-    RatioOfMeans,
-    Rule,
-    Strength,
-    Where,
-    depth,
-    filters,
-    leaves,
-    metrics,
-    remaining,
-)
+from vjepa_stress.rules import AnyRule, Rule
+from vjepa_stress.statistics import Estimand
 from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
 from vjepa_stress.study_root import STUDY_NAME
-
-Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
-Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
 
 Warned = Literal["moved-positions", "too-few-clips"]
 """Warnings that a draft must acknowledge with a reason before it can be registered."""
@@ -54,136 +37,6 @@ DEEPEST_RULE = 6
 """Levels of rules within rules; checking a rule against the JSON Schema takes three times as long for each."""
 
 
-class Cell(Frozen):
-    """One cell of a design. Probes have no strength."""
-
-    dataset: Name
-    model: Name
-    perturbation: Name
-    strength: Strength | None
-
-    def order(self) -> tuple[str, str, str, float]:
-        """Sort key: probes before strengths."""
-        return (self.dataset, self.model, self.perturbation, self.strength or 0.0)
-
-    def __str__(self) -> str:
-        strength = "" if self.strength is None else f" at {self.strength:g}"
-        return f"{self.dataset} · {self.model} · {self.perturbation}{strength}"
-
-
-class BuildingBlock(Frozen):
-    """A named building block: its whole specification, and the digest of it."""
-
-    spec: dict[str, Any]
-    spec_digest: Digest
-
-    @model_validator(mode="after")
-    def _digest_holds(self) -> Self:
-        if digest_of(self.spec) != self.spec_digest:
-            raise ValueError(f"spec_digest is {self.spec_digest}, but the spec beside it has {digest_of(self.spec)}")
-        return self
-
-
-class DatasetEntry(BuildingBlock):
-    """A data set. A null clip manifest is pinned by the first launch."""
-
-    clip_manifest_digest: Digest | None
-    n_clips: int = Field(ge=1)
-
-
-class ModelEntry(BuildingBlock):
-    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model."""
-
-    weights_digest: Digest | None
-    size_rank: int = Field(ge=0)
-    role: ModelRole
-    untrained: bool
-
-
-class PerturbationEntry(BuildingBlock):
-    """A perturbation, with what judging must know of it."""
-
-    role: PerturbationRole
-    family: Family
-    correspondence: Correspondence
-
-
-class MetricEntry(BuildingBlock):
-    """A metric, with its range, what it compares and the shard columns it fills (the raw metric first)."""
-
-    range: tuple[float, float]
-    compares: Compares
-    columns: tuple[Name, ...] = Field(min_length=1)
-
-
-class Numerics(Frozen):
-    """How the encoder computes; both change bits, so both are registered."""
-
-    dtype: Literal["float32", "bfloat16"]
-    compile: bool
-
-
-class VideoDesign(Frozen):
-    """The exact set of cells, and everything that could change a number in them."""
-
-    kind: Literal["video"]
-    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
-    models: dict[Name, ModelEntry] = Field(min_length=1)
-    perturbations: dict[Name, PerturbationEntry] = Field(min_length=1)
-    metrics: dict[Name, MetricEntry] = Field(min_length=1)
-    cells: tuple[Cell, ...] = Field(min_length=1)
-    seed: Seed
-    frames: Frames
-    resolution: Resolution
-    numerics: Numerics
-
-    @model_validator(mode="after")
-    def _cells_fit(self) -> Self:
-        keys = [cell.order() for cell in self.cells]
-        if keys != sorted(set(keys)):
-            raise ValueError("cells must be sorted by data set, model, perturbation and strength, each once")
-        for cell in self.cells:
-            for kind, name, known in (
-                ("data set", cell.dataset, self.datasets),
-                ("model", cell.model, self.models),
-                ("perturbation", cell.perturbation, self.perturbations),
-            ):
-                if name not in known:
-                    raise ValueError(f"cell {cell}: no {kind} {name!r} in the design, only {sorted(known)}")
-            probe = self.perturbations[cell.perturbation].role == "probe"
-            if probe != (cell.strength is None):
-                raise ValueError(f"cell {cell}: probes have no strength, all others need one")
-        return self
-
-    @property
-    def columns(self) -> dict[str, MetricEntry]:
-        """Which metric each shard column belongs to."""
-        return {column: entry for entry in self.metrics.values() for column in entry.columns}
-
-    @property
-    def shard_columns(self) -> frozenset[str]:
-        """Every column that a shard has."""
-        counts = {f"{column}_{count}" for column in self.columns for count in COUNTS}
-        return frozenset({"clip", "non_finite", *self.columns, *counts})
-
-    def select(self, where: Where) -> tuple[Cell, ...]:
-        """Cells of a filter, in the design's order; models left open are all subjects."""
-
-        def admits(wanted: Iterable[Any] | None, value: object) -> bool:
-            return wanted is None or value in wanted
-
-        subjects = tuple(name for name, entry in self.models.items() if entry.role == "subject")
-        models = where.model if where.model is not None else subjects
-        return tuple(
-            cell
-            for cell in self.cells
-            if cell.model in models
-            and admits(where.dataset, cell.dataset)
-            and admits(where.perturbation, cell.perturbation)
-            and admits(where.strength, cell.strength)
-        )
-
-
 class Hypothesis(Frozen):
     """A claim, the numbers that stand for it, and the rule that decides it."""
 
@@ -192,7 +45,7 @@ class Hypothesis(Frozen):
     claim: Text
     rationale: Text
     estimands: dict[Name, Estimand] = Field(min_length=1)
-    rule: Rule
+    rule: AnyRule
     family: Name
     prediction: Text
     status: Literal["active", "withdrawn"]
@@ -204,7 +57,7 @@ class Hypothesis(Frozen):
     @property
     def rest(self) -> Rule | None:
         """The part of the rule that decides; None when all of it is withdrawn."""
-        return remaining(self.rule, self.withdrawn) if self.status == "active" else None
+        return self.rule.remaining(self.withdrawn) if self.status == "active" else None
 
     @property
     def judged(self) -> Self | None:
@@ -223,20 +76,22 @@ class Hypothesis(Frozen):
 
     @model_validator(mode="after")
     def _rule_is_shallow(self) -> Self:
-        if depth(self.rule) > DEEPEST_RULE:
-            found = f"the rule of {self.id} has {depth(self.rule)} levels: write it with {DEEPEST_RULE} or fewer"
+        if self.rule.depth() > DEEPEST_RULE:
+            found = f"the rule of {self.id} has {self.rule.depth()} levels: write it with {DEEPEST_RULE} or fewer"
             raise ValueError(found)
         return self
 
     @model_validator(mode="after")
     def _rule_reads_estimands(self) -> Self:
-        used = {leaf.estimand for leaf in leaves(self.rule)}
+        used = {leaf.estimand for leaf in self.rule.leaves()}
         for name in sorted(used - set(self.estimands)):
             raise ValueError(f"the rule reads {name!r}, which is no estimand of {self.id}: {sorted(self.estimands)}")
-        for leaf in leaves(self.rule):
-            if isinstance(leaf, Monotone) != isinstance(self.estimands[leaf.estimand], Jumps):
+        for leaf in self.rule.leaves():
+            estimand = self.estimands[leaf.estimand]
+            if leaf.reads != estimand.reads:
                 raise ValueError(
-                    f"{leaf.kind} reads {leaf.estimand!r} of {self.id}: monotone rules read jumps, and no others do"
+                    f"{leaf.kind} reads a {leaf.reads}, and {leaf.estimand!r} of {self.id} ({estimand.statistic}) is a "
+                    f"{estimand.reads}"
                 )
         for name in sorted(set(self.estimands) - used):
             raise ValueError(f"the estimand {name!r} of {self.id} decides nothing: the rule never reads it")
@@ -297,7 +152,7 @@ class Amendment(Frozen):
 class Preregistration(Frozen):
     """The frozen document."""
 
-    schema_: Literal["vjepa-stress/prereg/v1"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/prereg/v2"] = Field(alias="schema")
     study: str = Field(pattern=STUDY_NAME)
     version: Version
     title: Text
@@ -306,7 +161,7 @@ class Preregistration(Frozen):
     data_status: DataStatus
     parent: Digest | None = Field(description="digest of the document that this one amends")
     amendment: Amendment | None = Field(default=None, exclude_if=lambda amendment: amendment is None)
-    design: VideoDesign
+    design: AnyDesign
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
     sensitivity: tuple[Sensitivity, ...] = ()
@@ -327,11 +182,11 @@ class Preregistration(Frozen):
         ids = [hypothesis.id for hypothesis in self.hypotheses]
         for name in ids:
             if ids.count(name) > 1:
-                raise ValueError(f"the hypothesis id {name!r} stands twice")
+                raise ValueError(f"duplicate hypothesis id {name!r}")
         for hypothesis, name, estimand in self.estimands():
             # What is withdrawn stays as it was defined; an amended design need not keep its cells.
             if hypothesis.status != "withdrawn" and name not in hypothesis.withdrawn:
-                check_fits(self.design, estimand, f"{hypothesis.id}.{name}")
+                estimand.check(self.design, f"{hypothesis.id}.{name}")
         return self
 
     @model_validator(mode="after")
@@ -347,7 +202,7 @@ class Preregistration(Frozen):
         correlations = {
             (hypothesis.id, name)
             for hypothesis, name, estimand in self.estimands()
-            if isinstance(estimand, Pearson) and estimand.interval == "fisher"
+            if estimand.interval == "fisher"
         }
         for promised in self.sensitivity:
             if (promised.hypothesis, promised.estimand) not in correlations:
@@ -374,37 +229,17 @@ class Preregistration(Frozen):
                 yield hypothesis, name, estimand
 
 
-def meaning(design: VideoDesign, estimand: Estimand) -> Hashable:
-    """What an estimand computes, however its filters say it: equal for two that are always the same number."""
-    selected = tuple((design.select(where), frozenset(where.rows or ())) for where in filters(estimand))
-    return estimand.statistic, estimand.interval, tuple(sorted(metrics(estimand))), selected
-
-
-def check_fits(design: VideoDesign, estimand: Estimand, where: str) -> None:
-    """Refuse an estimand that the design does not have the metrics or cells for.
-
-    Raises:
-        ValueError: saying what is not there.
-    """
-    for metric in metrics(estimand):
-        if metric not in design.columns:
-            raise ValueError(f"{where}: no metric {metric!r} in the design, only {sorted(design.columns)}")
-    for chosen in filters(estimand):
-        _check_filter(design, chosen, where)
-    _check_comparison(design, estimand, where)
-
-
-def fits(design: VideoDesign, estimand: Estimand) -> bool:
+def fits(design: Design, estimand: Estimand) -> bool:
     """Whether the design has all that an estimand reads; what is withdrawn may have lost it."""
     try:
-        check_fits(design, estimand, "")
+        estimand.check(design, "")
     except ValueError:
         return False
     return True
 
 
-def check_scenarios(design: VideoDesign, plan: Plan) -> None:
-    """Refuse scenarios that speak of what the design does not have.
+def check_scenarios(design: Design, plan: Plan) -> None:
+    """Refuse scenarios about what the design does not have.
 
     Raises:
         ValueError: naming the scenario.
@@ -417,39 +252,8 @@ def check_scenarios(design: VideoDesign, plan: Plan) -> None:
                 raise ValueError(
                     f"scenario {name}: no metric {metric!r} in the design, only {sorted(design.columns)}"
                 )
+            numeric = [factor.name for factor in design.factors if factor.numeric]
             for effect in scenario.effects:
-                _check_filter(design, effect.where, f"scenario {name}")
-
-
-def _check_filter(design: VideoDesign, chosen: Where, where: str) -> None:
-    cells = design.select(chosen)
-    if not cells:
-        raise ValueError(f"{where}: its filter selects no cell of the design")
-    # A name that selects nothing is a typing error, even where another name beside it selects something.
-    for field in ("dataset", "model", "perturbation", "strength"):
-        for wanted in getattr(chosen, field) or ():
-            if not any(getattr(cell, field) == wanted for cell in cells):
-                raise ValueError(f"{where}: {field} {wanted!r} selects no cell of the design")
-    for condition in chosen.rows or ():
-        if condition.column not in design.shard_columns:
-            known = sorted(design.shard_columns)
-            raise ValueError(f"{where}: no shard has a column {condition.column!r}, only {known}")
-        if isinstance(condition.equals, str) != (condition.column == "clip"):
-            raise ValueError(f"{where}: `clip` equals a digest, and no other column a text")
-
-
-def _check_comparison(design: VideoDesign, estimand: Estimand, where: str) -> None:
-    """What is compared must differ, and in nothing but what the comparison is about."""
-    if isinstance(estimand, Difference | RatioOfMeans):
-        one, other = filters(estimand)
-        if one.rows == other.rows and design.select(one) == design.select(other):
-            always = "difference is 0" if isinstance(estimand, Difference) else "ratio is 1"
-            raise ValueError(f"{where}: both filters select the same cells, whose {always}")
-    elif isinstance(estimand, Jumps):
-        seen = {
-            name: tuple((c.dataset, c.perturbation, c.strength) for c in design.select(chosen))
-            for name, chosen in zip(estimand.models, filters(estimand), strict=True)
-        }
-        for name in estimand.models[1:]:
-            if seen[name] != seen[estimand.models[0]]:
-                raise ValueError(f"{where}: {estimand.models[0]} and {name} do not have the same cells")
+                if effect.along is not None and effect.along not in numeric:
+                    raise ValueError(f"scenario {name}: no numeric factor {effect.along!r}, only {numeric}")
+                design.check_filter(effect.where, f"scenario {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256
 from vjepa_stress.disk import write_durably
@@ -19,16 +19,12 @@ from vjepa_stress.errors import (
 from vjepa_stress.ledger import log as ledger
 from vjepa_stress.ledger.log import Checkpoint, Event, Leaf, LedgerView
 from vjepa_stress.prereg import data_status
-from vjepa_stress.prereg.document import DatasetEntry, ModelEntry, Preregistration, VideoDesign
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, check_shown
 from vjepa_stress.study_root import StudyRoot, check_study_name
 
-Pinned = Literal["weights", "clips"]
-"""What a registration may leave open for the first launch to pin."""
-
-_PINNED: tuple[Pinned, ...] = ("weights", "clips")
 PROMISES = frozenset({"registered", "amended", "withdrawn"})
 """Events that log a document."""
 
@@ -69,23 +65,15 @@ class Registration:
         """The document with this digest, when it is one of the study's."""
         return next((edition for edition in self.lineage if edition.digest == digest), None)
 
-    def pinned(self, field: Pinned, name: str) -> Digest | None:
-        """What the first launch pinned of a model or data set specified as it is now."""
-        wanted = _entries(self.document.design, field)[name].spec_digest
+    def pinned(self, field: str, name: str) -> Digest | None:
+        """The digest that the first launch bound for something specified as it is now, by kind of identity and name."""
+        spec = self.document.design.identities[field][name].spec
         for leaf in self.ledger.of(self.document.study):
             launched = self.edition(leaf.document) if leaf.event == "launched" else None
-            entry = _entries(launched.document.design, field).get(name) if launched else None
-            if entry is not None and entry.spec_digest == wanted and name in leaf.details[field]:
+            entry = launched.document.design.identities.get(field, {}).get(name) if launched else None
+            if entry is not None and entry.spec == spec and name in leaf.details[field]:
                 return Digest(leaf.details[field][name])
         return None
-
-
-def _entries(design: VideoDesign, field: Pinned) -> Mapping[str, ModelEntry | DatasetEntry]:
-    return design.models if field == "weights" else design.datasets
-
-
-def _digest(entry: ModelEntry | DatasetEntry) -> Digest | None:
-    return entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
 
 
 def to_bytes(document: Preregistration) -> bytes:
@@ -241,12 +229,12 @@ def _freeze(
 
 def _check_pins(before: Registration, document: Preregistration) -> None:
     """What the first launch pinned stays pinned, for as long as its specification stays what it is."""
-    for field in _PINNED:
-        known = _entries(before.document.design, field)
-        for name, entry in _entries(document.design, field).items():
-            if name not in known or known[name].spec_digest != entry.spec_digest or _digest(known[name]):
+    for field, entries in document.design.identities.items():
+        known = before.document.design.identities.get(field, {})
+        for name, entry in entries.items():
+            if name not in known or known[name].spec != entry.spec or known[name].digest:
                 continue
-            expected, found = before.pinned(field, name), _digest(entry)
+            expected, found = before.pinned(field, name), entry.digest
             if expected and found and expected != found:
                 raise NoSuccessor(
                     f"the {field} of {name} are not those that the first launch pinned",

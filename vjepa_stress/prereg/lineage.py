@@ -9,7 +9,8 @@ from typing import Any
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
 from vjepa_stress.ledger.log import Leaf
-from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, fits, meaning
+from vjepa_stress.design import Cell
+from vjepa_stress.prereg.document import Hypothesis, Preregistration, fits
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregi
             found="active, changed or missing",
             todo="keep it as it was; to claim it anew, take another hypothesis id",
         )
-    gone = {meaning(document.design, new.estimands[name]): name for name in old.withdrawn}
+    gone = {new.estimands[name].meaning(document.design): name for name in old.withdrawn}
     for name, estimand in new.estimands.items():
-        known = gone.get(meaning(document.design, estimand))
+        known = gone.get(estimand.meaning(document.design))
         # Two names for one number from the start are no return of it.
         unchanged = old.estimands.get(name) == estimand
         if known and name not in new.withdrawn and not unchanged:
@@ -130,7 +131,7 @@ def as_promised(lineage: Sequence[Edition], hypothesis: Hypothesis, name: str) -
         old = find(edition.document, hypothesis.id)
         if old is not None and old.status != "withdrawn" and name not in old.withdrawn:
             then = edition.document.design
-            return fits(design, estimand) and meaning(design, estimand) == meaning(then, estimand)
+            return fits(design, estimand) and estimand.meaning(design) == estimand.meaning(then)
     return False
 
 

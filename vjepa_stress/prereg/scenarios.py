@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from vjepa_stress.digest import LARGEST_INTEGER, Digest
 from vjepa_stress.fields import Finite, Frozen, Name
-from vjepa_stress.prereg.rules import Where
+from vjepa_stress.design.cell import Where
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Prose = Annotated[str, Field(min_length=1)]
@@ -20,20 +20,24 @@ Prose = Annotated[str, Field(min_length=1)]
 class Effect(Frozen):
     """What a metric is like in some cells: over clips, its mean and standard deviation.
 
-    The mean at strength s is `mean` + s · `slope`, and `mean` for probes. Values follow a beta distribution over the
-    metric's range, which has any mean and spread that the range allows. Controls are named, as in any filter.
+    The mean at level s of the numeric factor `along` is `mean` + s · `slope`, and `mean` in cells without a level.
+    Values follow a beta distribution over the metric's range, which has any mean and spread that the range allows.
+    Controls are named, as in any filter.
     """
 
     metric: Name
     where: Where
     mean: Finite
     slope: Finite = 0.0
+    along: Name | None = Field(default=None, description="numeric factor that the slope is along")
     sd: Finite = Field(ge=0)
 
     @model_validator(mode="after")
     def _of_whole_cells(self) -> Self:
         if self.where.rows is not None:
             raise ValueError("an effect is one of whole cells: leave `rows` out of its filter")
+        if (self.slope != 0) != (self.along is not None):
+            raise ValueError("a slope needs `along`, the factor that it is along, and `along` needs a slope")
         return self
 
 
@@ -95,10 +99,11 @@ class Plan(Frozen):
 
 
 class Chance(Frozen):
-    """A share of the simulated studies, and its Monte-Carlo standard error."""
+    """A share of the simulated studies, with its Wilson interval at 95 % (Monte-Carlo error)."""
 
     p: Share
-    error: Share
+    low: Share
+    high: Share
 
 
 class Chances(Frozen):

@@ -8,7 +8,6 @@ from vjepa_stress.ledger.log import Checkpoint, now
 from vjepa_stress.prereg import data_status, freeze
 from vjepa_stress.prereg.document import Amendment, DataStatus, Hypothesis, Preregistration, Reason
 from vjepa_stress.prereg.lineage import Edition, find, next_version
-from vjepa_stress.prereg.rules import leaves, remaining
 from vjepa_stress.study_root import StudyRoot
 
 
@@ -47,7 +46,7 @@ def withdraw(
     name, _, estimand = hypothesis.partition(".")
     new = _without(parent.document, name, estimand)
     if estimand:
-        read = ", ".join(sorted({leaf.estimand for leaf in leaves(new.rest)})) if new.rest else "nothing"
+        read = ", ".join(sorted({leaf.estimand for leaf in new.rest.leaves()})) if new.rest else "nothing"
         default = f"{name} is decided by the rest of its rule alone, which reads {read}."
     else:
         default = f"{name} is not tested any more."
@@ -98,7 +97,7 @@ def _without(document: Preregistration, name: str, estimand: str) -> Hypothesis:
         )
     withdrawn = (*old.withdrawn, estimand)
     try:
-        left, found = remaining(old.rule, withdrawn), "its rule reads nothing else"
+        left, found = old.rule.remaining(withdrawn), "its rule reads nothing else"
     except ValueError as error:
         left, found = None, str(error)
     if left is None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger.log import LedgerView
-from vjepa_stress.prereg.document import VideoDesign
+from vjepa_stress.design import VideoDesign
 from vjepa_stress.prereg.freeze import PROMISES
 from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.rules import Rule, metrics

@@ -22,7 +22,7 @@ from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadConfiguration, BadInput, MachineFailure, StressError
 from vjepa_stress.ledger import log as ledger
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import Cell
+from vjepa_stress.design.video import VideoCell
 from vjepa_stress.provenance import code_state, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.study_root import StudyRoot
@@ -265,7 +265,7 @@ def job(config: DictConfig) -> None:
         run_cells(launch, cells, place, lambda cell: advance(str(cell)))
 
 
-def _share(cells: list[Cell], chunk: str | None) -> list[Cell]:
+def _share(cells: list[VideoCell], chunk: str | None) -> list[VideoCell]:
     if chunk is None:
         return cells
     k, _, n = str(chunk).partition("/")

@@ -17,7 +17,8 @@ from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.ledger.log import now
-from vjepa_stress.prereg.document import Cell, Frames, Preregistration, Resolution, VideoDesign
+from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
@@ -44,6 +45,7 @@ class DraftCells(_Part):
     model: tuple[str, ...]
     perturbation: tuple[str, ...]
     strength: tuple[float, ...] | None = None
+    seed: tuple[int, ...] = (0,)
 
 
 class DraftDesign(_Part):
@@ -125,26 +127,32 @@ def _blanks(value: Any, where: str = "") -> Iterator[str]:
             yield from _blanks(part, f"{where}[{number}]")
 
 
-def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[Cell, ...]:
+def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
     """The cells of a design, sorted, each once.
 
     Raises:
         BadDocument: when a cell is listed twice, or a strength is missing.
     """
-    cells: list[Cell] = []
+    cells: list[VideoCell] = []
     for block in draft.cells:
         for dataset, model, perturbation in product(block.dataset, block.model, block.perturbation):
             probe = blocks.perturbation(perturbation).role == "probe"
             strengths: tuple[float | None, ...] = (None,) if probe else (block.strength or ())
             if not strengths:
                 raise BadDocument(f"{perturbation} needs strengths", where="design.cells", found=block.model_dump())
-            for strength in strengths:
-                value = {"dataset": dataset, "model": model, "perturbation": perturbation, "strength": strength}
-                cells.append(validate(Cell, value, "design.cells"))
+            for strength, seed in product(strengths, block.seed):
+                value = {
+                    "dataset": dataset,
+                    "model": model,
+                    "perturbation": perturbation,
+                    "strength": strength,
+                    "seed": float(seed),
+                }
+                cells.append(VideoCell(value))
     twice = [cell for cell in set(cells) if cells.count(cell) > 1]
     if twice:
         raise BadDocument("a cell is listed twice", where="design.cells", found=", ".join(map(str, twice[:5])))
-    return tuple(sorted(cells, key=Cell.order))
+    return tuple(sorted(cells, key=VideoCell.order))
 
 
 def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
@@ -242,7 +250,7 @@ def resolve(
                 notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
 
     value = {
-        "schema": "vjepa-stress/prereg/v1",
+        "schema": "vjepa-stress/prereg/v2",
         **draft.model_dump(mode="json", include={"study", "version", "title", "authors", "data_status", "analysis"}),
         "created": draft.created or now(),
         "parent": draft.parent or (parent.digest if parent else None),
@@ -256,7 +264,7 @@ def resolve(
             },
             "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
             "metrics": {name: metric_entry(blocks.metric(name)) for name in design.metrics},
-            "cells": [cell.model_dump(mode="json") for cell in cells_of(design, blocks)],
+            "cells": [dict(cell) for cell in cells_of(design, blocks)],
             "seed": design.seed,
             "frames": design.frames,
             "resolution": design.resolution,
@@ -277,10 +285,11 @@ class Wanted:
     model: tuple[str, ...] | None = None
     perturbation: tuple[str, ...] | None = None
     strength: tuple[float, ...] | None = None
+    seed: tuple[int, ...] | None = None
 
-    def admits(self, cell: Cell) -> bool:
+    def admits(self, cell: VideoCell) -> bool:
         """Whether a cell was asked for."""
-        return all(wanted is None or getattr(cell, field) in wanted for field, wanted in vars(self).items())
+        return all(wanted is None or cell[field] in wanted for field, wanted in vars(self).items())
 
 
 def beside_the_design(design: VideoDesign, wanted: Wanted, blocks: Blocks) -> VideoDesign:
@@ -307,7 +316,7 @@ def beside_the_design(design: VideoDesign, wanted: Wanted, blocks: Blocks) -> Vi
     for dataset, model, name in product(*names.values()):
         probe = value["perturbations"][name]["role"] == "probe"
         for strength in (None,) if probe else wanted.strength or registered:
-            cell = {"dataset": dataset, "model": model, "perturbation": name, "strength": strength}
-            cells.append(validate(Cell, cell, "command line"))
-    value["cells"] = [cell.model_dump(mode="json") for cell in sorted(cells, key=Cell.order)]
+            cell = {"dataset": dataset, "model": model, "perturbation": name, "strength": strength, "seed": 0.0}
+            cells.append(VideoCell(cell))
+    value["cells"] = [dict(cell) for cell in sorted(cells, key=VideoCell.order)]
     return validate(VideoDesign, value, "command line")

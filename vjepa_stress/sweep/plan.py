@@ -24,7 +24,7 @@ from vjepa_stress.fields import Frozen
 from vjepa_stress.ledger import log as ledger
 from vjepa_stress.ledger.log import LedgerView
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import BuildingBlock, Cell, VideoDesign
+from vjepa_stress.design.video import BuildingBlock, VideoCell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration, from_bytes
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.provenance import CodeState, code_state
@@ -51,19 +51,19 @@ class Launch(Frozen):
     exploratory: bool
     attempt: int
     folder: Path
-    cells: tuple[Cell, ...]
+    cells: tuple[VideoCell, ...]
     names: tuple[str, ...] = Field(description="folder names of the cells, in their order")
     ledger_checkpoint: CheckpointRecord
     code: CodeState
     weights: dict[str, Digest]
     clips: dict[str, Digest]
 
-    def cell_folder(self, cell: Cell) -> Path:
+    def cell_folder(self, cell: VideoCell) -> Path:
         """Where a cell of this launch is kept."""
         return self.folder / "cells" / self._names[cell]
 
     @functools.cached_property
-    def _names(self) -> dict[Cell, str]:
+    def _names(self) -> dict[VideoCell, str]:
         return dict(zip(self.cells, self.names, strict=True))
 
     def load_design(self) -> VideoDesign:
@@ -102,7 +102,7 @@ class Launch(Frozen):
         return validate(cls, parse_json(path.read_bytes(), path), path)
 
 
-def select(design: VideoDesign, wanted: Wanted) -> tuple[Cell, ...]:
+def select(design: VideoDesign, wanted: Wanted) -> tuple[VideoCell, ...]:
     """Registered cells that were asked for.
 
     Raises:
@@ -111,8 +111,8 @@ def select(design: VideoDesign, wanted: Wanted) -> tuple[Cell, ...]:
     cells = tuple(cell for cell in design.cells if wanted.admits(cell))
     for field, values in vars(wanted).items():
         for value in values or ():
-            if not any(getattr(cell, field) == value for cell in cells):
-                known = sorted({getattr(cell, field) for cell in design.cells} - {None})
+            if not any(cell[field] == value for cell in cells):
+                known = sorted({cell[field] for cell in design.cells} - {None}, key=str)
                 raise OutsideDesign(
                     f"{field} {value} is not in the registered design, or not together with the rest",
                     expected=", ".join(map(str, known)),
@@ -235,7 +235,7 @@ def identify_clips(
 
 
 def identify_all(
-    registration: Registration, cells: Iterable[Cell], blocks: Blocks, place: Exec
+    registration: Registration, cells: Iterable[VideoCell], blocks: Blocks, place: Exec
 ) -> tuple[dict[str, bytes], dict[str, Digest]]:
     """Clip manifests and weights of cells.
 

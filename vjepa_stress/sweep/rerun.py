@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from vjepa_stress.errors import CellsIncomplete, ResultTampered
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import Cell
+from vjepa_stress.design import Cell
+from vjepa_stress.design.video import VideoCell
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
 from vjepa_stress.study_root import StudyRoot
@@ -73,11 +74,11 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
         exploratory=False,
         attempt=attempts.counted,
         folder=folder,
-        cells=tuple(one.manifest.cell for one in chosen),
+        cells=tuple(VideoCell(one.manifest.cell) for one in chosen),
         names=tuple(one.folder.name for one in chosen),
         ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
         code=code_state(place.plugins),
-        weights={one.manifest.cell.model: one.manifest.weights_digest for one in chosen},
+        weights={str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
         clips={name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()},
     )
     design = launch.load_design()

@@ -19,14 +19,13 @@ from vjepa_stress.errors import CannotWrite, CodeChanged, IdentityChanged, Machi
 from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Measurement, Metric, Observation, Perturbation
 from vjepa_stress.ledger.log import now
 from vjepa_stress.perturb.seeds import clip_seed
-from vjepa_stress.prereg.document import Cell, VideoDesign
+from vjepa_stress.design.video import VideoCell, VideoDesign
 from vjepa_stress.provenance import code_state, package_versions
 from vjepa_stress.records import (
     REGIONS,
     Manifest,
     Row,
     RunFailure,
-    config_digest,
     content_digest,
     number_or_null,
     region_columns,
@@ -115,7 +114,7 @@ class CellRunner:
         self.clean = CleanFeatures(self.encoder, self.clips, scratch / f"{dataset}-{model}")
         self.metrics = [bind(entry.spec, Metric, name, place.plugins) for name, entry in design.metrics.items()]
 
-    def run(self, cell: Cell) -> Stages:
+    def run(self, cell: VideoCell) -> Stages:
         """Compute one cell and write it.
 
         Raises:
@@ -137,14 +136,14 @@ class CellRunner:
                 shard_digest=sha256(shard),
                 content_digest=content_digest(rows),
                 rows=len(rows),
-                config_digest=config_digest(design, cell),
-                weights_digest=self.encoder.weights,
-                clip_digests=tuple(clip.digest for clip in self.clips.refs),
+                content=design.content_digest(cell),
+                identities={"weights": self.encoder.weights, "clips": self.launch.clips[cell.dataset]},
+                units=tuple(clip.digest for clip in self.clips.refs),
+                settings=dict(design.settings),
                 code_digest=self.launch.code.digest,
                 code_dirty=self.launch.code.dirty,
                 packages=package_versions(),
                 device=str(self.device),
-                dtype=design.numerics.dtype,
                 threads=torch.get_num_threads(),
                 started=started,
                 finished=now(),
@@ -154,19 +153,19 @@ class CellRunner:
             write_cell(self.launch.cell_folder(cell), shard, manifest)
         return stages
 
-    def rows(self, cell: Cell, stages: Stages) -> list[Row]:
+    def rows(self, cell: VideoCell, stages: Stages) -> list[Row]:
         """Compute one cell: a row a clip."""
         spec = self.design.perturbations[cell.perturbation].spec
         perturbation = bind(spec, Perturbation, cell, self.place.plugins)
         return [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
 
-    def _row(self, cell: Cell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
+    def _row(self, cell: VideoCell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
         with stages("decode"):
             video = self.clips.video(clip, self.device)
         with stages("encode"):
             clean = self.clean.get(clip, self.device)
         with stages("perturb"):
-            seed = clip_seed(self.design.seed, clip.digest, cell.perturbation)
+            seed = clip_seed(self.design.seed, clip.digest, cell.perturbation, cell.seed)
             perturbed_video = perturbation(video, cell.strength, [seed])
         with stages("encode"):
             perturbed = self.encoder.encode(perturbed_video)
@@ -207,7 +206,7 @@ def settle(place: Exec) -> None:
 
 
 def run_cells(
-    launch: Launch, cells: Sequence[Cell], place: Exec, progress: Callable[[Cell], None] = lambda _: None
+    launch: Launch, cells: Sequence[VideoCell], place: Exec, progress: Callable[[VideoCell], None] = lambda _: None
 ) -> Outcome:
     """Compute cells in this process, one model and data set after the other.
 
@@ -226,7 +225,7 @@ def run_cells(
     seconds: dict[str, float] = defaultdict(float)
     done, failed = 0, []
     with scratch_folder(place.scratch) as scratch:
-        groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[VideoCell]] = defaultdict(list)
         for cell in cells:
             groups[cell.model, cell.dataset].append(cell)
         for (model, dataset), group in groups.items():
@@ -247,7 +246,7 @@ def run_cells(
     return Outcome(done, tuple(failed), dict(seconds))
 
 
-def _failure(launch: Launch, cell: Cell, error: Exception) -> RunFailure:
+def _failure(launch: Launch, cell: VideoCell, error: Exception) -> RunFailure:
     return RunFailure(
         schema="vjepa-stress/failure/v1",
         prereg_digest=launch.prereg_digest,

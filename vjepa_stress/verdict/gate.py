@@ -30,7 +30,7 @@ from vjepa_stress.errors import (
 from vjepa_stress.ledger import log as ledger
 from vjepa_stress.ledger.log import ABOUT_LOOKING, Checkpoint, Leaf
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import Cell
+from vjepa_stress.design import Cell
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import changes, check_claims
 from vjepa_stress.prereg.traces import check_shown
@@ -39,7 +39,6 @@ from vjepa_stress.records import (
     StoredCell,
     cell_folders,
     cell_names,
-    config_digest,
     failures,
     read_cell,
     read_clips,
@@ -231,9 +230,7 @@ class _Gate:
         for stored in self.stored.values():
             leaf = self.launch_of[stored.folder.name] = self._launch_of(stored)
             manifest, cell = stored.manifest, stored.manifest.cell
-            pinned = self.design.models[cell.model].weights_digest
-            listed = self.design.datasets[cell.dataset].clip_manifest_digest
-            launched = leaf.details["clips"].get(cell.dataset)
+            launched = leaf.details["clips"].get(cell["dataset"])
             for what, expected, found in (
                 ("preregistration", leaf.document, manifest.prereg_digest),
                 ("attempt", self.attempt, manifest.attempt),

@@ -1,4 +1,4 @@
-"""Several hypotheses of one family: wider intervals for rules, and adjusted p-values beside them.
+"""Several hypotheses of one family: wider intervals for rules, and adjusted p-values.
 
 Bonferroni's correction is what rules use: each of m hypotheses of a family reads intervals at 1 − α/m. p-values
 decide nothing. That of a hypothesis is the smallest α at which its rule would confirm: its intervals, inverted.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration
-from vjepa_stress.prereg.rules import leaves, reads_interval
-from vjepa_stress.verdict.answer import Asked, Estimate, answers
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, finish
+from vjepa_stress.statistics.numerics.resample import Resampling, resample
 from vjepa_stress.verdict.judge import judge
-from vjepa_stress.verdict.question import Question
-from vjepa_stress.verdict.resample import Resampling, resample
+from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
 
 _HALVINGS = 20
@@ -40,7 +37,7 @@ def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> 
     Returns:
         None for a rule that reads no interval, and where an estimate is undefined.
     """
-    if not any(map(reads_interval, leaves(hypothesis.rule))):
+    if not any(leaf.reads_interval for leaf in hypothesis.rule.leaves()):
         return None
     at = _at_level(hypothesis, table, document)
     smallest, largest = 1 / (document.analysis.bootstrap_resamples + 1), 1 - 1e-9
@@ -65,18 +62,19 @@ def _at_level(
 ) -> Callable[[float], Mapping[str, Estimate]]:
     """The hypothesis's estimates as a function of the level, from one set of resamples."""
     how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
-    questions = {name: Question.of(one, table, document.design) for name, one in hypothesis.estimands.items()}
-    asked = {name: question.put(table, how, strict=strict) for name, question in questions.items()}
-    pending = {name: one for name, one in asked.items() if isinstance(one, Asked)}
+    plans = {name: EstimationPlan.of(one, table, document.design) for name, one in hypothesis.estimands.items()}
+    planned = {name: plan.read(table, how, strict=strict) for name, plan in plans.items()}
+    pending = {name: one for name, one in planned.items() if isinstance(one, PendingEstimate)}
     resampled = list(resample([one.statistic for one in pending.values()], how))
 
     def estimates(level: float) -> Mapping[str, Estimate]:
-        answered = iter(answers(list(pending.values()), iter(resampled), level))
+        finished = iter(finish(list(pending.values()), iter(resampled), level))
         here = how.model_copy(update={"level": level})
         found: dict[str, Estimate] = {}
-        for name, question in questions.items():
-            known = next(answered) if name in pending else question.put(table, here, strict=strict)
-            assert isinstance(known, Estimate)  # noqa: S101  # what was no resampling at one level is none at another
+        for name, plan in plans.items():
+            known = next(finished) if name in pending else plan.read(table, here, strict=strict)
+            if isinstance(known, PendingEstimate):
+                raise TypeError(f"{name} is resampled at one level and not at another")
             found[name] = known
         return found
 
@@ -84,10 +82,11 @@ def _at_level(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (1979): in rising order p times the number still standing, never falling."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1)
+    """Holm's step-down adjustment (1979), by statsmodels."""
+    if not p_values:
+        return []
+    # Imported here: with pandas behind it, it would be most of the time that an audit takes to start.
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = multipletests(p_values, method="holm")[1]
     return [float(value) for value in adjusted]

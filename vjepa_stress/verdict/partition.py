@@ -13,11 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from vjepa_stress.prereg.document import Cell, VideoDesign
-from vjepa_stress.verdict.answer import Asked, Estimate, answer, undefined
-from vjepa_stress.verdict.estimate import ask_pearson, ask_pearson_difference
-from vjepa_stress.verdict.resample import Resampling
-from vjepa_stress.verdict.table import Floats, Table
+from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.pearson import plan_pearson, plan_pearson_difference
+from vjepa_stress.verdict.table import Table
 
 DRIFT, LOSS = "M2", "dM3"
 """The columns that are paired: how far features drift, and how much of its objects tracking loses."""
@@ -49,12 +50,12 @@ class Correlation:
     missing: int
 
     @property
-    def note(self) -> str:
+    def notes(self) -> tuple[Note, ...]:
         """Why something is undefined, and what was left out."""
-        notes = [self.fisher.note, self.cluster.note]
-        notes += [f"{self.left_out} undefined clip values left out"] if self.left_out else []
-        notes += [f"{self.missing} cells missing"] if self.missing else []
-        return "; ".join(dict.fromkeys(filter(None, notes)))
+        notes = [*self.fisher.notes, *self.cluster.notes]
+        notes += [Note(code="values-left-out", value=self.left_out)] if self.left_out else []
+        notes += [Note(code="cells-missing", value=self.missing)] if self.missing else []
+        return tuple(dict.fromkeys(notes))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _Group:
     kind: Literal["perturbation", "family", "all"]
     name: str
     control: str | None
-    cells: tuple[Cell, ...]
+    cells: tuple[VideoCell, ...]
 
 
 def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition | None:
@@ -143,7 +144,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     if not wanted:
         return None
     groups = list(_groups(wanted, design))
-    asked = [question for group in groups for question in _correlate(table, group, how)]
+    planned = [one for group in groups for one in _correlate(table, group, how)]
     families = {(group.name, group.control): group for group in groups if group.kind == "family"}
     controls = dict.fromkeys(group.control for group in groups)
     names = sorted({name for name, _ in families})
@@ -153,17 +154,17 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         for control in controls
         if (one, control) in families and (other, control) in families
     ]
-    asked += [
-        ask_pearson_difference(_pairs(table, one.cells)[:2], _pairs(table, other.cells)[:2]) for one, other in pairs
+    planned += [
+        plan_pearson_difference(_pairs(table, one.cells)[:2], _pairs(table, other.cells)[:2]) for one, other in pairs
     ]
-    answers = iter(answer(asked, how))
-    correlations = tuple(_said(table, group, next(answers), next(answers)) for group in groups)
+    estimates = iter(evaluate(planned, how))
+    correlations = tuple(_correlation(table, group, next(estimates), next(estimates)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
     separations = tuple(
         Separation(
             (one.name, other.name),
             one.control,
-            next(answers),
+            next(estimates),
             _overlap(fisher[one.name, one.control], fisher[other.name, one.control]),
         )
         for one, other in pairs
@@ -171,7 +172,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, wanted, design)))
 
 
-def _groups(cells: Sequence[Cell], design: VideoDesign) -> Iterator[_Group]:
+def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]:
     """What is pooled, in the order it is shown; a family only where there are several."""
     family = {name: entry.family for name, entry in design.perturbations.items()}
     controls = [name for name in _by_size(design) if design.models[name].role == "control"]
@@ -199,13 +200,13 @@ def _by_size(design: VideoDesign) -> list[str]:
     return sorted(design.models, key=lambda name: (design.models[name].size_rank, name))
 
 
-def _there(table: Table, cells: Sequence[Cell]) -> list[Cell]:
+def _there(table: Table, cells: Sequence[VideoCell]) -> list[VideoCell]:
     """Cells that have a shard: all of them, but for an exploratory reading."""
     known = set(table.cells)
     return [cell for cell in cells if cell in known]
 
 
-def _pairs(table: Table, cells: Sequence[Cell]) -> tuple[Floats, Floats, int]:
+def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, int]:
     """Drift and loss where both are defined, (clips, cells), NaN elsewhere; how many pairs that are."""
     there = _there(table, cells)
     drift, loss = table.take(DRIFT, there)[0], table.take(LOSS, there)[0]
@@ -213,16 +214,16 @@ def _pairs(table: Table, cells: Sequence[Cell]) -> tuple[Floats, Floats, int]:
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
 
-def _correlate(table: Table, group: _Group, how: Resampling) -> list[Asked | Estimate]:
+def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEstimate | Estimate]:
     """r with its Fisher interval, and with a bootstrap over clips."""
     drift, loss, pairs = _pairs(table, group.cells)
     if np.isfinite(drift).any(axis=1).sum() < 2:
         # Many pairs of one clip would have a Fisher interval, which says nothing of any other clip.
-        return [undefined(pairs, "Pearson correlation", "fewer than two clips have pairs")] * 2
-    return [ask_pearson(drift, loss, how.level, "fisher"), ask_pearson(drift, loss, how.level, "cluster")]
+        return [undefined(pairs, "none", Note(code="too-few-units"))] * 2
+    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level, "cluster")]
 
 
-def _said(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
+def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
     there = _there(table, group.cells)
     drift, _, pairs = _pairs(table, there)
     clips = int(np.isfinite(drift).any(axis=1).sum())
@@ -239,7 +240,7 @@ def _overlap(one: Estimate, other: Estimate) -> bool | None:
     return one.low <= other.high and other.low <= one.high
 
 
-def _clouds(table: Table, cells: Sequence[Cell], design: VideoDesign) -> Iterator[Cloud]:
+def _clouds(table: Table, cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[Cloud]:
     family = {name: entry.family for name, entry in design.perturbations.items()}
     for perturbation in sorted({cell.perturbation for cell in cells}, key=lambda name: (family[name], name)):
         for model in _by_size(design):

@@ -6,7 +6,6 @@ study has a random stream of its own, so the chances do not depend on how many p
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 from collections import Counter
@@ -17,13 +16,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from vjepa_stress.errors import BadDocument
-from vjepa_stress.prereg.document import CALIBRATION, Cell, Hypothesis, Preregistration, check_scenarios
-from vjepa_stress.prereg.rules import filters, leaves, metrics, reads_interval
+from vjepa_stress.design import Cell
+from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
-from vjepa_stress.verdict.answer import Asked, Estimate, answer_each
-from vjepa_stress.verdict.judge import Outcome, closed_gates, judge
+from vjepa_stress.rules import Outcome
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate_each
+from vjepa_stress.verdict.judge import closed_gates, judge
 from vjepa_stress.verdict.multiplicity import resampling
-from vjepa_stress.verdict.question import Question
+from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
 
@@ -87,9 +87,13 @@ def _active(document: Preregistration) -> list[Hypothesis]:
 
 
 def _chances(seen: Counter[str], studies: int) -> Chances:
+    # Imported here: with pandas behind it, it would be most of the time that an audit takes to start.
+    from statsmodels.stats.proportion import proportion_confint
+
     def chance(outcome: Outcome) -> Chance:
-        p = seen[outcome] / studies
-        return Chance(p=p, error=math.sqrt(p * (1 - p) / studies))
+        count = seen[outcome]
+        low, high = proportion_confint(count, studies, alpha=0.05, method="wilson")
+        return Chance(p=count / studies, low=float(low), high=float(high))
 
     return Chances(
         confirmed=chance("confirmed"),
@@ -115,41 +119,40 @@ class Simulation:
         self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
         # Thousands of times an interval that nobody reads would be most of the work.
         read = {
-            (one.id, leaf.estimand) for one in self.hypotheses for leaf in leaves(one.rule) if reads_interval(leaf)
+            (one.id, leaf.estimand) for one in self.hypotheses for leaf in one.rule.leaves() if leaf.reads_interval
         }
         self.by_point = [(one.id, name) not in read for one, name in self.names]
-        self.questions = [
-            Question.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
+        self.plans = [
+            EstimationPlan.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
         ]
 
     def study(self, number: int) -> list[str]:
         """What the rules say of one simulated study."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
-        asked = list[Asked | Estimate]()
-        for question, how, by_point in zip(self.questions, self.hows, self.by_point, strict=True):
-            put = question.put(table, how, strict=self.strict)
-            asked.append(put.point() if by_point and isinstance(put, Asked) else put)
-        estimates = iter(answer_each(asked, self.hows))
-        said: list[str] = []
-        for one in self.hypotheses:
-            said.append(judge(one.rule, {name: next(estimates) for name in one.estimands}).outcome)
-        gates = {
-            one.id: outcome for one, outcome in zip(self.hypotheses, said, strict=True) if one.family == CALIBRATION
-        }
+        planned = list[PendingEstimate | Estimate]()
+        for plan, how, by_point in zip(self.plans, self.hows, self.by_point, strict=True):
+            one = plan.read(table, how, strict=self.strict)
+            planned.append(one.point() if by_point and isinstance(one, PendingEstimate) else one)
+        estimates = iter(evaluate_each(planned, self.hows))
+        outcomes: list[str] = []
+        for hypothesis in self.hypotheses:
+            estimated = {name: next(estimates) for name in hypothesis.estimands}
+            outcomes.append(judge(hypothesis.rule, estimated).outcome)
+        judged = list(zip(self.hypotheses, outcomes, strict=True))
+        gates = {hypothesis.id: outcome for hypothesis, outcome in judged if hypothesis.family == CALIBRATION}
         if closed_gates(self.withdrawn_gates | gates):
             return [
-                outcome if one.family == CALIBRATION else "not-evaluable"
-                for one, outcome in zip(self.hypotheses, said, strict=True)
+                outcome if hypothesis.family == CALIBRATION else "not-evaluable" for hypothesis, outcome in judged
             ]
-        return said
+        return outcomes
 
 
 def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str, Table]) -> World:
     needed: dict[Cell, set[str]] = {}
     for hypothesis in _active(document):
         for estimand in hypothesis.estimands.values():
-            for where in filters(estimand):
-                columns = {*metrics(estimand), *(condition.column for condition in where.rows or ())}
+            for where in estimand.filters():
+                columns = {*estimand.columns(), *(condition.column for condition in where.rows or ())}
                 for cell in document.design.select(where):
                     needed.setdefault(cell, set()).update(columns)
     scenario = plan.scenarios[name]

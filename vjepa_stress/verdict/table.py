@@ -1,4 +1,4 @@
-"""The shards of a study as one table of clips by cells."""
+"""The shards of a study as one table of units by cells."""
 
 from __future__ import annotations
 
@@ -13,63 +13,67 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vjepa_stress.errors import BadInput
-from vjepa_stress.prereg.document import Cell
-from vjepa_stress.prereg.rules import Condition
-
-Floats = NDArray[np.float64]
+from vjepa_stress.design import Cell, Condition
+from vjepa_stress.statistics.numerics.arrays import Floats
 
 
 @dataclass(frozen=True)
 class Table:
-    """Values of every shard column that holds numbers, one row a clip and one column a cell.
+    """Values of every shard column that holds numbers, one row a unit and one column a cell.
 
     Attributes:
         cells: the cells, in the design's order.
-        clips: clip digests, sorted; the union over data sets.
-        values: for each shard column, (clips, cells) with NaN where undefined or where a clip is of another data
-            set; true is 1, false is 0.
-        present: (clips, cells), whether the shard of the cell has a row for the clip.
+        units: keys of the units (in a video design clip digests), sorted; the union over strata.
+        values: for each shard column, (units, cells) with NaN where undefined or where a unit is of another stratum;
+            true is 1, false is 0.
+        present: (units, cells), whether the shard of the cell has a row for the unit.
     """
 
     cells: tuple[Cell, ...]
-    clips: tuple[str, ...]
+    units: tuple[str, ...]
     values: Mapping[str, Floats]
     present: NDArray[np.bool_]
 
     @classmethod
     def of(
-        cls, shards: Mapping[Cell, pa.Table], columns: Sequence[str], excluded: frozenset[str] = frozenset()
+        cls,
+        shards: Mapping[Cell, pa.Table],
+        columns: Sequence[str],
+        unit: str = "clip",
+        excluded: frozenset[str] = frozenset(),
     ) -> Table:
         """Assemble shards; the order of their rows does not matter.
 
         Args:
-            columns: metric columns; what else the shards count or flag is read beside them.
-            excluded: clips that no estimate may use.
+            shards: by cell.
+            columns: metric columns; counts and flags of the shards are read as well.
+            unit: the column that rows are keyed by.
+            excluded: units that no estimate may use.
         """
         cells = tuple(sorted(shards, key=Cell.order))
-        by_cell = [shards[cell]["clip"].to_pylist() for cell in cells]
-        clips = tuple(sorted({clip for names in by_cell for clip in names} - excluded))
-        position = {clip: number for number, clip in enumerate(clips)}
-        present = np.zeros((len(clips), len(cells)), dtype=bool)
+        by_cell = [shards[cell][unit].to_pylist() for cell in cells]
+        units = tuple(sorted({name for names in by_cell for name in names} - excluded))
+        position = {name: number for number, name in enumerate(units)}
+        present = np.zeros((len(units), len(cells)), dtype=bool)
         numeric = {
             field.name: None
             for shard in shards.values()
             for field in shard.schema
             if pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
         }
-        values = {name: np.full((len(clips), len(cells)), np.nan) for name in (*columns, *numeric)}
+        values = {name: np.full((len(units), len(cells)), np.nan) for name in (*columns, *numeric)}
         for column, (cell, names) in enumerate(zip(cells, by_cell, strict=True)):
-            kept = [number for number, clip in enumerate(names) if clip in position]
+            kept = [number for number, name in enumerate(names) if name in position]
             rows = [position[names[number]] for number in kept]
             present[rows, column] = True
             for name in values:
                 if name in columns or name in shards[cell].column_names:
                     numbers = shards[cell][name].to_numpy(zero_copy_only=False).astype(np.float64)
                     values[name][rows, column] = numbers[kept]
-        return cls(cells, clips, values, present)
+        return cls(cells, units, values, present)
 
     def take(self, metric: str, cells: Sequence[Cell]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Values (clips, cells) of a metric in some cells, and which of them should exist."""
+        """Values (units, cells) of a metric in some cells, and which of them should exist."""
         columns = self.columns(cells)
         return self.values[metric][:, columns], self.present[:, columns]
 
@@ -86,7 +90,7 @@ class Table:
         return {}
 
     def lacks(self, metric: str, columns: NDArray[np.int64]) -> bool:
-        """Whether a clip that some cells should have has no value of a metric there."""
+        """Whether a unit that some cells should have has no value of a metric there."""
         if metric not in self._holes:
             self._holes[metric] = np.logical_or.reduce(self.present & np.isnan(self.values[metric]), axis=0)
         holes = self._holes[metric]
@@ -96,16 +100,16 @@ class Table:
         """Which rows of some cells fulfil all conditions.
 
         Returns:
-            (clips, cells): 1 or 0, and NaN where a column that a condition needs is undefined.
+            (units, cells): 1 or 0, and NaN where a column that a condition needs is undefined.
         """
-        answer = np.ones((len(self.clips), len(columns)))
+        answer = np.ones((len(self.units), len(columns)))
         for condition in conditions:
             answer *= self._fulfils(condition, columns)
         return answer
 
     def _fulfils(self, condition: Condition, columns: NDArray[np.int64]) -> Floats:
         if isinstance(condition.equals, str):
-            named = np.array([clip == condition.equals for clip in self.clips], dtype=np.float64)
+            named = np.array([unit == condition.equals for unit in self.units], dtype=np.float64)
             return np.repeat(named[:, None], len(columns), axis=1)
         values = self.values[condition.column][:, columns]
         inside = np.ones_like(values, dtype=bool)

@@ -1,4 +1,4 @@
-"""Scenarios to tables of shards: clips drawn from a world that the authors, or a pilot study, describe."""
+"""Scenarios to tables of shards: units drawn from a world that the authors, or a pilot study, describe."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 from scipy import special
 
 from vjepa_stress.errors import BadDocument
-from vjepa_stress.prereg.document import Cell, VideoDesign
+from vjepa_stress.design import Cell, Design
 from vjepa_stress.prereg.scenarios import Given
-from vjepa_stress.verdict.table import Floats, Table
+from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.verdict.table import Table
 
 _SCORES = np.linspace(-6.0, 6.0, 385)
 """Normal scores where quantiles are tabulated; between them they are interpolated."""
 
 
 class World(Protocol):
-    """Where simulated clips come from."""
+    """Where simulated units come from."""
 
     skeleton: Table
 
     def draw(self, chance: np.random.Generator) -> Table:
-        """The table of one simulated study; its cells and clips are those of `skeleton`."""
+        """The table of one simulated study; its cells and units are those of `skeleton`."""
         ...
 
 
-def skeleton(design: VideoDesign, cells: Iterable[Cell]) -> Table:
-    """A table without values: some cells, and the registered number of clips of each of their data sets."""
+def skeleton(design: Design, cells: Iterable[Cell]) -> Table:
+    """A table without values: some cells, and the registered number of units of each of their strata."""
     ordered = tuple(sorted(set(cells), key=Cell.order))
-    datasets = sorted({cell.dataset for cell in ordered})
-    clips = [(name, n) for name in datasets for n in range(design.datasets[name].n_clips)]
-    present = np.array([[cell.dataset == name for cell in ordered] for name, _ in clips], dtype=bool)
-    return Table(ordered, tuple(f"{name} {n:09}" for name, n in clips), {}, present)
+    units = [(name, n) for name in design.strata(ordered) for n in range(design.count_units(name))]
+    present = np.array([[design.stratum(cell) == name for cell in ordered] for name, _ in units], dtype=bool)
+    return Table(ordered, tuple(f"{name} {n:09}" for name, n in units), {}, present)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Cells of one data set that need the same metrics.
+    """Cells of one stratum that need the same metrics.
 
     Attributes:
         columns: where the cells stand in the table.
@@ -56,16 +56,16 @@ class _Block:
 
 
 class GivenWorld:
-    """Clips as a scenario of the authors describes them."""
+    """Units as a scenario of the authors describes them."""
 
     def __init__(
-        self, name: str, scenario: Given, design: VideoDesign, needed: Sequence[tuple[Cell, frozenset[str]]]
+        self, name: str, scenario: Given, design: Design, needed: Sequence[tuple[Cell, frozenset[str]]]
     ) -> None:
         """Tabulate the quantiles of every value that is needed.
 
         Args:
             name: of the scenario.
-            scenario: what clips are like.
+            scenario: what units are like.
             design: which metric has which range.
             needed: which metrics are needed in which cells.
 
@@ -84,42 +84,42 @@ class GivenWorld:
         effects = _Effects(name, scenario, design)
         grouped: dict[tuple[str, frozenset[str]], list[Cell]] = {}
         for cell, metrics in needed:
-            grouped.setdefault((cell.dataset, metrics), []).append(cell)
+            grouped.setdefault((design.stratum(cell), metrics), []).append(cell)
         self.blocks: dict[str, list[_Block]] = {}
-        for (dataset, metrics), cells in sorted(grouped.items(), key=lambda item: (item[0][0], sorted(item[0][1]))):
+        for (stratum, metrics), cells in sorted(grouped.items(), key=lambda item: (item[0][0], sorted(item[0][1]))):
             places = tuple(n for n, metric in enumerate(self.metrics) if metric in metrics)
             quantiles = [effects.quantiles(self.metrics[place], cell) for cell in cells for place in places]
             mixing = _root(self.mixing[np.ix_(places, places)])
             block = _Block(self.skeleton.columns(cells), places, mixing, np.array(quantiles))
-            self.blocks.setdefault(dataset, []).append(block)
+            self.blocks.setdefault(stratum, []).append(block)
         self.rows = {
-            dataset: np.flatnonzero(self.skeleton.present[:, blocks[0].columns[0]])
-            for dataset, blocks in self.blocks.items()
+            stratum: np.flatnonzero(self.skeleton.present[:, blocks[0].columns[0]])
+            for stratum, blocks in self.blocks.items()
         }
-        self.clips_mixing = _root(self.mixing)
+        self.unit_mixing = _root(self.mixing)
 
     def draw(self, chance: np.random.Generator) -> Table:
         """The table of one simulated study."""
         values = {metric: np.full(self.skeleton.present.shape, np.nan) for metric in self.metrics}
-        for dataset, blocks in self.blocks.items():
-            rows = self.rows[dataset]
-            clip = chance.standard_normal((len(rows), len(self.metrics))) @ self.clips_mixing
+        for stratum, blocks in self.blocks.items():
+            rows = self.rows[stratum]
+            unit = chance.standard_normal((len(rows), len(self.metrics))) @ self.unit_mixing
             for block in blocks:
                 here = list(block.metrics)
                 own = chance.standard_normal((len(rows), len(block.columns), len(here)))
                 if len(here) > 1:
                     own = own @ block.mixing
-                scores = own * self.own[here] + (clip[:, here] * self.shared[here])[:, None, :]
+                scores = own * self.own[here] + (unit[:, here] * self.shared[here])[:, None, :]
                 drawn = _interpolate(block.table, scores.reshape(len(rows), -1)).reshape(scores.shape)
                 for n, place in enumerate(here):
                     values[self.metrics[place]][rows[0] : rows[-1] + 1, block.columns] = drawn[:, :, n]
-        return Table(self.skeleton.cells, self.skeleton.clips, values, self.skeleton.present)
+        return Table(self.skeleton.cells, self.skeleton.units, values, self.skeleton.present)
 
 
 class PilotWorld:
-    """Clips of another study, drawn whole with replacement: all cells and columns of a clip stay together."""
+    """Units of another study, drawn whole with replacement: all cells and columns of a unit stay together."""
 
-    def __init__(self, name: str, pilot: Table, design: VideoDesign, cells: Iterable[Cell]) -> None:
+    def __init__(self, name: str, pilot: Table, design: Design, cells: Iterable[Cell]) -> None:
         """Find the cells in the pilot.
 
         Raises:
@@ -135,28 +135,28 @@ class PilotWorld:
             )
         columns = pilot.columns(self.skeleton.cells)
         self.present = pilot.present[:, columns]
+        names = np.array([design.stratum(cell) for cell in self.skeleton.cells])
+        self.strata = [np.flatnonzero(names == name) for name in sorted(set(names))]
         self.values = {metric: values[:, columns] for metric, values in pilot.values.items()}
 
     def draw(self, chance: np.random.Generator) -> Table:
         """The table of one simulated study."""
         shape = self.skeleton.present.shape
         values, present = {metric: np.full(shape, np.nan) for metric in self.values}, np.zeros(shape, dtype=bool)
-        names = np.array([cell.dataset for cell in self.skeleton.cells])
-        for dataset in sorted(set(names)):
-            columns = np.flatnonzero(names == dataset)
+        for columns in self.strata:
             rows = np.flatnonzero(self.skeleton.present[:, columns[0]])
-            clips = np.flatnonzero(self.present[:, columns].any(axis=1))
-            drawn = clips[chance.integers(0, len(clips), len(rows))]
+            units = np.flatnonzero(self.present[:, columns].any(axis=1))
+            drawn = units[chance.integers(0, len(units), len(rows))]
             present[np.ix_(rows, columns)] = self.present[np.ix_(drawn, columns)]
             for metric, part in values.items():
                 part[np.ix_(rows, columns)] = self.values[metric][np.ix_(drawn, columns)]
-        return Table(self.skeleton.cells, self.skeleton.clips, values, present)
+        return Table(self.skeleton.cells, self.skeleton.units, values, present)
 
 
 class _Effects:
     """What a scenario says of each metric in each cell."""
 
-    def __init__(self, name: str, scenario: Given, design: VideoDesign) -> None:
+    def __init__(self, name: str, scenario: Given, design: Design) -> None:
         self.name, self.design, self.tables = name, design, dict[tuple[str, float, float], Floats]()
         # The last effect about a cell holds.
         self.by_cell = {
@@ -171,7 +171,8 @@ class _Effects:
                 f"scenario {self.name} says nothing of {metric} in {cell}",
                 todo="add an effect, or a wide one before those it has: the last one about a cell holds",
             )
-        key = (metric, effect.mean + effect.slope * (cell.strength or 0.0), effect.sd)
+        level = float(cell[effect.along] or 0.0) if effect.along else 0.0
+        key = (metric, effect.mean + effect.slope * level, effect.sd)
         if key not in self.tables:
             self.tables[key] = self._beta(*key, str(cell))
         return self.tables[key]
@@ -214,7 +215,7 @@ def _root(correlations: Floats) -> Floats:
 
 
 def _interpolate(table: Floats, scores: Floats) -> Floats:
-    """Values at scores, (clips, columns), from what is tabulated for each column."""
+    """Values at scores, (units, columns), from what is tabulated for each column."""
     place = (scores - _SCORES[0]) * ((len(_SCORES) - 1) / (_SCORES[-1] - _SCORES[0]))
     place = place.clip(0, len(_SCORES) - 1 - 1e-9)
     under = place.astype(np.int64)

@@ -1,0 +1,262 @@
+"""Video designs: data set × model × perturbation × strength × seed, measured on clips."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.design.base import Concern, Design, Factor, Identity
+from vjepa_stress.design.cell import Cell
+from vjepa_stress.digest import Digest, digest_of, parse_json
+from vjepa_stress.errors import BadDocument
+from vjepa_stress.fields import Frozen, Level, Name, Seed
+
+Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
+Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
+
+
+class VideoCell(Cell):
+    """A cell of a video design. Probes have no strength; `seed` is the index of the perturbation's seed."""
+
+    __slots__ = ()
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return str(self["dataset"])
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self["model"])
+
+    @property
+    def perturbation(self) -> str:
+        """Name of the perturbation."""
+        return str(self["perturbation"])
+
+    @property
+    def strength(self) -> float | None:
+        """Strength in (0, 1]; None for a probe."""
+        level = self["strength"]
+        return None if level is None else float(level)
+
+    @property
+    def seed(self) -> int:
+        """Index of the perturbation's seed, from 0."""
+        return int(self["seed"] or 0)
+
+    def __str__(self) -> str:
+        strength = "" if self.strength is None else f" at {self.strength:g}"
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.dataset} · {self.model} · {self.perturbation}{strength}{seed}"
+
+
+class BuildingBlock(Frozen):
+    """A named building block: its whole specification, and the digest of it."""
+
+    spec: dict[str, Any]
+    spec_digest: Digest
+
+    @model_validator(mode="after")
+    def _digest_holds(self) -> Self:
+        if digest_of(self.spec) != self.spec_digest:
+            raise ValueError(f"spec_digest is {self.spec_digest}, but the spec has {digest_of(self.spec)}")
+        return self
+
+
+class DatasetEntry(BuildingBlock):
+    """A data set. A null clip manifest is pinned by the first launch."""
+
+    clip_manifest_digest: Digest | None
+    n_clips: int = Field(ge=1)
+
+
+class ModelEntry(BuildingBlock):
+    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model."""
+
+    weights_digest: Digest | None
+    size_rank: int = Field(ge=0)
+    role: ModelRole
+    untrained: bool
+
+
+class PerturbationEntry(BuildingBlock):
+    """A perturbation, with what judging must know of it."""
+
+    role: PerturbationRole
+    family: Family
+    correspondence: Correspondence
+
+
+class MetricEntry(BuildingBlock):
+    """A metric, with its range, what it compares and the shard columns it fills (the raw metric first)."""
+
+    range: tuple[float, float]
+    compares: Compares
+    columns: tuple[Name, ...] = Field(min_length=1)
+
+
+class Numerics(Frozen):
+    """How the encoder computes; both change bits, so both are registered."""
+
+    dtype: Literal["float32", "bfloat16"]
+    compile: bool
+
+
+class VideoDesign(Design):
+    """The exact set of cells, and everything that could change a number in them."""
+
+    unit: ClassVar[str] = "clip"
+    units: ClassVar[str] = "clips"
+    control_factor: ClassVar[str | None] = "model"
+
+    kind: Literal["video"]
+    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
+    models: dict[Name, ModelEntry] = Field(min_length=1)
+    perturbations: dict[Name, PerturbationEntry] = Field(min_length=1)
+    metrics: dict[Name, MetricEntry] = Field(min_length=1)
+    cells: tuple[VideoCell, ...] = Field(min_length=1)
+    seed: Seed
+    frames: Frames
+    resolution: Resolution
+    numerics: Numerics
+
+    @model_validator(mode="after")
+    def _cells_fit(self) -> Self:
+        for cell in self.cells:
+            if set(cell) != set(self.factor_names):
+                raise ValueError(f"cell {dict(cell)}: a video cell has the levels {', '.join(self.factor_names)}")
+        keys = [cell.order() for cell in self.cells]
+        if keys != sorted(set(keys)):
+            raise ValueError(
+                "cells must be sorted by data set, model, perturbation, seed and strength, without repetition"
+            )
+        for cell in self.cells:
+            for kind, name, known in (
+                ("data set", cell.dataset, self.datasets),
+                ("model", cell.model, self.models),
+                ("perturbation", cell.perturbation, self.perturbations),
+            ):
+                if name not in known:
+                    raise ValueError(f"cell {cell}: no {kind} {name!r} in the design, only {sorted(known)}")
+            probe = self.perturbations[cell.perturbation].role == "probe"
+            if probe != (cell.strength is None):
+                raise ValueError(f"cell {cell}: probes have no strength, all others need one")
+            if cell.strength is not None and not 0 < cell.strength <= 1:
+                raise ValueError(f"cell {cell}: a strength is above 0 and at most 1")
+            if not isinstance(cell["seed"], float) or cell["seed"] < 0 or cell["seed"] % 1:
+                raise ValueError(f"cell {cell}: a seed is an index: 0, 1, 2, …")
+        return self
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """Data set, model, perturbation, strength, seed."""
+        return (
+            Factor("dataset"),
+            Factor("model"),
+            Factor("perturbation"),
+            Factor("strength", numeric=True),
+            Factor("seed", numeric=True),
+        )
+
+    @functools.cached_property
+    def columns(self) -> Mapping[str, MetricEntry]:
+        """The metric that each column belongs to."""
+        return {column: entry for entry in self.metrics.values() for column in entry.columns}
+
+    @functools.cached_property
+    def shard_columns(self) -> frozenset[str]:
+        """Every column that a shard has."""
+        counts = {f"{column}_{count}" for column in self.columns for count in COUNTS}
+        return frozenset({self.unit, "non_finite", *self.columns, *counts})
+
+    def stratum(self, cell: Cell) -> str:
+        """The data set."""
+        return str(cell["dataset"])
+
+    def count_units(self, stratum: str) -> int:
+        """Clips of a data set."""
+        return self.datasets[stratum].n_clips
+
+    @property
+    def identities(self) -> Mapping[str, Mapping[str, Identity]]:
+        """Weights of models, and clip manifests of data sets."""
+        return {
+            "weights": {name: Identity(e.spec_digest, e.weights_digest) for name, e in self.models.items()},
+            "clips": {name: Identity(e.spec_digest, e.clip_manifest_digest) for name, e in self.datasets.items()},
+        }
+
+    def bound_to(self, cell: Cell) -> Mapping[str, str]:
+        """Weights of its model, clips of its data set."""
+        return {"weights": str(cell["model"]), "clips": str(cell["dataset"])}
+
+    def content(self, cell: Cell) -> dict[str, Any]:
+        """Specifications of the blocks involved, seed, frames, resolution, numerics."""
+        return {
+            "cell": dict(cell),
+            "dataset": self.datasets[str(cell["dataset"])].spec_digest,
+            "model": self.models[str(cell["model"])].spec_digest,
+            "perturbation": self.perturbations[str(cell["perturbation"])].spec_digest,
+            "metrics": {name: entry.spec_digest for name, entry in self.metrics.items()},
+            "seed": self.seed,
+            "frames": self.frames,
+            "resolution": self.resolution,
+            "numerics": self.numerics.model_dump(mode="json"),
+        }
+
+    def unit_keys(self, data: bytes) -> tuple[str, ...]:
+        """Digests of the clips of a clip manifest, in order."""
+        return tuple(clip["digest"] for clip in _clips(data))
+
+    def known_keys(self, data: bytes) -> frozenset[str]:
+        """Digests of clips and of their sources: other frames of a video are still that video."""
+        return frozenset(clip[key] for clip in _clips(data) for key in ("digest", "source"))
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The number format."""
+        return {"dtype": self.numerics.dtype}
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Models that know nothing."""
+        return tuple(sorted(name for name, entry in self.models.items() if entry.role == "control"))
+
+    @functools.cached_property
+    def default_levels(self) -> Mapping[str, tuple[Level, ...]]:
+        """Models that a filter leaves open are all subjects."""
+        return {"model": tuple(name for name, entry in self.models.items() if entry.role == "subject")}
+
+    def concerns(self, columns: Sequence[str], cells: Sequence[Cell]) -> Iterator[Concern]:
+        """Metrics that compare positions under perturbations that move what is there."""
+        moving = sorted({str(cell["perturbation"]) for cell in cells if not self.is_in_place(cell)})
+        for name in columns:
+            entry = self.columns[name]
+            if moving and entry.compares == "positions" and name == entry.columns[0]:
+                aligned = next((column for column in entry.columns if column != name), "")
+                yield Concern(
+                    "moved-positions", {"column": name, "moving": ", ".join(moving), "aligned": aligned}
+                )
+
+    def same_number(self, x: str, y: str, cells: Sequence[Cell]) -> bool:
+        """A metric and its aligned twin are the same number where nothing moves."""
+        entry = self.columns[x]
+        still = all(self.is_in_place(cell) for cell in cells)
+        return still and entry.compares == "positions" and y in entry.columns
+
+    def is_in_place(self, cell: Cell) -> bool:
+        """Whether the cell's perturbation leaves content where it is."""
+        return self.perturbations[str(cell["perturbation"])].correspondence == "in-place"
+
+
+def _clips(data: bytes) -> list[dict[str, str]]:
+    try:
+        found: list[dict[str, str]] = parse_json(data)["clips"]
+    except (KeyError, TypeError) as error:
+        raise BadDocument("a clip manifest lists clips", found=repr(data[:80])) from error
+    return found

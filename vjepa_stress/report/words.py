@@ -1,0 +1,176 @@
+"""The one place where codes become sentences: verdicts, estimates, rules, findings, deviations.
+
+Templates of statistics and rules stand in their own files (`words`); everything else is here. Nothing that is hashed or
+compared depends on this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from vjepa_stress.report import numbers
+from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
+from vjepa_stress.statistics import STATISTICS, Statistic
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
+from vjepa_stress.verdict.evaluate import HypothesisVerdict
+from vjepa_stress.verdict.judge import Verdict
+
+OUTCOMES = {"confirmed": "confirmed", "refuted": "refuted", "ambiguous": "ambiguous"}
+_EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
+"""An exploratory reading never uses the words of verdicts."""
+
+METHODS: Mapping[Method, str] = {
+    "percentile": "percentile bootstrap over {units}",
+    "bca": "BCa bootstrap over {units}",
+    "cluster": "percentile bootstrap over {units}, all pairs of a {unit} together",
+    "fisher": "Fisher-z interval, pairs treated as independent",
+    "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
+    "none": "no interval",
+}
+
+NOTES: Mapping[NoteCode, str] = {
+    "too-few-units": "fewer than two {units} have a value",
+    "too-few-pairs": "fewer than three pairs",
+    "too-few-levels": "fewer than three levels",
+    "too-few-groups": "fewer than two levels to compare",
+    "constant": "a correlation with a constant is undefined",
+    "no-value": "the statistic has no value on these {units}",
+    "no-value-in-resamples": "the statistic has no value on {percent} of the resamples",
+    "no-bias-correction": "the resamples allow no bias correction",
+    "undefined-values": "{columns} is undefined for {value} values",
+    "values-left-out": "{value} undefined values left out",
+    "cells-missing": "{value} cells missing",
+}
+
+
+def note(one: Note, unit: str = "clip") -> str:
+    """A remark on an estimate."""
+    value = 0.0 if one.value is None else one.value
+    return NOTES[one.code].format(
+        unit=unit, units=f"{unit}s", value=f"{value:g}", percent=f"{value:.2%}", columns=" or ".join(one.columns)
+    )
+
+
+def notes(estimate: Estimate, unit: str = "clip") -> str:
+    """All remarks on an estimate, in one line."""
+    return "; ".join(note(one, unit) for one in estimate.notes)
+
+
+def method(estimate: Estimate, unit: str = "clip") -> str:
+    """How an estimate's interval was computed."""
+    pairs = f"{estimate.pairs} pairs; " if estimate.pairs is not None else ""
+    return pairs + METHODS[estimate.method].format(unit=unit, units=f"{unit}s")
+
+
+def estimand(one: Statistic) -> str:
+    """What an estimand is, without its filters."""
+    return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+
+
+def number(value: float | int | str) -> str:
+    """A registered number as it was written."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:
+    """Registered numbers as text; a value that is the code of one of the rule's own words becomes that word."""
+    return {
+        name: kind.words.get(value, value) if isinstance(value, str) else number(value)
+        for name, value in values.items()
+    }
+
+
+def needs(kind: type[Rule], values: Mapping[str, float | int | str], exploratory: bool = False) -> str:
+    """How many sub-rules a combination needs."""
+    outcomes = _EXPLORATORY if exploratory else OUTCOMES
+    return kind.words["needs"].format(**_values(kind, values), **outcomes)
+
+
+def clause(verdict: Verdict, unit: str = "clip") -> str:
+    """The clause that fired."""
+    exploratory = verdict.outcome.startswith("exploratory")
+    outcomes = _EXPLORATORY if exploratory else OUTCOMES
+    if verdict.clause == "undefined":
+        undefined = (
+            f"{name}: {'; '.join(note(one, unit) for one in why) or 'undefined'}"
+            for name, why in verdict.undefined.items()
+        )
+        return f"undefined estimate: {'; '.join(undefined)}"
+    kind = RULES[verdict.kind]
+    if verdict.estimand is None:
+        counted = "{n_confirmed} {confirmed} and {n_refuted} {refuted} of {n}".format(**verdict.numbers, **outcomes)
+        return f"{verdict.kind}: {counted} ({needs(kind, verdict.numbers, exploratory)})"
+    text = kind.words[verdict.clause].format(
+        estimand=verdict.estimand, **_values(kind, verdict.numbers), **outcomes
+    )
+    return f"{verdict.kind}: {text}"
+
+
+def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:
+    """Why a hypothesis has its verdict.
+
+    Args:
+        one: the hypothesis.
+        unit: what rows are keyed by.
+        changes: for each version that amends, what its authors say of it.
+    """
+    if one.withdrawal is not None:
+        words = (changes or {}).get(one.withdrawal.version, "")
+        lost = " (Not all of its cells are in the design.)" if one.withdrawal.cells_lost else ""
+        return f"withdrawn in {one.withdrawal.version}{f': {words}' if words else ''}{lost}"
+    if one.gates:
+        return f"a calibration gate did not hold: {', '.join(f'{name} {said}' for name, said in one.gates.items())}"
+    return clause(one.decision, unit) if one.decision else ""
+
+
+def status(one: HypothesisVerdict) -> str:
+    """The verdict, and which part of the hypothesis it does not cover."""
+    parts = ", ".join(f"{one.id}.{name}" for name in one.withdrawn)
+    return f"{one.verdict}; part {parts} withdrawn" if parts and one.verdict != "withdrawn" else one.verdict
+
+
+def rule(one: Rule) -> str:
+    """What confirms and what refutes, in registered numbers; leaves that ask the same are named once."""
+    if isinstance(one, LeafRule):
+        return _asks(one)
+    if not isinstance(one, Combination):
+        raise TypeError(f"a rule reads an estimand or combines rules: {one!r}")
+    asked = dict.fromkeys(_asks(leaf) for leaf in one.leaves())
+    return f"{one.kind} of {len(one.of)} ({needs(type(one), one.numbers())}), each part: {'; or '.join(asked)}"
+
+
+def _asks(leaf: LeafRule) -> str:
+    return leaf.words["asks"].format(estimand=leaf.estimand, **_values(type(leaf), leaf.numbers()), **OUTCOMES)
+
+
+def explain(
+    verdict: Verdict, estimates: Mapping[str, Estimate], write: Callable[[float], str] = "{:.6g}".format
+) -> str:
+    """Which clause fired, and which fired below it, in words and numbers; one line a rule.
+
+    Args:
+        verdict: what `judge` said.
+        estimates: that it read.
+        write: how to write an estimate; registered numbers stay as they were written.
+    """
+    return "\n".join(_explained(verdict, estimates, write, ""))
+
+
+def _explained(
+    verdict: Verdict, estimates: Mapping[str, Estimate], write: Callable[[float], str], indent: str
+) -> Iterator[str]:
+    read = "" if verdict.estimand is None else f"; {verdict.estimand} = {_shown(estimates[verdict.estimand], write)}"
+    yield f"{indent}{verdict.outcome}, {clause(verdict)}{read}"
+    for part in verdict.parts:
+        yield from _explained(part, estimates, write, indent + "  ")
+
+
+def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "undefined"
+    if estimate.overall is not None:
+        steps = [*estimate.steps, estimate.overall]
+        changes = [f"{write(step.value)} (pooled half-width {write(step.half_width)})" for step in steps]
+        return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
+    ends = "" if estimate.low == estimate.high else f" [{write(estimate.low)}, {write(estimate.high)}]"
+    return f"{write(estimate.value)}{ends}, n = {estimate.n}"

@@ -1,0 +1,27 @@
+"""Decision rules: each file of this folder is one, with its fields, borders, decision and words.
+
+The set is closed. What counts is what lies in this folder: a plugin lives in another package and cannot add to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from vjepa_stress.closed_sets import find_members
+from vjepa_stress.rules.base import Combination, Decision, LeafRule, Outcome, Rule
+
+__all__ = ["RULES", "AnyRule", "Combination", "Decision", "LeafRule", "Outcome", "Rule"]
+
+
+RULES = find_members(__name__, __path__, Rule, "kind")
+"""Every rule, by the kind that documents give it."""
+
+if TYPE_CHECKING:
+    AnyRule = Rule
+else:
+    AnyRule = Annotated[Union[tuple(RULES.values())], Field(discriminator="kind")]
+    for _rule in RULES.values():
+        if issubclass(_rule, Combination):
+            _rule.model_rebuild(force=True, _types_namespace={"AnyRule": AnyRule})

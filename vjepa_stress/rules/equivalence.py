@@ -1,0 +1,40 @@
+"""An interval inside a margin around zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from vjepa_stress.rules.band import Band
+from vjepa_stress.rules.base import Decision, LeafRule, Numbers
+from vjepa_stress.statistics.numerics.estimate import Estimate
+
+
+class Equivalence(LeafRule):
+    """Interval inside ±margin: confirmed; interval and ±margin disjoint: refuted; else ambiguous.
+
+    At a level of 95 % this is two one-sided tests at α = 0.025 each (Schuirmann 1987).
+    """
+
+    words: ClassVar[Mapping[str, str]] = Band.words
+
+    kind: Literal["equivalence"]
+    margin: float = Field(gt=0, allow_inf_nan=False)
+
+    def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
+        """Inside, outside, or across a border."""
+        return Decision(-self.margin <= low and high <= self.margin, high < -self.margin or low > self.margin)
+
+    def borders(self) -> tuple[float, ...]:
+        """Both ends."""
+        return -self.margin, self.margin
+
+    def stated(self) -> tuple[float, ...]:
+        """The margin is one number: its mirror image may lie where no value can."""
+        return (self.margin,)
+
+    def numbers(self) -> Numbers:
+        """Both ends."""
+        return {"low": -self.margin, "high": self.margin}

@@ -1,0 +1,74 @@
+"""A value, or a whole interval, at or beyond a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from vjepa_stress.fields import Finite
+from vjepa_stress.rules.base import Decision, LeafRule, Numbers
+from vjepa_stress.statistics.numerics.estimate import Estimate
+
+
+class Threshold(LeafRule):
+    """At or beyond `confirm_at`: confirmed; short of `refute_at`: refuted; between: ambiguous.
+
+    With `use: interval` the whole interval must be there; with `use: point` the estimate alone decides.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {
+        "confirmed": "{what} of {estimand} is {beyond} {confirm_at}",
+        "refuted": "{what} of {estimand} is {short} {refute_at}",
+        "ambiguous": "{what} of {estimand} is neither {beyond} {confirm_at} nor {short} {refute_at}",
+        "asks": "{what} {beyond} {confirm_at}, {refuted} {short} {refute_at}",
+        "point": "the value",
+        "interval": "the whole interval",
+        "beyond above": "at or above",
+        "short above": "below",
+        "beyond below": "at or below",
+        "short below": "above",
+    }
+
+    kind: Literal["threshold"]
+    direction: Literal["above", "below"]
+    confirm_at: Finite
+    refute_at: Finite
+    use: Literal["point", "interval"]
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        above = self.direction == "above"
+        if self.refute_at > self.confirm_at if above else self.refute_at < self.confirm_at:
+            raise ValueError(
+                f"confirmed (from {self.confirm_at} {self.direction}) and refuted (short of {self.refute_at}) overlap"
+            )
+        return self
+
+    def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
+        """Beyond, short of, or between."""
+        if self.use == "point":
+            low = high = value
+        if self.direction == "above":
+            return Decision(low >= self.confirm_at, high < self.refute_at)
+        return Decision(high <= self.confirm_at, low > self.refute_at)
+
+    def borders(self) -> tuple[float, ...]:
+        """Where it confirms and where it refutes."""
+        return self.confirm_at, self.refute_at
+
+    @property
+    def reads_interval(self) -> bool:
+        """With `use: interval`."""
+        return self.use == "interval"
+
+    def numbers(self) -> Numbers:
+        """Both thresholds, and the words for direction and use."""
+        return {
+            "confirm_at": self.confirm_at,
+            "refute_at": self.refute_at,
+            "what": self.use,
+            "beyond": f"beyond {self.direction}",
+            "short": f"short {self.direction}",
+        }

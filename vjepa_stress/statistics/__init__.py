@@ -1,0 +1,24 @@
+"""Statistics: each file of this folder is one, with its fields, filters, range, computation and words.
+
+The set is closed. What counts is what lies in this folder: a plugin lives in another package and cannot add to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from vjepa_stress.closed_sets import find_members
+from vjepa_stress.statistics.base import Comparison, Defect, Span, Statistic
+
+__all__ = ["STATISTICS", "Comparison", "Defect", "Estimand", "Span", "Statistic"]
+
+
+STATISTICS = find_members(__name__, __path__, Statistic, "statistic")
+"""Every statistic, by the name that documents give it."""
+
+if TYPE_CHECKING:
+    Estimand = Statistic
+else:
+    Estimand = Annotated[Union[tuple(STATISTICS.values())], Field(discriminator="statistic")]

@@ -1,0 +1,48 @@
+"""What the two correlations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from vjepa_stress.design.base import Design
+from vjepa_stress.design.cell import Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Defect, Span, Statistic
+
+
+class Correlation(Statistic):
+    """A correlation of two metrics over the pairs of a filter."""
+
+    words: ClassVar[Mapping[str, str]] = {
+        "same-number": "{x} and {y} are the same number where nothing moves: their correlation is always 1"
+    }
+
+    x: Name
+    y: Name
+    where: Where
+
+    @model_validator(mode="after")
+    def _two_metrics(self) -> Self:
+        if self.x == self.y:
+            raise ValueError(f"{self.x} would correlate with itself")
+        return self
+
+    def filters(self) -> tuple[Where, ...]:
+        """Its one filter."""
+        return (self.where,)
+
+    def columns(self) -> tuple[Name, ...]:
+        """Both metrics."""
+        return self.x, self.y
+
+    def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
+        """That of a correlation."""
+        return -1.0, 1.0
+
+    def defects(self, design: Design) -> Iterator[Defect]:
+        """Two columns that always hold the same number."""
+        if design.same_number(self.x, self.y, design.select(self.where)):
+            yield Defect("same-number", {"x": self.x, "y": self.y})

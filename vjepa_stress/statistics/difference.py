@@ -1,0 +1,80 @@
+"""Difference of two means on the same units, with a paired bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self
+
+from numpy.typing import ArrayLike
+from pydantic import model_validator
+
+from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Comparison, Resampled, Span
+from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.paired_means import compare_means
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
+
+
+class Difference(Comparison):
+    """Mean of one filter minus the mean of another on the same units; paired bootstrap."""
+
+    words: ClassVar[Mapping[str, str]] = {"name": "difference of means", "of": "difference of mean {metric}"}
+    same: ClassVar[str] = "difference is 0"
+
+    statistic: Literal["difference"]
+    metric: Name
+    of: Where
+    minus: Where
+    interval: Resampled = "percentile"
+
+    @model_validator(mode="after")
+    def _two_filters(self) -> Self:
+        if self.of == self.minus:
+            raise ValueError("a filter minus itself is 0")
+        return self
+
+    def filters(self) -> tuple[Where, ...]:
+        """Minuend and subtrahend."""
+        return self.of, self.minus
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+    def value_range(self, spans: Sequence[Span]) -> Span:
+        """Smallest and largest difference."""
+        (low, high), (other_low, other_high) = spans
+        return low - other_high, high - other_low
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,  # noqa: ARG002
+    ) -> PendingEstimate | Estimate:
+        """Resample units, both sides at once."""
+        return plan_difference(parts[0], parts[1], self.interval)
+
+
+def plan_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
+    """See `difference`."""
+    return compare_means(of, minus, lambda means: means[0] - means[1], ends)
+
+
+def difference(
+    of: ArrayLike, minus: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile"
+) -> Estimate:
+    """Difference of two means on the same units, with a paired bootstrap.
+
+    Args:
+        of, minus: (units,) or (units, cells), rows of the same units in the same order; NaN for missing values.
+            Units without a value on both sides are left out, which the estimate's notes say.
+        how: level, resamples and seed.
+        interval: how it ends.
+    """
+    (first, second), note = complete(of, minus)
+    planned = plan_difference(first, second, interval)
+    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]

@@ -1,0 +1,69 @@
+"""Largest absolute value of a metric: a noise floor, without sampling interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Span, Statistic
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table
+from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
+from vjepa_stress.statistics.numerics.resample import Resampling
+
+
+class Maximum(Statistic):
+    """Largest absolute value of a metric over all units and cells of a filter, without interval."""
+
+    words: ClassVar[Mapping[str, str]] = {"name": "maximum", "of": "largest absolute {metric}"}
+
+    statistic: Literal["maximum"]
+    metric: Name
+    where: Where
+    interval: Literal["none"] = "none"
+
+    def filters(self) -> tuple[Where, ...]:
+        """Its one filter."""
+        return (self.where,)
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+    def value_range(self, spans: Sequence[Span]) -> Span:
+        """Range of the absolute value."""
+        ((low, high),) = spans
+        return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,  # noqa: ARG002
+    ) -> PendingEstimate | Estimate:
+        """Nothing is resampled."""
+        return _maximum(parts[0])
+
+
+def _maximum(table: Floats) -> Estimate:
+    if not np.isfinite(table).any():
+        return undefined(table.shape[0], "none", Note(code="too-few-units"))
+    value = float(np.nanmax(np.abs(table)))
+    return Estimate(value=value, low=value, high=value, n=table.shape[0], method="none")
+
+
+def maximum(values: ArrayLike) -> Estimate:
+    """Largest absolute value over all units and cells; it has no sampling interval.
+
+    Args:
+        values: (units,) or (units, cells); NaN for missing values. Units without any are left out, which the
+            estimate's notes say.
+    """
+    (table,), note = complete(as_table(values))
+    found = _maximum(table)
+    return found.noted(note) if note else found

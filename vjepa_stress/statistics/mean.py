@@ -1,0 +1,96 @@
+"""Mean of a metric over (unit, cell) pairs, with a bootstrap over units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Resampled, Span, Statistic
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table, rows_by_unit, unit_means
+from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
+
+
+class Mean(Statistic):
+    """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
+
+    words: ClassVar[Mapping[str, str]] = {"name": "mean", "of": "mean {metric}"}
+
+    statistic: Literal["mean"]
+    metric: Name
+    where: Where
+    interval: Resampled = "percentile"
+
+    def filters(self) -> tuple[Where, ...]:
+        """Its one filter."""
+        return (self.where,)
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+    def value_range(self, spans: Sequence[Span]) -> Span:
+        """The metric's own."""
+        return spans[0]
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,  # noqa: ARG002
+    ) -> PendingEstimate | Estimate:
+        """Resample units."""
+        return plan_mean(parts[0], self.interval)
+
+
+def plan_mean(values: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
+    """See `bootstrap_mean`."""
+    table = as_table(values)
+    if table.shape[0] < 2 or not np.isfinite(table).any():
+        return undefined(table.shape[0], ends, Note(code="too-few-units"))
+    statistic = MeansStatistic(table, Groups.side_by_side(table.shape[1]), lambda means: means[0])
+    return PendingEstimate(statistic, ends, ends)
+
+
+def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
+    """Mean over (unit, cell) pairs, with a bootstrap over units.
+
+    Args:
+        values: (units,) or (units, cells). NaN stands for a missing value; units without any are left out, which
+            the estimate's notes say.
+        how: level, resamples and seed.
+        interval: how it ends.
+    """
+    (table,), note = complete(values)
+    planned = plan_mean(table, interval)
+    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    clips: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    weighting: Literal["row", "clip"] = "row",
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Mean of rows that belong to clips: whole clips are drawn, and all rows of a drawn clip are kept.
+
+    Args:
+        values: (rows,), in any order.
+        clips: (rows,), which clip each row belongs to.
+        how: level, resamples and seed.
+        weighting: whether every row counts the same, or every clip (the mean of clip means).
+        interval: how it ends.
+    """
+    (table,) = rows_by_unit(clips, values)
+    if weighting == "clip":
+        table = unit_means(table)
+    planned = plan_mean(table[np.isfinite(table).any(axis=1)] if table.size else table, interval)
+    return evaluate([planned], how or Resampling())[0]

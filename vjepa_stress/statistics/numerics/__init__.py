@@ -1,0 +1,1 @@
+"""Arithmetic that statistics share: arrays in, numbers out."""

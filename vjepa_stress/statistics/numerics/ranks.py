@@ -1,0 +1,78 @@
+"""Spearman's rank correlation, of many weighted samples at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_stress.statistics.numerics.arrays import Floats
+
+_AT_ONCE = 2_000_000
+"""Numbers held at once."""
+
+
+def spearman_rho(x: Floats, y: Floats, weights: Floats | None = None) -> Floats:
+    """Spearman's rho of each row: Pearson's r of weighted mid-ranks, where equal values share their mean rank.
+
+    Args:
+        x, y: (rows, n), or (1, n) where all rows have the same values.
+        weights: (rows, n), how often each pair counts; None for once each.
+
+    Returns:
+        (rows,); NaN where a side is constant or holds NaN.
+    """
+    if weights is None:
+        weights = np.ones((1, x.shape[1]))
+    rows = max(len(x), len(y), len(weights))
+    step = max(1, _AT_ONCE // max(1, x.shape[1]))
+    sides = [(part, _ties(part) if len(part) == 1 else None) for part in (x, y)]
+    found = [
+        _rho(sides, weights if len(weights) == 1 else weights[at : at + step], slice(at, at + step))
+        for at in range(0, rows, step)
+    ]
+    return np.concatenate(found) if found else np.empty(0)
+
+
+_Ties = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _rho(sides: list[tuple[Floats, _Ties | None]], weights: Floats, rows: slice) -> Floats:
+    total = weights.sum(axis=1, keepdims=True)
+    left, right = (
+        _ranks(ties or _ties(part[rows]), weights) - total / 2 for part, ties in sides
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt((weights * left**2).sum(1) * (weights * right**2).sum(1))
+        rho: Floats = (weights * left * right).sum(1) / spread
+    for part, ties in sides:
+        rho = np.where(np.isnan(part if ties else part[rows]).any(axis=1), np.nan, rho)
+    return rho.clip(-1, 1)
+
+
+def _ties(values: Floats) -> _Ties:
+    """The order of each row, and for each value its position in it, the first and the last of those equal to it."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    position = np.arange(values.shape[1])
+    new = np.ones(values.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(new, position, 0), axis=1)
+    ends = np.ones(values.shape, dtype=bool)
+    ends[:, :-1] = new[:, 1:]
+    last = np.minimum.accumulate(np.where(ends, position, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    inverse = np.empty_like(order)
+    np.put_along_axis(inverse, order, np.broadcast_to(position, order.shape), axis=1)
+    return order, np.take_along_axis(first, inverse, axis=1), np.take_along_axis(last, inverse, axis=1)
+
+
+def _ranks(ties: _Ties, weights: Floats) -> Floats:
+    """For each value, the weight below it plus half the weight of those equal to it."""
+    order, first, last = ties
+    shape = np.broadcast_shapes(order.shape, weights.shape)
+    ordered = np.take_along_axis(np.broadcast_to(weights, shape), np.broadcast_to(order, shape), axis=1)
+    upto = np.zeros((shape[0], shape[1] + 1))
+    ordered.cumsum(axis=1, out=upto[:, 1:])
+    below = np.take_along_axis(upto, np.broadcast_to(first, shape), axis=1)
+    with_equal = np.take_along_axis(upto, np.broadcast_to(last + 1, shape), axis=1)
+    ranks: Floats = (below + with_equal) / 2
+    return ranks

@@ -1,0 +1,222 @@
+"""One bootstrap over units: what is drawn, what a statistic becomes on each resample, where its interval ends.
+
+Resampling draws whole units, so that what a unit has in several cells stays together: statistics over several
+cells are clustered by unit, and comparisons of two filters are paired. How often each unit was drawn is one matrix
+for all statistics over equally many units, and a statistic that depends on the units through means alone needs its
+sums on every resample: one matrix product gives those of many statistics at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy import special
+
+from vjepa_stress.statistics.numerics.arrays import Floats
+
+Ends = Literal["percentile", "bca"]
+"""How an interval ends: at percentiles of the resamples, or bias-corrected and accelerated (Efron 1987)."""
+
+_AT_ONCE = 300_000
+"""Numbers that are held at once: few enough to stay near the processor."""
+
+_TIE = 1e-12
+"""Resamples that differ from the estimate by less than this share of it differ by rounding only."""
+
+
+class Resampling(BaseModel):
+    """How intervals are computed.
+
+    Attributes:
+        level: coverage of the interval, between 0 and 1.
+        resamples: bootstrap resamples.
+        seed: seed of the one stream of resamples; all estimates over equally many units share it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = 0.95
+    resamples: int = 10_000
+    seed: int = 0
+
+
+@functools.lru_cache(maxsize=8)
+def unit_counts(units: int, resamples: int, seed: int) -> Floats:
+    """How often each unit is drawn in each resample: (resamples, units), rows sum to `units`."""
+    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(resamples, units))
+    return counts_of(drawn, units)
+
+
+def counts_of(drawn: ArrayLike, units: int) -> Floats:
+    """How often each unit stands in each resample.
+
+    Args:
+        drawn: (resamples, draws), positions of the units drawn.
+        units: how many units there are.
+
+    Returns:
+        (resamples, units), read-only.
+    """
+    positions = np.asarray(drawn, dtype=np.int64)
+    resamples = positions.shape[0]
+    flat = positions + np.arange(resamples)[:, None] * units
+    counts = np.bincount(flat.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+    counts.setflags(write=False)
+    return counts
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of columns.
+
+    Attributes:
+        members: (columns, groups) of 0 and 1.
+        sizes: (groups, 1).
+    """
+
+    members: Floats
+    sizes: Floats
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def of(cls, *group: int) -> Groups:
+        """The group that each column belongs to, numbered from 0."""
+        members = np.eye(max(group, default=-1) + 1)[list(group)]
+        return cls(members, members.sum(0)[:, None])
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def side_by_side(cls, *columns: int) -> Groups:
+        """Groups of so many columns each, one after the other."""
+        return cls.of(*(number for number, width in enumerate(columns) for _ in range(width)))
+
+
+@dataclass(frozen=True)
+class MeansStatistic:
+    """A statistic that depends on the units through means of groups of values, not yet computed.
+
+    Attributes:
+        values: (units, columns); NaN where a unit has no value.
+        groups: which columns each mean is taken over.
+        of: the statistic, (groups, rows) means → (rows,); NaN where it has no value.
+    """
+
+    values: Floats
+    groups: Groups
+    of: Callable[[Floats], Floats]
+
+    @property
+    def units(self) -> int:
+        """How many units are resampled."""
+        return len(self.values)
+
+    @functools.cached_property
+    def sums(self) -> Floats:
+        """For each unit the sums over its groups, then, where a value is missing, how many there are."""
+        missing, members = np.isnan(self.values), self.groups.members
+        if not missing.any():
+            sums: Floats = self.values @ members
+            return sums
+        return np.hstack([np.where(missing, 0.0, self.values) @ members, ~missing @ members])
+
+    def on(self, sums: Floats, units: int) -> Floats:
+        """The statistic of sums over `units` units each, (k, rows) → (rows,)."""
+        groups = len(self.groups.sizes)
+        counts = sums[groups:] if len(sums) > groups else units * self.groups.sizes
+        return self.of(sums[:groups] / counts)
+
+    def value(self) -> float:
+        """The statistic of the units as they are."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(self.on(self.sums.sum(0)[:, None], self.units)[0])
+
+    def leaving_one_out(self) -> Floats:
+        """The jackknife: the statistic without each unit in turn, (units,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.on((self.sums.sum(0) - self.sums).T, self.units - 1)
+
+
+def resample(statistics: Sequence[MeansStatistic], how: Resampling) -> Iterator[list[tuple[float, Floats]]]:
+    """Each statistic on the units as they are, and on every resample, (resamples,), in the order given.
+
+    Neighbours over equally many units share a matrix product, and come in one list.
+    """
+    batch, columns = list[MeansStatistic](), 0
+    for statistic in statistics:
+        columns += statistic.sums.shape[1]
+        if batch and (batch[0].units != statistic.units or columns * how.resamples > _AT_ONCE):
+            yield resample_with(unit_counts(batch[0].units, how.resamples, how.seed), batch)
+            batch, columns = [], statistic.sums.shape[1]
+        batch.append(statistic)
+    if batch:
+        yield resample_with(unit_counts(batch[0].units, how.resamples, how.seed), batch)
+
+
+def resample_with(counts: Floats, statistics: Sequence[MeansStatistic]) -> list[tuple[float, Floats]]:
+    """The same, given how often each unit is drawn, (resamples, units)."""
+    sums = np.hstack([one.sums for one in statistics])
+    drawn = np.empty((sums.shape[1], len(counts) + 1))
+    drawn[:, 0] = sums.sum(0)
+    np.matmul(sums.T, counts.T, out=drawn[:, 1:])
+    results, first = [], 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for one in statistics:
+            last = first + one.sums.shape[1]
+            found = one.on(drawn[first:last], one.units)
+            results.append((float(found[0]), found[1:]))
+            first = last
+    return results
+
+
+def percentile_ends(samples: Floats, level: float) -> Floats:
+    """Percentiles of the resamples, between which lies a share of `level`: (..., resamples) → (..., 2).
+
+    NaN where a resample is.
+    """
+    return _quantiles(samples, (1 - level) / 2, (1 + level) / 2)
+
+
+def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> Floats:
+    """Ends of the bias-corrected and accelerated interval (Efron 1987); NaN where it has none.
+
+    The bias correction is the normal quantile of the share of resamples below the estimate, with those equal to it
+    counted half; the acceleration comes from the jackknife, and is 0 where leaving out any unit changes nothing.
+
+    Args:
+        value: the estimate.
+        samples: (resamples,).
+        leaving_one_out: (units,), the jackknife.
+        level: coverage.
+    """
+    equal = np.abs(samples - value) <= _TIE * abs(value)
+    below = (samples < value) & ~equal
+    bias = special.ndtri((below.mean() + (below | equal).mean()) / 2)
+    if not np.isfinite(bias):
+        # With every resample on one side of the estimate there is no correction that could be believed.
+        return np.full(2, np.nan)
+    influence = (len(leaving_one_out) - 1) * (leaving_one_out.mean() - leaving_one_out)
+    spread = float((influence**2).sum())
+    acceleration = float((influence**3).sum()) / (6 * spread**1.5) if spread else 0.0
+    shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(divide="ignore"):
+        shares = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+    if not np.isfinite(shares).all():
+        return np.full(2, np.nan)
+    return _quantiles(samples, *shares)
+
+
+def _quantiles(samples: Floats, *shares: float) -> Floats:
+    """Quantiles with linear interpolation, as `numpy.quantile` has them, which takes ten times as long."""
+    ordered = np.sort(samples, axis=-1)
+    ordered[~(np.isfinite(ordered[..., 0]) & np.isfinite(ordered[..., -1]))] = np.nan  # NaN is sorted to the end
+    places = np.asarray(shares) * (samples.shape[-1] - 1)
+    under = places.astype(np.int64)
+    low, high = ordered[..., under], ordered[..., np.minimum(under + 1, samples.shape[-1] - 1)]
+    quantiles: Floats = low + (places - under) * (high - low)
+    return quantiles

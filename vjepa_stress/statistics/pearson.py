@@ -1,0 +1,118 @@
+"""Pearson correlation of two metrics over (unit, cell) pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.cell import Cell
+from vjepa_stress.statistics.base_correlation import Correlation
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.fisher import fisher_ci
+from vjepa_stress.statistics.numerics.moments import correlation_of_means, why_undefined
+from vjepa_stress.statistics.numerics.resample import Resampling
+
+
+class Pearson(Correlation):
+    """Pearson correlation of two metrics over all (unit, cell) pairs of a filter.
+
+    `fisher` treats pairs as independent, which pairs of one unit are not; `cluster` resamples whole units.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {
+        **Correlation.words,
+        "name": "Pearson correlation",
+        "of": "Pearson correlation of {x} with {y}",
+    }
+
+    statistic: Literal["pearson"]
+    interval: Literal["fisher", "cluster"] = "fisher"
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,
+    ) -> PendingEstimate | Estimate:
+        """Resample units, or compute Fisher's interval."""
+        return plan_pearson(parts[0], parts[1], how.level, self.interval)
+
+
+def plan_pearson(
+    x: ArrayLike, y: ArrayLike, level: float, interval: Literal["fisher", "cluster"] = "fisher"
+) -> PendingEstimate | Estimate:
+    """See `pearson`; tables only."""
+    left, right = paired(as_table(x), as_table(y))
+    pairs, units = int(np.isfinite(left).sum()), left.shape[0]
+    n = pairs if interval == "fisher" else units
+    if reason := why_undefined(left, right):
+        return undefined(n, interval, Note(code=reason), pairs)
+    if interval == "cluster":
+        if units < 2:  # the same unit drawn again and again never varies
+            return undefined(n, interval, Note(code="too-few-units"), pairs)
+        return PendingEstimate(correlation_of_means((left, right)), "percentile", "cluster", pairs=pairs)
+    r = correlation_of_means((left, right)).value()
+    low, high = fisher_ci(r, pairs, level)
+    return Estimate(value=r, low=low, high=high, n=n, method="fisher", pairs=pairs)
+
+
+def pearson(
+    x: ArrayLike,
+    y: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    interval: Literal["fisher", "cluster"] = "fisher",
+    clips: ArrayLike | None = None,
+) -> Estimate:
+    """Pearson correlation over (unit, cell) pairs; a pair counts where both values are there.
+
+    Args:
+        x, y: (units,) or (units, cells), alike; or (pairs,) with `clips`.
+        how: level, resamples and seed.
+        interval: `fisher` treats pairs as independent; `cluster` is the percentile bootstrap over units.
+        clips: (pairs,), which unit each pair belongs to.
+    """
+    how = how or Resampling()
+    if clips is not None:
+        x, y = rows_by_unit(clips, x, y)
+    return evaluate([plan_pearson(x, y, how.level, interval)], how)[0]
+
+
+def plan_pearson_difference(
+    of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike]
+) -> PendingEstimate | Estimate:
+    """See `pearson_difference`."""
+    tables = [[as_table(part) for part in side] for side in (of, minus)]
+    shapes = [part.shape for side in tables for part in side]
+    if shapes[0] != shapes[1] or shapes[2] != shapes[3] or shapes[0][0] != shapes[2][0]:
+        raise ValueError(f"correlations of the same units need pairs, found {shapes}")
+    both = [np.isfinite(x) & np.isfinite(y) for x, y in tables]
+    # A unit that only one side has pairs of is drawn with the others, and adds to that side alone.
+    kept = np.hstack(both).any(axis=1)
+    found = [
+        (np.where(defined, x, np.nan)[kept], np.where(defined, y, np.nan)[kept])
+        for (x, y), defined in zip(tables, both, strict=True)
+    ]
+    pairs, units = sum(int(defined.sum()) for defined in both), int(kept.sum())
+    for side, defined in zip(found, both, strict=True):
+        reason = why_undefined(*side) or ("too-few-units" if defined.any(axis=1).sum() < 2 else None)
+        if reason:
+            return undefined(units, "cluster", Note(code=reason), pairs)
+    return PendingEstimate(correlation_of_means(*found), "percentile", "cluster", pairs=pairs)
+
+
+def pearson_difference(
+    of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike], how: Resampling | None = None
+) -> Estimate:
+    """Difference of two Pearson correlations over (unit, cell) pairs; both are computed on the same resampled units.
+
+    Args:
+        of, minus: x and y of each, (units,) or (units, cells), rows of the same units in the same order; NaN where
+            a unit has no pair.
+        how: level, resamples and seed.
+    """
+    return evaluate([plan_pearson_difference(of, minus)], how or Resampling())[0]

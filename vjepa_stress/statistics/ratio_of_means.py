@@ -1,0 +1,83 @@
+"""Ratio of two means on the same units, with a paired bootstrap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Comparison, Resampled, Span
+from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.paired_means import compare_means
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
+
+
+class RatioOfMeans(Comparison):
+    """Mean of one filter divided by the mean of another on the same units; paired bootstrap."""
+
+    words: ClassVar[Mapping[str, str]] = {"name": "ratio of means", "of": "ratio of mean {metric}"}
+    same: ClassVar[str] = "ratio is 1"
+
+    statistic: Literal["ratio_of_means"]
+    metric: Name
+    numerator: Where
+    denominator: Where
+    interval: Resampled = "percentile"
+
+    def filters(self) -> tuple[Where, ...]:
+        """Numerator and denominator."""
+        return self.numerator, self.denominator
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+    def value_range(self, spans: Sequence[Span]) -> Span:
+        """Smallest and largest quotient."""
+        above, below = spans
+        if below[0] <= 0:
+            return (0.0 if above[0] >= 0 and below[0] == 0 else -math.inf), math.inf
+        quotients = [one / other for one in above for other in below]
+        return min(quotients), max(quotients)
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,  # noqa: ARG002
+    ) -> PendingEstimate | Estimate:
+        """Resample units, both sides at once."""
+        return plan_ratio(parts[0], parts[1], self.interval)
+
+
+def plan_ratio(
+    numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile"
+) -> PendingEstimate | Estimate:
+    """See `ratio_of_means`."""
+    return compare_means(numerator, denominator, lambda means: means[0] / means[1], ends)
+
+
+def ratio_of_means(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    how: Resampling | None = None,
+    *,
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Ratio of two means on the same units, with a paired bootstrap.
+
+    Args:
+        numerator, denominator: (units,) or (units, cells), rows of the same units in the same order; NaN for missing
+            values. Units without a value on both sides are left out, which the estimate's notes say.
+        how: level, resamples and seed.
+        interval: how it ends.
+    """
+    (above, below), note = complete(numerator, denominator)
+    planned = plan_ratio(above, below, interval)
+    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]

@@ -1,0 +1,69 @@
+"""Spearman correlation of two metrics over (unit, cell) pairs, with a bootstrap over units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.cell import Cell
+from vjepa_stress.statistics.base_correlation import Correlation
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
+from vjepa_stress.statistics.numerics.ranks import spearman_rho
+from vjepa_stress.statistics.numerics.resample import Resampling, percentile_ends, unit_counts
+
+
+class Spearman(Correlation):
+    """Spearman correlation of two metrics over all (unit, cell) pairs of a filter; bootstrap of whole units."""
+
+    words: ClassVar[Mapping[str, str]] = {
+        **Correlation.words,
+        "name": "Spearman correlation",
+        "of": "Spearman correlation of {x} with {y}",
+    }
+
+    statistic: Literal["spearman"]
+    interval: Literal["cluster"] = "cluster"
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],  # noqa: ARG002
+        how: Resampling,
+    ) -> PendingEstimate | Estimate:
+        """Resample units; ranks are no function of means, so it is computed at once."""
+        return spearman(parts[0], parts[1], how)
+
+
+def spearman(
+    x: ArrayLike, y: ArrayLike, how: Resampling | None = None, *, clips: ArrayLike | None = None
+) -> Estimate:
+    """Spearman correlation over (unit, cell) pairs, ties sharing their rank; percentile bootstrap over units.
+
+    Args:
+        x, y: (units,) or (units, cells), alike; or (pairs,) with `clips`.
+        how: level, resamples and seed.
+        clips: (pairs,), which unit each pair belongs to.
+    """
+    how = how or Resampling()
+    if clips is not None:
+        x, y = rows_by_unit(clips, x, y)
+    left, right = paired(as_table(x), as_table(y))
+    unit, cell = np.nonzero(np.isfinite(left))
+    units, pairs = left.shape[0], len(unit)
+    if pairs < 3 or units < 2:
+        return undefined(units, "cluster", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs)
+    left, right = left[unit, cell][None], right[unit, cell][None]
+    value = float(spearman_rho(left, right)[0])
+    if not math.isfinite(value):
+        return undefined(units, "cluster", Note(code="constant"), pairs)
+    samples = spearman_rho(left, right, unit_counts(units, how.resamples, how.seed)[:, unit])
+    if not np.isfinite(samples).all():
+        share = float(np.mean(~np.isfinite(samples)))
+        return undefined(units, "cluster", Note(code="no-value-in-resamples", value=share), pairs)
+    low, high = percentile_ends(samples, how.level).tolist()
+    return Estimate(value=value, low=low, high=high, n=units, method="cluster", pairs=pairs)

@@ -1,0 +1,119 @@
+"""Spearman correlation of cell means with a numeric factor, with a bootstrap over units."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa_stress.design.base import Design
+from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.fields import Name
+from vjepa_stress.statistics.base import Defect, Resampled, Span, Statistic
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table
+from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.ranks import spearman_rho
+from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
+
+_LEVELS = 3
+"""Over fewer levels a trend can only be -1 or 1."""
+
+
+class Trend(Statistic):
+    """Spearman correlation of cell means with the levels of a numeric factor; bootstrap over units.
+
+    Cells that share a level are pooled into one mean; a cell without a level counts as level 0.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {
+        "name": "trend",
+        "of": "Spearman correlation of mean {metric} with {along}",
+        "too-few-levels": "a trend over {levels} levels of {along} can only be -1 or 1; take 3 or more",
+    }
+
+    statistic: Literal["trend"]
+    metric: Name
+    along: Name
+    where: Where
+    interval: Resampled = "percentile"
+
+    def filters(self) -> tuple[Where, ...]:
+        """Its one filter."""
+        return (self.where,)
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+    def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
+        """That of a correlation."""
+        return -1.0, 1.0
+
+    def check(self, design: Design, place: str) -> None:
+        """Refuse a factor that is not numeric, as well.
+
+        Raises:
+            ValueError: naming the numeric factors.
+        """
+        numeric = [factor.name for factor in design.factors if factor.numeric]
+        if self.along not in numeric:
+            raise ValueError(f"{place}: no numeric factor {self.along!r} in the design, only {numeric}")
+        super().check(design, place)
+
+    def defects(self, design: Design) -> Iterator[Defect]:
+        """Too few levels."""
+        levels = {cell[self.along] for cell in design.select(self.where)} - {None}
+        if len(levels) < _LEVELS:
+            yield Defect("too-few-levels", {"levels": str(len(levels)), "along": self.along})
+
+    def plan(
+        self,
+        parts: Sequence[Floats],
+        cells: Sequence[Cell],
+        how: Resampling,  # noqa: ARG002
+    ) -> PendingEstimate | Estimate:
+        """Resample units."""
+        return plan_trend(parts[0], [float(cell[self.along] or 0.0) for cell in cells], self.interval)
+
+
+def plan_trend(values: ArrayLike, levels: Sequence[float], ends: Ends = "percentile") -> PendingEstimate | Estimate:
+    """See `trend`."""
+    table = as_table(values)
+    distinct, groups = _grouped(tuple(levels))
+    if len(distinct) < _LEVELS:
+        return undefined(table.shape[0], ends, Note(code="too-few-levels"))
+    if table.shape[0] < 2:
+        return undefined(table.shape[0], ends, Note(code="too-few-units"))
+    along = distinct[None]
+    return PendingEstimate(MeansStatistic(table, groups, lambda means: spearman_rho(means.T, along)), ends, ends)
+
+
+@functools.lru_cache(maxsize=64)
+def _grouped(levels: tuple[float, ...]) -> tuple[Floats, Groups]:
+    """The distinct levels, and which cells have each."""
+    distinct, level = np.unique(np.asarray(levels, dtype=np.float64), return_inverse=True)
+    return distinct, Groups.of(*level.tolist())
+
+
+def trend(
+    values: ArrayLike,
+    strengths: Sequence[float],
+    how: Resampling | None = None,
+    *,
+    interval: Ends = "percentile",
+) -> Estimate:
+    """Spearman correlation of cell means with strength, with a bootstrap over units.
+
+    Args:
+        values: (units, cells); NaN for missing values. Units without any are left out, which the estimate's notes say.
+        strengths: one a cell; cells that share a strength are pooled.
+        how: level, resamples and seed.
+        interval: how it ends.
+    """
+    (table,), note = complete(values)
+    planned = plan_trend(table, strengths, interval)
+    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]

@@ -1,0 +1,145 @@
+"""What `check` finds wrong with a document before any data: codes and values; `report.words` makes the sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from scipy import special
+
+from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration, Warned
+from vjepa_stress.rules import LeafRule
+from vjepa_stress.statistics import Statistic
+from vjepa_stress.verdict.check.reach import check_rule, value_range
+
+Severity = Literal["error", "warning", "acknowledged", "suggestion"]
+_ORDER: tuple[Severity, ...] = get_args(Severity)
+
+_UNITS = 10
+"""Resampling fewer units than this gives intervals that are too narrow."""
+
+_SPREAD = 0.02
+"""A band that fits only a between-unit deviation below this share of the metric's range is warned of."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something `check` has to say.
+
+    Attributes:
+        severity: errors, and warnings until they are acknowledged, keep a draft from being registered.
+        code: what kind of finding.
+        where: hypothesis or estimand.
+        values: what the message names.
+    """
+
+    severity: Severity
+    code: str
+    where: str
+    values: Mapping[str, str | float | int] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it stands in the way of registering."""
+        return self.severity in {"error", "warning"}
+
+
+def check(document: Preregistration, *, planned: bool = False) -> tuple[Finding, ...]:
+    """All findings, errors first.
+
+    Args:
+        document: its form (known cells, unique ids, declared multiplicity, borders in order) was checked when it was
+            read.
+        planned: its scenarios are still to be simulated.
+    """
+    judged = [hypothesis.judged for hypothesis in document.hypotheses]
+    found = [finding for one in judged if one is not None for finding in _hypothesis(document, one)]
+    found += [*_powerless(document), *_suggestions(document, planned)]
+    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
+    design = document.design
+    for defect in check_rule(hypothesis, design):
+        yield Finding("error", defect.code, defect.where, defect.values)
+    for name, estimand in hypothesis.estimands.items():
+        cells = [cell for where in estimand.filters() for cell in design.select(where)]
+        for concern in design.concerns(estimand.columns(), cells):
+            yield _warning(document, concern.code, hypothesis, name, concern.values)
+    for leaf in hypothesis.rule.leaves():
+        if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
+            yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
+    for name in sorted({leaf.estimand for leaf in hypothesis.rule.leaves() if leaf.reads_interval}):
+        estimand = hypothesis.estimands[name]
+        units = sum(design.count_units(stratum) for stratum in _strata(document, estimand))
+        if estimand.resampled and units < _UNITS:
+            yield Finding("suggestion", "few-clips", f"{hypothesis.id}.{name}", {"units": units, "least": _UNITS})
+
+
+def _warning(
+    document: Preregistration,
+    code: str,
+    hypothesis: Hypothesis,
+    name: str,
+    values: Mapping[str, str | float | int],
+) -> Finding:
+    where = f"{hypothesis.id}.{name}"
+    known: dict[tuple[str, str, str], Acknowledged] = {
+        (one.warning, one.hypothesis, one.estimand): one for one in document.acknowledged
+    }
+    if one := known.get((code, hypothesis.id, name)):
+        return Finding("acknowledged", code, where, {**values, "reason": one.reason})
+    return Finding("warning", code, where, {**values, "hypothesis": hypothesis.id, "estimand": name})
+
+
+WARNINGS: tuple[Warned, ...] = get_args(Warned)
+"""Warnings that can be acknowledged."""
+
+
+def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
+    """What to name when the interval of a mean can only fit into its band if units hardly differ."""
+    if leaf.kind not in ("band", "equivalence") or estimand.statistic not in ("mean", "difference"):
+        return {}
+    low, high = leaf.borders()
+    bottom, top = value_range(estimand, document.design)
+    units = min(document.design.count_units(stratum) for stratum in _strata(document, estimand))
+    z = float(special.ndtri((1 + document.analysis.confidence_level) / 2))
+    largest = (min(high, top) - max(low, bottom)) / 2 * units**0.5 / z
+    if largest >= _SPREAD * (top - bottom):
+        return {}
+    return {"units": units, "low": low, "high": high, "largest": largest}
+
+
+def _strata(document: Preregistration, estimand: Statistic) -> tuple[str, ...]:
+    design = document.design
+    return design.strata([cell for where in estimand.filters() for cell in design.select(where)])
+
+
+def _powerless(document: Preregistration) -> Iterator[Finding]:
+    """Rules that say the same in every scenario, and those that hardly ever decide."""
+    from vjepa_stress.verdict.power import constant_rules
+
+    simulated = document.operating_characteristics
+    if simulated is None:
+        return
+    for name in constant_rules(document, simulated):
+        yield Finding("error", "constant", name)
+    for hypothesis in document.hypotheses:
+        seen = [chances[hypothesis.id] for chances in simulated.chances.values() if hypothesis.id in chances]
+        best = max((max(one.confirmed.p, one.refuted.p) for one in seen), default=1.0)
+        if best < 0.5:
+            yield Finding("suggestion", "low-power", hypothesis.id, {"best": best})
+
+
+def _suggestions(document: Preregistration, planned: bool) -> Iterator[Finding]:
+    if document.design.control_factor is not None and not document.design.controls:
+        yield Finding("suggestion", "no-control", "design", {"factor": document.design.control_factor})
+    families = [hypothesis.family for hypothesis in document.hypotheses if hypothesis.family != CALIBRATION]
+    for family in sorted(set(families)):
+        if document.analysis.multiplicity == "none" and families.count(family) > 1:
+            yield Finding("suggestion", "multiplicity", f"family {family}", {"n": families.count(family)})
+    if not any(hypothesis.family == CALIBRATION for hypothesis in document.hypotheses):
+        yield Finding("suggestion", "no-calibration", "hypotheses")
+    if document.operating_characteristics is None and not planned:
+        yield Finding("suggestion", "no-scenarios", "operating_characteristics")
