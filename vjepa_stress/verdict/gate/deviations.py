@@ -1,0 +1,110 @@
+"""What was done that the registration does not say: codes and values, found in ledger and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field
+
+from vjepa_stress.design import Cell
+from vjepa_stress.fields import Frozen, Time
+from vjepa_stress.ledger import Execution, Explored, Launched, Viewed, Withdrawn
+from vjepa_stress.prereg.lineage import changes
+from vjepa_stress.records import failures
+from vjepa_stress.verdict.gate.state import GateState
+
+Code = Literal[
+    "amendment",
+    "withdrawal",
+    "cells-out-of-design",
+    "exploratory-run",
+    "uncommitted-code",
+    "changed-code",
+    "other-attempt",
+    "failed-cell",
+    "pinned-late",
+]
+
+
+class Deviation(Frozen):
+    """Something done that the registration did not say.
+
+    Attributes:
+        code: what kind.
+        line: of the ledger, from 1, where one says it.
+        at: when.
+        values: what the text names: versions, counts, names, digests.
+    """
+
+    code: Code
+    line: int | None = Field(default=None, exclude_if=lambda line: line is None)
+    at: Time | None = Field(default=None, exclude_if=lambda at: at is None)
+    values: dict[str, str | int | tuple[str, ...]] = {}
+
+
+def deviations(state: GateState) -> tuple[Deviation, ...]:
+    """Changes of the promise first, then each in the order it happened."""
+    return (
+        *_amendments(state),
+        *_former_cells(state),
+        *_launches(state),
+        *_other_attempts(state),
+        *_failures(state),
+        *_pinned_late(state),
+    )
+
+
+def _amendments(state: GateState) -> Iterator[Deviation]:
+    for before, after in pairwise(state.registration.lineage):
+        earlier = [leaf for leaf in state.leaves if leaf.seq < after.leaf.seq]
+        yield Deviation(
+            code="withdrawal" if isinstance(after.leaf, Withdrawn) else "amendment",
+            line=after.leaf.seq + 1,
+            at=after.leaf.at,
+            values={
+                "version": after.document.version,
+                "launches": sum(isinstance(leaf, Execution) for leaf in earlier),
+                "looks": sum(isinstance(leaf, Viewed) for leaf in earlier),
+                "changed": tuple(change.path for change in changes(before.document, after.document)),
+            },
+        )
+
+
+def _former_cells(state: GateState) -> Iterator[Deviation]:
+    if state.former:
+        cells = tuple(str(cell) for cell in sorted(state.former.values(), key=Cell.order))
+        yield Deviation(code="cells-out-of-design", values={"cells": cells})
+
+
+def _launches(state: GateState) -> Iterator[Deviation]:
+    for leaf in state.leaves:
+        line, at = leaf.seq + 1, leaf.at
+        if isinstance(leaf, Explored):
+            yield Deviation(code="exploratory-run", line=line, at=at, values={"cells": len(leaf.cells)})
+        if isinstance(leaf, Launched):
+            if leaf.dirty:
+                yield Deviation(code="uncommitted-code", line=line, at=at, values={"code": leaf.code})
+            if leaf.deviation:
+                yield Deviation(code="changed-code", line=line, at=at, values={"code": leaf.code})
+
+
+def _other_attempts(state: GateState) -> Iterator[Deviation]:
+    for number in sorted({leaf.attempt for leaf in state.attempts.launches} - {state.attempt}):
+        complete = "complete" if state.attempts.covered(number) else "incomplete"
+        yield Deviation(code="other-attempt", values={"attempt": number, "state": complete})
+
+
+def _failures(state: GateState) -> Iterator[Deviation]:
+    for failure in failures(state.folder):
+        if failure.prereg_digest in state.attempts.names:  # else of a later amendment than those judged here
+            values: dict[str, str | int | tuple[str, ...]] = {"cell": str(failure.cell), "error": failure.error}
+            yield Deviation(code="failed-cell", at=failure.at, values=values)
+
+
+def _pinned_late(state: GateState) -> Iterator[Deviation]:
+    for kind, entries in state.design.identities.items():
+        for name, entry in entries.items():
+            if entry.digest is None:
+                yield Deviation(code="pinned-late", values={"kind": kind, "name": name})
