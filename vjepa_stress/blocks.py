@@ -26,9 +26,6 @@ Compares = Literal["positions", "regions"]
 ModelRole = Literal["subject", "control"]
 """Rules judge subjects; a control cannot know anything and stands beside them."""
 
-COUNTS = ("n", "n_both_zero", "n_one_zero", "n_non_finite")
-"""Shard columns beside each metric, as `M2_n` and so on."""
-
 SCHEMA_PREFIX = "vjepa-stress"
 
 

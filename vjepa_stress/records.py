@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from vjepa_stress.blocks import COUNTS
+from vjepa_stress.columns import ColumnKind, shard_columns
 from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
 from vjepa_stress.disk import sync_folder, write_durably, writing
 from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered
@@ -26,11 +26,21 @@ from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 
-Row = dict[str, str | float | int | bool | list[int] | list[float] | None]
+Entry = str | float | int | bool | list[int] | list[float] | None
+"""One value of a shard."""
+
+Row = dict[str, Entry]
 """One clip of a shard."""
 
-REGIONS = {"objects": pa.int64(), "J": pa.float64(), "F": pa.float64()}
-"""Lists beside a metric that compares regions, as `M3_objects` and so on: one entry an object; null without value."""
+_ARROW: dict[ColumnKind, tuple[pa.DataType, bool]] = {
+    "unit": (pa.string(), False),
+    "value": (pa.float64(), True),
+    "count": (pa.int64(), False),
+    "integers": (pa.list_(pa.int64()), True),
+    "values": (pa.list_(pa.float64()), True),
+    "flag": (pa.bool_(), False),
+}
+"""Arrow type of each kind of column, and whether it may be null."""
 
 
 class ClipEntry(Frozen):
@@ -173,14 +183,7 @@ def _identities(editions: Sequence[Mapping[str, ModelEntry] | Mapping[str, Datas
 
 def shard_schema(columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> pa.Schema:
     """Arrow schema of a shard with these metric columns, `regions` among them with lists of objects."""
-    fields = [pa.field("clip", pa.string(), nullable=False)]
-    for name in columns:
-        fields.append(pa.field(name, pa.float64()))
-        fields += [pa.field(f"{name}_{count}", pa.int64(), nullable=False) for count in COUNTS]
-        if name in regions:
-            fields += [pa.field(f"{name}_{part}", pa.list_(kind)) for part, kind in REGIONS.items()]
-    fields.append(pa.field("non_finite", pa.bool_(), nullable=False))
-    return pa.schema(fields)
+    return pa.schema([pa.field(one.name, *_ARROW[one.kind]) for one in shard_columns(columns, regions)])
 
 
 def region_columns(design: VideoDesign) -> tuple[str, ...]:

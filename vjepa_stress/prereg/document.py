@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.blocks import Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.columns import shard_columns
 from vjepa_stress.digest import Digest, digest_of
 from vjepa_stress.fields import Frozen, Name, Seed, Text, Time, Version
 from vjepa_stress.prereg.rules import (
@@ -162,9 +163,8 @@ class VideoDesign(Frozen):
 
     @property
     def shard_columns(self) -> frozenset[str]:
-        """Every column that a shard has."""
-        counts = {f"{column}_{count}" for column in self.columns for count in COUNTS}
-        return frozenset({"clip", "non_finite", *self.columns, *counts})
+        """Every column of a shard that has one value a row: those that a filter can name."""
+        return frozenset(one.name for one in shard_columns(tuple(self.columns)))
 
     def select(self, where: Where) -> tuple[Cell, ...]:
         """Cells of a filter, in the design's order; models left open are all subjects."""

@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from vjepa_stress.blocks import ClipRef
+from vjepa_stress.columns import Column, shard_columns
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, CodeChanged, IdentityChanged, MachineFailure, StressError, Tampered
 from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Measurement, Metric, Observation, Perturbation
@@ -22,7 +23,7 @@ from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg.document import Cell, VideoDesign
 from vjepa_stress.provenance import code_state, package_versions
 from vjepa_stress.records import (
-    REGIONS,
+    Entry,
     Manifest,
     Row,
     RunFailure,
@@ -182,20 +183,22 @@ class CellRunner:
 
 
 def _row(clip: str, measured: dict[str, Measurement], regions: tuple[str, ...]) -> Row:
-    row: Row = {"clip": clip}
-    for name, measurement in measured.items():
-        row[name] = number_or_null(float(measurement.value))
-        for count in ("n", "n_both_zero", "n_one_zero", "n_non_finite"):
-            row[f"{name}_{count}"] = int(getattr(measurement, count))
-        if name in regions:
-            (scores,) = measurement.regions or (None,)
-            for part in REGIONS:
-                row[f"{name}_{part}"] = None if scores is None else list(getattr(scores, part))
-    # An infinite value of a metric is as much a flaw as a non-finite feature.
-    row["non_finite"] = any(
-        int(measurement.n_non_finite) > 0 or math.isinf(float(measurement.value)) for measurement in measured.values()
-    )
-    return row
+    return {column.name: _entry(column, clip, measured) for column in shard_columns(tuple(measured), regions)}
+
+
+def _entry(column: Column, clip: str, measured: Mapping[str, Measurement]) -> Entry:
+    if column.kind == "unit":
+        return clip
+    if column.kind == "flag":
+        # An infinite value of a metric is as much a flaw as a non-finite feature.
+        return any(int(one.n_non_finite) > 0 or math.isinf(float(one.value)) for one in measured.values())
+    measurement = measured[column.metric]
+    if column.kind == "value":
+        return number_or_null(float(measurement.value))
+    if column.kind == "count":
+        return int(getattr(measurement, column.part))
+    (scores,) = measurement.regions or (None,)
+    return None if scores is None else list(getattr(scores, column.part))
 
 
 def settle(place: Exec) -> None:
