@@ -36,7 +36,7 @@ from vjepa_stress.records import (
     write_failure,
 )
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec, bind
+from vjepa_stress.sweep.bind import Exec, rebuild
 from vjepa_stress.sweep.features import CleanFeatures, Clips, scratch_folder
 from vjepa_stress.sweep.plan import Launch
 
@@ -87,7 +87,7 @@ def _load(name: str, launch: Launch, design: VideoDesign, place: Exec, device: t
     key = (launch.weights[name], f"{design.models[name].spec_digest} {device} {numerics}")
     if key not in _loaded:
         _loaded.clear()
-        encoder = bind(design.models[name].spec, Encoder, name, place.plugins)
+        encoder = rebuild(design.models[name].spec, launch.targets, Encoder, f"model {name}", place.plugins)
         _loaded[key] = encoder.load(place.weights.expanduser(), device, numerics.dtype, numerics.compile)
     loaded = _loaded[key]
     if loaded.weights != launch.weights[name]:
@@ -106,7 +106,7 @@ class CellRunner:
         self.device = choose_device(place.device)
         self.encoder = _load(model, launch, design, place, self.device)
         self.clips = Clips(
-            bind(design.datasets[dataset].spec, Dataset, dataset, place.plugins),
+            rebuild(design.datasets[dataset].spec, launch.targets, Dataset, f"data {dataset}", place.plugins),
             root.clips(launch.study, dataset, launch.clips[dataset]),
             launch.clips[dataset],
             place.home(dataset),
@@ -114,7 +114,10 @@ class CellRunner:
             scratch / dataset,
         )
         self.clean = CleanFeatures(self.encoder, self.clips, scratch / f"{dataset}-{model}")
-        self.metrics = [bind(entry.spec, Metric, name, place.plugins) for name, entry in design.metrics.items()]
+        self.metrics = [
+            rebuild(entry.spec, launch.targets, Metric, f"metric {name}", place.plugins)
+            for name, entry in design.metrics.items()
+        ]
 
     def run(self, cell: Cell) -> Stages:
         """Compute one cell and write it.
@@ -158,7 +161,8 @@ class CellRunner:
     def rows(self, cell: Cell, stages: Stages) -> list[Row]:
         """Compute one cell: a row a clip."""
         spec = self.design.perturbations[cell.perturbation].spec
-        perturbation = bind(spec, Perturbation, cell, self.place.plugins)
+        where = f"perturbation {cell.perturbation}"
+        perturbation = rebuild(spec, self.launch.targets, Perturbation, where, self.place.plugins)
         return [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
 
     def _row(self, cell: Cell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
