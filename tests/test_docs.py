@@ -95,7 +95,8 @@ def test_the_block_of_your_own_works(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "my_conf/perturbation/fog.yaml").write_text(block)
     (tmp_path / "my_conf/data").symlink_to(study.CONF / "data")
     monkeypatch.syspath_prepend(str(tmp_path))
-    draft = (study.HERE / "draft.yaml").read_text().replace("low_light", "fog")
+    draft = (study.HERE / "draft.yaml").read_text().replace("frame_drops", "fog")
+    assert "fog" in draft
     root = study.new_root(tmp_path / "root", draft)
     more = ("--config-dir", tmp_path / "my_conf", "exec.plugins=[my_blocks]", "exec.threads=1")
     draft_file = root.path / "prereg/small/draft.yaml"

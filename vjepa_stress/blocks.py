@@ -4,12 +4,14 @@ kernels, documents and judging share.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from vjepa_stress.digest import Digest, digest_of
+from vjepa_stress.errors import BadConfiguration
 
 Correspondence = Literal["in-place", "time-reversed", "mirrored", "rotated"]
 """How positions of a perturbed clip map to positions of the clean clip."""
@@ -26,21 +28,62 @@ Compares = Literal["positions", "regions"]
 ModelRole = Literal["subject", "control"]
 """Rules judge subjects; a control cannot know anything and stands beside them."""
 
-COUNTS = ("n", "n_both_zero", "n_one_zero", "n_non_finite")
-"""Shard columns beside each metric, as `M2_n` and so on."""
-
 SCHEMA_PREFIX = "vjepa-stress"
 
 
+BlockType = Literal["dataset", "perturbation", "encoder", "metric"]
+"""The four types of building blocks; the first part of a kind."""
+
+_KIND = re.compile(r"(dataset|perturbation|encoder|metric)/[a-z][a-z0-9_]*")
+
+
 class Block(BaseModel):
-    """Base of all building blocks: frozen, and closed to unknown fields."""
+    """Base of all building blocks: frozen, and closed to unknown fields.
+
+    Every class that can be used declares `kind` and `revision` itself; neither is inherited. Together with the fields
+    they identify a block, wherever its code lies.
+
+    Attributes:
+        block_type: which of the four types of building blocks it is; declared by their bases.
+        kind: its permanent name, such as `perturbation/gaussian_noise`. It never changes and is never used again.
+        revision: 1, 2, …; a new one whenever the same fields come to mean other numbers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    block_type: ClassVar[BlockType]
+    kind: ClassVar[str]
+    revision: ClassVar[int]
+
+    @classmethod
+    def identity(cls) -> tuple[str, int]:
+        """Kind and revision, as this class itself declares them.
+
+        Raises:
+            BadConfiguration: when it declares none, or none that its type can have.
+        """
+        own = {name: vars(cls).get(name) for name in ("kind", "revision") if name not in cls.model_fields}
+        kind, revision = own.get("kind"), own.get("revision")
+        fits = isinstance(kind, str) and _KIND.fullmatch(kind) and kind.startswith(f"{cls.block_type}/")
+        if not isinstance(kind, str) or not fits or type(revision) is not int or revision < 1:
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+            raise BadConfiguration(
+                "this building block declares no kind and revision of its own",
+                where=f"{cls.__module__}.{cls.__qualname__}",
+                expected=f"kind: {cls.block_type}/ and a name of a-z, 0-9 and _; revision: 1 or more",
+                found=", ".join(f"{key}: {own.get(key)!r}" for key in ("kind", "revision")),
+                todo=f'add to the body of the class: kind = "{cls.block_type}/{name}" and revision = 1',
+            )
+        return kind, revision
+
     def spec(self) -> dict[str, Any]:
-        """Everything that identifies this block: its class and all its fields, as JSON values."""
-        kind = type(self)
-        return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **self.model_dump(mode="json")}
+        """Everything that identifies this block, as JSON values: kind, revision and all its fields.
+
+        Raises:
+            BadConfiguration: as `identity`.
+        """
+        kind, revision = self.identity()
+        return {"kind": kind, "revision": revision, **self.model_dump(mode="json")}
 
     def spec_digest(self) -> Digest:
         """Digest of `spec`, as a preregistration holds it."""

@@ -304,8 +304,8 @@ def rerun(args: argparse.Namespace) -> dict[str, Any]:
     from vjepa_stress.sweep.rerun import rerun as compute_again
 
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
-    place = _request(args, args.overrides).choosing_nothing().place
-    found = compute_again(_root(args), args.study, args.cells, seed, place)
+    request = _request(args, args.overrides).choosing_nothing()
+    found = compute_again(_root(args), args.study, args.cells, seed, request.blocks, request.place)
     for one in found:
         differs = f"not the same bits, but within {TOLERANCE:g}: the largest difference is {one.largest:.1e}"
         say(f"{one.cell}: {'the same to the last bit' if one.same else differs}")

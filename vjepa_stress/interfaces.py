@@ -1,8 +1,8 @@
 """Tensor aliases and the frozen bases of the four building blocks: Dataset, Perturbation, Encoder, Metric.
 
-A building block is a frozen pydantic class that is itself the callable: its fields are everything that can
-change a result, and its `spec` is what a preregistration holds the digest of. A new block is one Python
-file and one YAML in `conf/`.
+A building block is a frozen pydantic class that is itself the callable. It declares a permanent `kind` and a
+`revision`; its fields are everything else that can change a result, and a preregistration holds its `spec`, which is
+all of these. A new block is one Python file and one YAML in `conf/`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from vjepa_stress.blocks import Block, ClipRef, Compares, Correspondence, Family, PerturbationRole
+from vjepa_stress.blocks import Block, BlockType, ClipRef, Compares, Correspondence, Family, PerturbationRole
 from vjepa_stress.digest import Digest
 
 Pixels = UInt8[Tensor, "3 t h w"]
@@ -66,6 +66,8 @@ class Sample:
 class Dataset(Block, ABC):
     """A source of clips. `home` is where its files lie on this machine; it is never part of the identity."""
 
+    block_type: ClassVar[BlockType] = "dataset"
+
     n_clips: int
 
     @abstractmethod
@@ -94,6 +96,7 @@ class Dataset(Block, ABC):
 class Perturbation(Block, ABC):
     """A disturbance of pixels, with a pure kernel and a statement of where the content went."""
 
+    block_type: ClassVar[BlockType] = "perturbation"
     role: ClassVar[PerturbationRole]
     family: ClassVar[Family]
     correspondence: ClassVar[Correspondence]
@@ -137,6 +140,7 @@ class LoadedEncoder:
 class Encoder(Block, ABC):
     """A frozen video encoder."""
 
+    block_type: ClassVar[BlockType] = "encoder"
     untrained: ClassVar[bool] = False
 
     def check_input(self, frames: int, resolution: int) -> None:
@@ -229,6 +233,7 @@ class Measurement:
 class Metric(Block, ABC):
     """A number for each clip that compares clean and perturbed features."""
 
+    block_type: ClassVar[BlockType] = "metric"
     range: ClassVar[tuple[float, float]]
     compares: ClassVar[Compares]
     columns: ClassVar[tuple[str, ...]]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from vjepa_stress.blocks import COUNTS
+from vjepa_stress.columns import ColumnKind
 from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
 from vjepa_stress.design import Cell, Design, VideoDesign
 from vjepa_stress.disk import sync_folder, write_durably, writing
@@ -27,11 +27,21 @@ from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 
-Row = dict[str, str | float | int | bool | list[int] | list[float] | None]
+Entry = str | float | int | bool | list[int] | list[float] | None
+"""One value of a shard."""
+
+Row = dict[str, Entry]
 """One clip of a shard."""
 
-REGIONS = {"objects": pa.int64(), "J": pa.float64(), "F": pa.float64()}
-"""Lists beside a metric that compares regions, as `M3_objects` and so on: one entry an object; null without value."""
+_ARROW: dict[ColumnKind, tuple[pa.DataType, bool]] = {
+    "unit": (pa.string(), False),
+    "value": (pa.float64(), True),
+    "count": (pa.int64(), False),
+    "integers": (pa.list_(pa.int64()), True),
+    "values": (pa.list_(pa.float64()), True),
+    "flag": (pa.bool_(), False),
+}
+"""Arrow type of each kind of column, and whether it may be null."""
 
 
 class ClipEntry(Frozen):
@@ -83,7 +93,7 @@ class Manifest(Frozen):
     shard_digest: Digest
     content_digest: Digest
     rows: int = Field(ge=0)
-    content: Digest = Field(description="over everything registered that this cell's numbers depend on")
+    config_digest: Digest = Field(description="over everything registered that this cell's numbers depend on")
     identities: dict[str, Digest] = Field(description="of what was loaded, such as weights, by kind")
     units: tuple[str, ...] = Field(description="keys of the units measured, in order; of clips, from the bytes decoded")
     settings: dict[str, str] = Field(description="registered settings, such as the number format, as they were used")
@@ -139,7 +149,7 @@ def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
         mine = names.setdefault(edition.digest, {})
         for cell in design.cells:
             bound = design.bound_to(cell)
-            key = (design.content_digest(cell), *(of.get(bound.get(k, "")) for k, of in zip(_kinds(lineage), numbered, strict=True)))
+            key = (design.config_digest(cell), *(of.get(bound.get(k, "")) for k, of in zip(_kinds(lineage), numbered, strict=True)))
             mine[cell_id(homes.setdefault(key, edition.digest), cell)] = cell
     return names
 
@@ -167,33 +177,21 @@ def _identities(designs: Sequence[Design], kind: str) -> list[dict[str, int]]:
     return found
 
 
-def shard_schema(columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> pa.Schema:
-    """Arrow schema of a shard with these metric columns, `regions` among them with lists of objects."""
-    fields = [pa.field("clip", pa.string(), nullable=False)]
-    for name in columns:
-        fields.append(pa.field(name, pa.float64()))
-        fields += [pa.field(f"{name}_{count}", pa.int64(), nullable=False) for count in COUNTS]
-        if name in regions:
-            fields += [pa.field(f"{name}_{part}", pa.list_(kind)) for part, kind in REGIONS.items()]
-    fields.append(pa.field("non_finite", pa.bool_(), nullable=False))
-    return pa.schema(fields)
-
-
-def region_columns(design: VideoDesign) -> tuple[str, ...]:
-    """Metric columns that have lists of objects beside them: the raw column of each metric that compares regions."""
-    return tuple(entry.columns[0] for entry in design.metrics.values() if entry.compares == "regions")
+def shard_schema(design: Design) -> pa.Schema:
+    """Arrow schema of a shard."""
+    return pa.schema([pa.field(column.name, *_ARROW[column.kind]) for column in design.layout])
 
 
 def content_digest(rows: list[Row]) -> Digest:
-    """Digest of a shard's content: clips, metrics, counts; not times, not the file's encoding, not row order."""
-    return digest_of(sorted(rows, key=lambda row: str(row["clip"])))
+    """Digest of a shard's content: units, metrics, counts; not times, not the file's encoding, not row order."""
+    return digest_of(sorted(rows, key=canonical_json))
 
 
-def shard_bytes(rows: list[Row], columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> bytes:
-    """Encode rows as Parquet, sorted by clip."""
-    ordered = sorted(rows, key=lambda row: str(row["clip"]))
+def shard_bytes(rows: list[Row], schema: pa.Schema) -> bytes:
+    """Encode rows as Parquet, sorted by unit, the first column."""
+    ordered = sorted(rows, key=lambda row: str(row[schema.names[0]]))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=shard_schema(columns, regions)), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 

@@ -202,7 +202,7 @@ def test_the_clips_that_ship() -> None:
     assert len(clips) == 24
     assert clips[0].name == "procedural/000000"
     assert clips[0].frames == tuple(range(16))
-    assert clips[0].source == "sha256:bdbbd1ef7df82149a24b653c4d09fb4ec17fb3ec9f7ef333e09cdbd3d7c4f92a"
+    assert clips[0].source == "sha256:ec284a6e95b45a4ea4b22a30a4b250a4054e068ced3ad23ba8c9d8d4d32fe310"
     sample = data_set.read(clips[0], None, 128)
     assert sample.digest == clips[0].digest
     assert sample.pixels.shape == (3, 16, 128, 128)

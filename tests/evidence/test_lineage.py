@@ -22,7 +22,7 @@ from vjepa_stress.errors import LedgerTampered, Tampered
 from vjepa_stress.ledger import log as ledger
 from vjepa_stress.ledger.log import Leaf
 from vjepa_stress.prereg import freeze
-from vjepa_stress.records import content_digest, shard_bytes
+from vjepa_stress.records import content_digest, read_cell, shard_bytes
 from vjepa_stress.study_root import StudyRoot
 
 
@@ -126,7 +126,7 @@ def test_a_kept_cell_forged_before_an_amendment_is_run(attacked: StudyRoot) -> N
     folder = cell(attacked, "*tiny-gaussian_noise-0.2*")
     rows = pq.read_table(folder / "shard.parquet").to_pylist()
     rows[0]["M2"] = 0.5
-    shard = shard_bytes(rows, ("M1", "M1a", "M2", "M2a"))
+    shard = shard_bytes(rows, read_cell(folder).table.schema)
     (folder / "shard.parquet").write_bytes(shard)
     rewrite(folder / "manifest.json", {"shard_digest": sha256(shard), "content_digest": content_digest(rows)})
     refused(attacked)

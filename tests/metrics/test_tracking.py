@@ -198,9 +198,7 @@ def test_first_labels_are_shares_of_patches() -> None:
 
 
 # M3 on rendered clips: 8 temporal positions of 24×24 patches of 8 pixels.
-CLIPS = Procedural(
-    n_clips=4, first_index=3000, render_seed=11, size=96, max_objects=3, travel=0.35, camera=0.25, renderer=1
-)
+CLIPS = Procedural(n_clips=4, first_index=3000, render_seed=11, size=96, max_objects=3, travel=0.35, camera=0.25)
 METRIC = FunctionalUtility(**DAVIS)
 
 

@@ -36,6 +36,9 @@ class Davis(Dataset):
         size: name of the folder of frames within `JPEGImages` and of masks within `Annotations`.
     """
 
+    kind = "dataset/davis"
+    revision = 1
+
     n_clips: int = Field(ge=1)
     step: int = Field(ge=1)
     split: str = Field(pattern=r"^[\w-]+$")

@@ -37,6 +37,9 @@ class Folder(Dataset):
         files: names of the files to find in `distribution`.
     """
 
+    kind = "dataset/folder"
+    revision = 1
+
     n_clips: int = Field(ge=1)
     step: int = Field(ge=1)
     selection_seed: int = Field(ge=0, lt=2**53)

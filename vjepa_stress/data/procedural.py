@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -46,7 +45,8 @@ class Procedural(Dataset):
     """Clips made by `render`, each from its own seed.
 
     Clips are rendered at `size` whatever resolution is asked for, and then resized like footage: so the
-    digest of specification and index stands for one set of pixels, and not for one a resolution.
+    digest of specification and index stands for one set of pixels, and not for one a resolution. The revision
+    is part of it: it grows whenever the pixels of any clip change.
 
     Attributes:
         n_clips: number of clips.
@@ -56,8 +56,10 @@ class Procedural(Dataset):
         max_objects: most objects in a clip.
         travel: least distance that an object moves, as a fraction of the frame's side.
         camera: largest distance that the background moves, as a fraction of the frame's side.
-        renderer: version of the renderer; grows whenever the pixels of any clip change.
     """
+
+    kind = "dataset/procedural"
+    revision = 1
 
     n_clips: int = Field(ge=1)
     first_index: int = Field(ge=0, lt=2**52)
@@ -66,7 +68,6 @@ class Procedural(Dataset):
     max_objects: int = Field(ge=1, le=4)
     travel: float = Field(ge=0.0, le=0.5)
     camera: float = Field(ge=0.0, le=1.0)
-    renderer: Literal[1] = 1
 
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:  # noqa: ARG002
         """Name the clips without rendering any; `home` is not used."""

@@ -53,6 +53,9 @@ class SSv2(Dataset):
         labels: name of the JSON, in the folder or its `labels` folder: a list of objects with `id` and `template`.
     """
 
+    kind = "dataset/ssv2"
+    revision = 1
+
     n_clips: int = Field(ge=1)
     selection_seed: int = Field(ge=0, lt=2**53)
     labels: str = Field(pattern=r"^[\w.-]+\.json$")

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from vjepa_stress.design.base import Column, Concern, Design, Factor, Identity
+from vjepa_stress.design.base import Concern, Design, Factor, Identity, Measure
 from vjepa_stress.design.cell import Cell, Condition, Where
 from vjepa_stress.design.video import VideoDesign
 
 __all__ = [
     "AnyDesign",
     "Cell",
-    "Column",
     "Concern",
     "Condition",
     "Design",
     "Factor",
     "Identity",
+    "Measure",
     "VideoDesign",
     "Where",
     "add_kind",

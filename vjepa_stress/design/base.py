@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import Field
 
+from vjepa_stress.columns import Column
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.digest import Digest, digest_of
 from vjepa_stress.fields import Frozen, Level
@@ -29,7 +30,7 @@ class Factor(NamedTuple):
     numeric: bool = False
 
 
-class Column(Protocol):
+class Measure(Protocol):
     """A shard column that estimands can be computed from."""
 
     @property
@@ -85,13 +86,13 @@ class Design(Frozen, ABC):
 
     @property
     @abstractmethod
-    def columns(self) -> Mapping[str, Column]:
+    def columns(self) -> Mapping[str, Measure]:
         """Columns that estimands can be computed from, by name."""
 
     @property
     @abstractmethod
-    def shard_columns(self) -> frozenset[str]:
-        """Every column of a shard, the unit's among them."""
+    def layout(self) -> tuple[Column, ...]:
+        """Every column of a shard, in the order of the file, the unit's first."""
 
     @abstractmethod
     def stratum(self, cell: Cell) -> str:
@@ -111,7 +112,7 @@ class Design(Frozen, ABC):
         """The identities that a cell depends on: kind → name."""
 
     @abstractmethod
-    def content(self, cell: Cell) -> dict[str, Any]:
+    def config(self, cell: Cell) -> dict[str, Any]:
         """Everything registered that the numbers of a cell depend on, as JSON values; identities aside."""
 
     @abstractmethod
@@ -166,9 +167,14 @@ class Design(Frozen, ABC):
         filled = {**self.default_levels, **where.levels}
         return tuple(cell for cell in self.cells if all(cell[name] in levels for name, levels in filled.items()))
 
-    def content_digest(self, cell: Cell) -> Digest:
-        """Digest of `content`."""
-        return digest_of(self.content(cell))
+    @property
+    def shard_columns(self) -> frozenset[str]:
+        """Columns of a shard that have one value a row: those that a condition can name."""
+        return frozenset(column.name for column in self.layout if column.kind not in ("integers", "values"))
+
+    def config_digest(self, cell: Cell) -> Digest:
+        """Digest of `config`."""
+        return digest_of(self.config(cell))
 
     def strata(self, cells: Sequence[Cell]) -> tuple[str, ...]:
         """The strata of some cells, sorted."""

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.blocks import Compares, Correspondence, Family, ModelRole, PerturbationRole
+from vjepa_stress.columns import Column, shard_columns
 from vjepa_stress.design.base import Concern, Design, Factor, Identity
 from vjepa_stress.design.cell import Cell
 from vjepa_stress.digest import Digest, digest_of, parse_json
@@ -170,10 +171,10 @@ class VideoDesign(Design):
         return {column: entry for entry in self.metrics.values() for column in entry.columns}
 
     @functools.cached_property
-    def shard_columns(self) -> frozenset[str]:
-        """Every column that a shard has."""
-        counts = {f"{column}_{count}" for column in self.columns for count in COUNTS}
-        return frozenset({self.unit, "non_finite", *self.columns, *counts})
+    def layout(self) -> tuple[Column, ...]:
+        """The clip, each metric with its counts (and its lists, where it compares regions), the flag."""
+        regions = {entry.columns[0] for entry in self.metrics.values() if entry.compares == "regions"}
+        return shard_columns(tuple(self.columns), regions, self.unit)
 
     def stratum(self, cell: Cell) -> str:
         """The data set."""
@@ -195,7 +196,7 @@ class VideoDesign(Design):
         """Weights of its model, clips of its data set."""
         return {"weights": str(cell["model"]), "clips": str(cell["dataset"])}
 
-    def content(self, cell: Cell) -> dict[str, Any]:
+    def config(self, cell: Cell) -> dict[str, Any]:
         """Specifications of the blocks involved, seed, frames, resolution, numerics."""
         return {
             "cell": dict(cell),

@@ -22,6 +22,8 @@ class RawPixels(Encoder):
         tubelet_size: frames that share a token.
     """
 
+    kind: ClassVar[str] = "encoder/raw_pixels"
+    revision: ClassVar[int] = 1
     untrained: ClassVar[bool] = True
 
     patch_size: int = Field(ge=1)

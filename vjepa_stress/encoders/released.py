@@ -54,6 +54,9 @@ class Released(Encoder):
         sha256: digest of the file. None: recorded when it is first fetched, and held from then on.
     """
 
+    kind = "encoder/vjepa21_released"
+    revision = 1
+
     size: Size
     file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     url: str = Field(pattern=r"^https?://[^\s/]+/\S+$")

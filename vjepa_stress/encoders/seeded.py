@@ -27,6 +27,8 @@ class Seeded(Shaped):
         weights_seed: 0 or more, below 2**53; decides every weight.
     """
 
+    kind: ClassVar[str] = "encoder/vjepa21_seeded"
+    revision: ClassVar[int] = 1
     untrained: ClassVar[bool] = True
 
     weights_seed: int = Field(ge=0, lt=2**53)

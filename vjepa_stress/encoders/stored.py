@@ -27,6 +27,9 @@ class Stored(Shaped):
         sha256: digest of the file. None: not pinned.
     """
 
+    kind = "encoder/vjepa21_stored"
+    revision = 1
+
     file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")
     sha256: Digest | None
 

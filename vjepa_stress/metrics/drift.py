@@ -103,6 +103,8 @@ def _mean_distance(
 class FrameFidelity(Metric):
     """M1 and its aligned twin M1a."""
 
+    kind: ClassVar[str] = "metric/frame_fidelity"
+    revision: ClassVar[int] = 1
     range: ClassVar[tuple[float, float]] = (0.0, 2.0)
     compares: ClassVar[Compares] = "positions"
     columns: ClassVar[tuple[str, ...]] = ("M1", "M1a")
@@ -117,6 +119,8 @@ class FrameFidelity(Metric):
 class TemporalConsistency(Metric):
     """M2 and its aligned twin M2a."""
 
+    kind: ClassVar[str] = "metric/temporal_consistency"
+    revision: ClassVar[int] = 1
     range: ClassVar[tuple[float, float]] = (0.0, 2.0)
     compares: ClassVar[Compares] = "positions"
     columns: ClassVar[tuple[str, ...]] = ("M2", "M2a")

@@ -340,6 +340,8 @@ class FunctionalUtility(Metric):
         temperature: of the weights; above 0.
     """
 
+    kind: ClassVar[str] = "metric/functional_utility"
+    revision: ClassVar[int] = 1
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     compares: ClassVar[Compares] = "regions"
     columns: ClassVar[tuple[str, ...]] = ("M3", "dM3")

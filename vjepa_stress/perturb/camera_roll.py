@@ -21,6 +21,8 @@ class CameraRoll(Perturbation):
         degrees_at_full: the angle at strength 1.
     """
 
+    kind = "perturbation/camera_roll"
+    revision = 1
     role = "tier2"
     family = "geometry"
     correspondence = "rotated"

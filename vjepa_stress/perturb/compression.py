@@ -28,6 +28,8 @@ class Compression(Perturbation):
         crf_added_at_full: what strength 1 adds; the codec's worst is 51.
     """
 
+    kind = "perturbation/compression"
+    revision = 1
     role = "tier2"
     family = "image-noise"
     correspondence = "in-place"

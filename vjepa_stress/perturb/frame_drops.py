@@ -22,6 +22,8 @@ class FrameDrops(Perturbation):
         share_at_full: share of the frames after the first that is lost at strength 1.
     """
 
+    kind = "perturbation/frame_drops"
+    revision = 1
     role = "tier1"
     family = "time-axis"
     correspondence = "in-place"

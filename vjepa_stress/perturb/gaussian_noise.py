@@ -19,6 +19,8 @@ class GaussianNoise(Perturbation):
         sigma_at_full: σ at strength 1, in units of the full range [0, 1] (ImageNet-C spans 0.08 to 0.38).
     """
 
+    kind = "perturbation/gaussian_noise"
+    revision = 1
     role = "tier1"
     family = "image-noise"
     correspondence = "in-place"

@@ -14,6 +14,8 @@ from vjepa_stress.interfaces import Features, Perturbation, Video
 class HorizontalFlip(Perturbation):
     """Frames mirrored left–right."""
 
+    kind = "perturbation/horizontal_flip"
+    revision = 1
     role = "probe"
     family = "geometry"
     correspondence = "mirrored"

@@ -10,6 +10,8 @@ from vjepa_stress.interfaces import Perturbation, Video
 class Identity(Perturbation):
     """A copy, clipped to [0, 1]; every metric must come out at its noise floor."""
 
+    kind = "perturbation/identity"
+    revision = 1
     role = "probe"
     family = "calibration"
     correspondence = "in-place"

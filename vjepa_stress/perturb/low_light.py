@@ -16,6 +16,8 @@ class LowLight(Perturbation):
         gamma_added_at_full: γ − 1 at strength 1.
     """
 
+    kind = "perturbation/low_light"
+    revision = 1
     role = "tier1"
     family = "image-noise"
     correspondence = "in-place"

@@ -25,6 +25,8 @@ class MotionBlur(Perturbation):
         length_at_full: length of the segment at strength 1, as a share of the frame's width.
     """
 
+    kind = "perturbation/motion_blur"
+    revision = 1
     role = "tier1"
     family = "image-noise"
     correspondence = "in-place"

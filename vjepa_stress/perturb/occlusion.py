@@ -26,6 +26,8 @@ class Occlusion(Perturbation):
         largest_offset: how far the path may pass from the frame's centre, as a share of the shorter side.
     """
 
+    kind = "perturbation/occlusion"
+    revision = 1
     role = "tier1"
     family = "time-axis"  # the study groups it so, because what it hides changes over time
     correspondence = "in-place"

@@ -14,6 +14,8 @@ from vjepa_stress.interfaces import Features, Perturbation, Video
 class Reverse(Perturbation):
     """Frames in reverse order."""
 
+    kind = "perturbation/reverse"
+    revision = 1
     role = "probe"
     family = "time-axis"
     correspondence = "time-reversed"

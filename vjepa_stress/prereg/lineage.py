@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from vjepa_stress.digest import Digest, canonical_json
+from vjepa_stress.digest import Digest
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
+from vjepa_stress.fields import Frozen
 from vjepa_stress.ledger.log import Leaf
 from vjepa_stress.design import Cell
 from vjepa_stress.prereg.document import Hypothesis, Preregistration, fits
@@ -154,23 +155,42 @@ _OF_THE_RECORD = ("version", "created", "data_status", "parent", "amendment")
 """Fields that differ in every amendment, and are shown beside its changes."""
 
 
-def changes(old: Preregistration, new: Preregistration) -> tuple[str, ...]:
+class Change(Frozen):
+    """One difference between two documents.
+
+    Attributes:
+        path: where: a hypothesis, an estimand, or a dotted path of fields.
+        kind: what happened to it.
+        before, after: JSON values; of cells that were added or removed, their names.
+    """
+
+    path: str
+    kind: Literal["new", "withdrawn", "added", "removed", "changed"]
+    before: Any = None
+    after: Any = None
+
+
+def changes(old: Preregistration, new: Preregistration) -> tuple[Change, ...]:
     """What differs between two documents, found by comparing them."""
-    found = []
+    found: list[Change] = []
     for hypothesis in new.hypotheses:
         before = find(old, hypothesis.id)
         if before is None:
-            found.append(f"{hypothesis.id} is new")
+            found.append(Change(path=hypothesis.id, kind="new"))
             continue
         if (before.status, hypothesis.status) == ("active", "withdrawn"):
-            found.append(f"{hypothesis.id} withdrawn")
+            found.append(Change(path=hypothesis.id, kind="withdrawn"))
         found += [
-            f"{hypothesis.id}.{name} withdrawn" for name in hypothesis.withdrawn if name not in before.withdrawn
+            Change(path=f"{hypothesis.id}.{name}", kind="withdrawn")
+            for name in hypothesis.withdrawn
+            if name not in before.withdrawn
         ]
         found += _differences(hypothesis.id, *(_plain(one, "status", "withdrawn") for one in (before, hypothesis)))
-    if old.design.cells != new.design.cells:
-        found += _cells("added", set(new.design.cells) - set(old.design.cells))
-        found += _cells("removed", set(old.design.cells) - set(new.design.cells))
+    added, removed = set(new.design.cells) - set(old.design.cells), set(old.design.cells) - set(new.design.cells)
+    if added:
+        found.append(Change(path="design.cells", kind="added", after=_names(added)))
+    if removed:
+        found.append(Change(path="design.cells", kind="removed", before=_names(removed)))
     found += _differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
     found += _differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
     return tuple(found)
@@ -184,26 +204,20 @@ def _plain(model: Any, *left_out: str) -> Any:
     return model.model_dump(mode="json", exclude=set(left_out))
 
 
-def _cells(what: str, cells: set[Cell]) -> Iterator[str]:
-    if cells:
-        named = ", ".join(str(cell) for cell in sorted(cells, key=Cell.order)[:5])
-        yield f"{len(cells)} cells {what}: {named}{', …' if len(cells) > 5 else ''}"
+def _names(cells: set[Cell]) -> list[str]:
+    return [str(cell) for cell in sorted(cells, key=Cell.order)]
 
 
-def _differences(where: str, old: Any, new: Any) -> Iterator[str]:
-    """Where two JSON values differ; what is of another kind is shown whole, before and after."""
+def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    """Where two JSON values differ; what is of another kind is one change, before and after."""
     same_kind = isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new)
     if same_kind:
         for key in [*old, *(key for key in new if key not in old)]:
-            if key != "spec_digest":  # it differs where the spec beside it does
-                yield from _differences(f"{where}.{key}" if where else key, old.get(key), new.get(key))
+            if key != "spec_digest":  # it differs where its spec does
+                yield from _differences(f"{path}.{key}" if path else key, old.get(key), new.get(key))
     elif old != new:
-        yield f"{where}: {_shown(old)} → {_shown(new)}"
+        yield Change(path=path, kind="changed", before=old, after=new)
 
 
 def _kind(value: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(value.get(key) for key in ("kind", "statistic"))
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else canonical_json(value).decode()

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from vjepa_stress.report import numbers
+from vjepa_stress.digest import canonical_json
+from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
+from vjepa_stress.verdict.check import Finding
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
+from vjepa_stress.verdict.gate import Deviation
 from vjepa_stress.verdict.judge import Verdict
 
 OUTCOMES = {"confirmed": "confirmed", "refuted": "refuted", "ambiguous": "ambiguous"}
@@ -174,3 +177,109 @@ def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
         return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
     ends = "" if estimate.low == estimate.high else f" [{write(estimate.low)}, {write(estimate.high)}]"
     return f"{write(estimate.value)}{ends}, n = {estimate.n}"
+
+
+FINDINGS = {
+    "no-row": "no row can fulfil its conditions: {column} lies in [{low}, {high}]",
+    "out-of-range": "{kind} has a border at {border}, but this number lies in [{low}, {high}]",
+    "overlapping": "one estimate is confirmed and refuted",
+    "vacuous": "whatever is found, the verdict is {outcome}",
+    "unreachable": "no possible result is {outcome}",
+    "moved-positions": "{column} compares positions, and {moving} moves what is there{instead}",
+    "too-few-clips": "with {units} units its interval fits into [{low}, {high}] only if units deviate by {largest} or "
+    "less",
+    "few-clips": "its interval is resampled from {units} units; of fewer than {least} it is too narrow: take more",
+    "constant": "its verdict is the same in every simulated study of every scenario: add one in which it should differ",
+    "low-power": "in no scenario is it decided in more than {best} of the studies: more units, or another rule",
+    "no-control": "no {factor} is a control: an untrained twin or raw pixels in the same cells shows what a metric says "
+    "of anything",
+    "multiplicity": "{n} hypotheses and no correction for multiplicity: say why, or use `bonferroni`",
+    "no-calibration": "no calibration hypothesis: an identity probe with a maximum shows the noise floor first",
+    "no-scenarios": "no scenarios: it is unknown how likely these rules are to find what they look for",
+}
+
+
+def finding(one: Finding) -> str:
+    """A finding in one line."""
+    values = {name: value if isinstance(value, str) else f"{value:.3g}" for name, value in one.values.items()}
+    if one.code == "moved-positions":
+        values["instead"] = f"; {values['aligned']} maps them back first" if values.get("aligned") else ""
+    if one.code == "low-power":
+        values["best"] = f"{float(one.values['best']):.0%}"
+    own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
+    text = (own.get(one.code) or FINDINGS[one.code]).format(**values)
+    if one.severity == "acknowledged":
+        text = f"{text}. Acknowledged: {values['reason']}"
+    elif one.severity == "warning":
+        fix = (
+            f"{{warning: {one.code}, hypothesis: {values['hypothesis']}, estimand: {values['estimand']}, reason: …}}"
+        )
+        text = f"{text}. Measure something else, or acknowledge it: {fix}"
+    return f"{one.severity} ({one.code}) {one.where}: {text}"
+
+
+DEVIATIONS: Mapping[str, tuple[str, str]] = {
+    "amendment": ("amendment", "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}"),
+    "withdrawal": ("withdrawal", "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}"),
+    "cells-out-of-design": (
+        "cells out of the design",
+        "{n} cells computed under an earlier version are not judged: {cells}",
+    ),
+    "exploratory-run": ("exploratory run", "launch at {at} (ledger line {line}): cells outside the design were computed"),
+    "uncommitted-code": ("uncommitted code", "launch at {at} (ledger line {line}): code {code}"),
+    "changed-code": ("changed code", "launch at {at} (ledger line {line}): code {code}"),
+    "other-attempt": ("other attempt", "attempt {attempt}, {state}, is not judged"),
+    "failed-cell": ("failed cell", "{cell} failed at {at}: {error}"),
+    "pinned-late": ("pinned late", "{kind} of {name}: pinned by the first launch"),
+}
+"""For each deviation what it is called, and what it says."""
+
+
+def deviation(one: Deviation) -> tuple[str, str]:
+    """What a deviation is called, and a sentence about it."""
+    values: dict[str, str] = {name: _listed(value) for name, value in one.values.items()}
+    if one.code in ("amendment", "withdrawal"):
+        values["launches"] = _times(one.values["launches"], "launch", "launches")
+        values["looks"] = _times(one.values["looks"], "look", "looks")
+        values["changed"] = values["changed"] or "nothing but the record"
+    cells = one.values.get("cells")
+    if isinstance(cells, tuple):
+        values["n"] = str(len(cells))
+    called, text = DEVIATIONS[one.code]
+    return called, text.format(**values, line=one.line, at=one.at)
+
+
+def _listed(value: str | int | tuple[str, ...]) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(value[:5]) + (f", … ({len(value)} in all)" if len(value) > 5 else "")
+
+
+def _times(count: object, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
+
+
+OBJECTIONS: Mapping[str, str] = {
+    "CellsIncomplete": "the cells present are not exactly the registered ones, or were never completed",
+    "RunBeforeRegistration": "a run was launched before the study, or its amendment, was registered",
+    "CodeChanged": "cells were computed by code other than the launched one",
+    "RowsMissing": "a shard does not have one row for each registered unit",
+    "FlaggedValues": "a shard holds values that no metric can have",
+}
+"""Why a reading is exploratory, by the error that the gate collected."""
+
+
+def change(one: Change) -> str:
+    """One difference between two documents."""
+    if one.kind == "new":
+        return f"{one.path} is new"
+    if one.kind == "withdrawn":
+        return f"{one.path} withdrawn"
+    if one.kind in ("added", "removed"):
+        cells = one.after if one.kind == "added" else one.before
+        return f"{len(cells)} cells {one.kind}: {', '.join(cells[:5])}{', …' if len(cells) > 5 else ''}"
+    return f"{one.path}: {_shown_json(one.before)} → {_shown_json(one.after)}"
+
+
+def _shown_json(value: object) -> str:
+    return "nothing" if value is None else canonical_json(value).decode()

@@ -28,7 +28,7 @@ from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, 
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, Exec, strictly
 from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
-from vjepa_stress.sweep.plan import Launch, prepare, stored_cells
+from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
 from vjepa_stress.sweep.run import run_cells
 
@@ -331,6 +331,7 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
     weights = {name: blocks.encoder(name).identify(place.weights.expanduser()) for name in design.models}
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
+    targets = blocks.targets(kinds_of(design, design.cells), study)
     code = code_state(blocks.plugins)
     cells = tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists())
     details = {
@@ -358,6 +359,7 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
         code=code,
         weights=weights,
         clips=clips,
+        targets=targets,
     )
     with progress("exploratory cells", len(launch.cells)) as advance:
         outcome = run_cells(launch, launch.cells, place, lambda cell: advance(str(cell)))

@@ -6,7 +6,8 @@ import importlib
 import inspect
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,12 +18,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, YAMLError
 
 from vjepa_stress.blocks import Block
-from vjepa_stress.errors import BadConfiguration, BadDocument
+from vjepa_stress.errors import BadConfiguration, BadDocument, IdentityChanged, StressError
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.provenance import shipped
 
 Kind = TypeVar("Kind", bound=Block)
 Group = Literal["data", "model", "perturbation", "metric"]
+
+_BASES: dict[Group, type[Block]] = {
+    "data": Dataset,
+    "model": Encoder,
+    "perturbation": Perturbation,
+    "metric": Metric,
+}
 
 
 class Exec(BaseModel):
@@ -86,19 +94,18 @@ def strictly(kind: type[Model], fields: Mapping[str, Any], where: object) -> Mod
         ) from error
 
 
-def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tuple[str, ...] = ()) -> Kind:
-    """Build the block that a specification names; nothing else is imported or called.
+def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, ...] = ()) -> type[Kind]:
+    """Import the class of a building block; nothing else is imported, and nothing is called.
 
     Args:
-        spec: `_target_` and the fields of the class.
-        base: the kind of block it must be.
+        target: module and class, as `_target_` of a YAML names them.
+        base: the type of block it must be.
+        where: what names it, for messages.
         plugins: top-level packages beside this one that may be imported.
 
     Raises:
-        BadConfiguration: for an unknown class or field, a wrong type or value.
+        BadConfiguration: when it is no class that may be used, or one without kind and revision.
     """
-    fields = dict(spec)
-    target = fields.pop("_target_", None)
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     allowed = ("vjepa_stress", *plugins)
     if module.split(".")[0] not in allowed:
@@ -111,13 +118,82 @@ def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tupl
         )
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise BadConfiguration("a building block cannot be imported", where=where, found=str(error)) from error
+    except Exception as error:  # a module of the user's own may fail in any way
+        found = f"{type(error).__name__}: {error}"
+        raise BadConfiguration("a building block cannot be imported", where=where, found=found) from error
     if not (inspect.isclass(found) and issubclass(found, base)) or inspect.isabstract(found):
         raise BadConfiguration(
             f"this is no {base.__name__.lower()}", where=where, expected=f"a {base.__name__}", found=target
         )
-    return strictly(found, fields, where)
+    found.identity()
+    return found
+
+
+def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tuple[str, ...] = ()) -> Kind:
+    """Build the block that a YAML describes.
+
+    Args:
+        spec: `_target_` and the fields of the class.
+        base, where, plugins: as in `locate`.
+
+    Raises:
+        BadConfiguration: for an unknown class or field, a wrong type or value.
+    """
+    fields = dict(spec)
+    return strictly(locate(fields.pop("_target_", None), base, where, plugins), fields, where)
+
+
+def rebuild(
+    spec: Mapping[str, Any],
+    targets: Mapping[str, str],
+    base: type[Kind],
+    where: object,
+    plugins: tuple[str, ...] = (),
+) -> Kind:
+    """Build the block of a frozen specification.
+
+    Args:
+        spec: kind, revision and fields.
+        targets: where the class of each kind lies now, as `Blocks.targets` gives them.
+        base, where, plugins: as in `locate`.
+
+    Raises:
+        IdentityChanged: when the class found has another kind, revision or set of fields than was frozen.
+        BadConfiguration: when there is no class of this kind, or it refuses the fields.
+    """
+    kind = str(spec.get("kind"))
+    if kind not in targets:
+        raise _no_class(kind, where)
+    found = locate(targets[kind], base, where, plugins)
+    declared = dict(zip(("kind", "revision"), found.identity(), strict=True))
+    if any(spec.get(key) != value for key, value in declared.items()):
+        raise identity_changed(where, {key: spec.get(key) for key in declared}, declared, targets[kind])
+    block = strictly(found, {key: value for key, value in spec.items() if key not in declared}, where)
+    if block.spec() != spec:
+        raise identity_changed(where, spec, block.spec(), targets[kind])
+    return block
+
+
+def identity_changed(
+    name: object, frozen: Mapping[str, Any], now: Mapping[str, Any], where: object
+) -> IdentityChanged:
+    """The error that says in which fields a building block differs from its frozen specification."""
+    keys = sorted(key for key in {*frozen, *now} if frozen.get(key) != now.get(key))
+    return IdentityChanged(
+        f"{name} is not configured as registered",
+        where=where,
+        expected=", ".join(f"{key}: {frozen.get(key)!r}" for key in keys),
+        found=", ".join(f"{key}: {now.get(key)!r}" for key in keys),
+        todo="restore the configuration and the version of the code that has it, or register an amendment",
+    )
+
+
+def _no_class(kind: str, where: object) -> BadConfiguration:
+    return BadConfiguration(
+        f"no class of the kind {kind!r} is known here",
+        where=where,
+        todo="name the folder of its YAML with --config-dir, and its package with exec.plugins=[package]",
+    )
 
 
 _DEEPEST_YAML = 60
@@ -160,6 +236,44 @@ class Blocks:
     def __init__(self, extra: Path | None = None, plugins: tuple[str, ...] = ()) -> None:
         self.folders = [shipped("conf"), *([extra] if extra else [])]
         self.plugins = plugins
+        self._classes: dict[str, tuple[type[Block], str]] = {}
+
+    def targets(self, kinds: Iterable[str], where: object = None) -> dict[str, str]:
+        """Where the classes of some kinds lie, as YAMLs name them: kind → `_target_`.
+
+        Raises:
+            BadConfiguration: when no YAML names a class of one of the kinds, or two name different classes of a kind.
+        """
+        known = self._known()
+        for kind in (wanted := sorted(set(kinds))):
+            if kind not in known:
+                raise _no_class(kind, where)
+        return {kind: known[kind][1] for kind in wanted}
+
+    def _known(self) -> dict[str, tuple[type[Block], str]]:
+        """Every kind that a YAML names a class of, with the class and its `_target_`."""
+        if self._classes:
+            return self._classes
+        known: dict[str, tuple[type[Block], str]] = {}
+        for folder, (group, base) in product(self.folders, _BASES.items()):
+            for path in sorted((folder / group).glob("*.yaml")):
+                try:
+                    target = load_yaml(path)["_target_"]
+                    found = locate(target, base, path, self.plugins)
+                except (StressError, LookupError, TypeError):
+                    continue  # who asks for this very block is told what is wrong with it
+                kind, _ = found.identity()
+                first, home = known.setdefault(kind, (found, target))
+                if first is not found:
+                    raise BadConfiguration(
+                        f"two classes declare the kind {kind!r}",
+                        where=path,
+                        expected=home,
+                        found=target,
+                        todo="give the class of your own a kind of its own",
+                    )
+        self._classes = known
+        return known
 
     def path(self, group: Group, name: str) -> Path:
         """The YAML of a block.
@@ -181,7 +295,10 @@ class Blocks:
 
     def _bind(self, group: Group, name: str, base: type[Kind]) -> Kind:
         path = self.path(group, name)
-        return bind(load_yaml(path), base, path, self.plugins)
+        block = bind(load_yaml(path), base, path, self.plugins)
+        if type(block).__module__.split(".")[0] != "vjepa_stress":
+            self._known()  # refuses a class that takes the kind of another one
+        return block
 
     def dataset(self, name: str) -> Dataset:
         """A data set by name."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from vjepa_stress.blocks import Block
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
@@ -36,7 +37,7 @@ from vjepa_stress.records import (
     read_cell,
 )
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Blocks, Exec
+from vjepa_stress.sweep.bind import Blocks, Exec, Group, identity_changed
 from vjepa_stress.sweep.draft import Wanted, clip_manifest
 
 
@@ -57,6 +58,7 @@ class Launch(Frozen):
     code: CodeState
     weights: dict[str, Digest]
     clips: dict[str, Digest]
+    targets: dict[str, str] = Field(description="where the class of each kind of building block lies")
 
     def cell_folder(self, cell: VideoCell) -> Path:
         """Where a cell of this launch is kept."""
@@ -167,7 +169,7 @@ def check_specs(design: VideoDesign, blocks: Blocks) -> None:
     Raises:
         IdentityChanged: naming the fields that differ.
     """
-    groups: tuple[tuple[Mapping[str, BuildingBlock], Callable[[str], Any], str], ...] = (
+    groups: tuple[tuple[Mapping[str, BuildingBlock], Callable[[str], Block], Group], ...] = (
         (design.datasets, blocks.dataset, "data"),
         (design.models, blocks.encoder, "model"),
         (design.perturbations, blocks.perturbation, "perturbation"),
@@ -177,14 +179,15 @@ def check_specs(design: VideoDesign, blocks: Blocks) -> None:
         for name, entry in entries.items():
             spec = load(name).spec()
             if spec != entry.spec:
-                keys = sorted(k for k in {*spec, *entry.spec} if spec.get(k) != entry.spec.get(k))
-                raise IdentityChanged(
-                    f"{group} {name} is not configured as registered",
-                    where=blocks.path(group, name),  # type: ignore[arg-type]
-                    expected=", ".join(f"{k}: {entry.spec.get(k)!r}" for k in keys),
-                    found=", ".join(f"{k}: {spec.get(k)!r}" for k in keys),
-                    todo="restore the configuration, or register an amendment",
-                )
+                raise identity_changed(f"{group} {name}", entry.spec, spec, blocks.path(group, name))
+
+
+def kinds_of(design: VideoDesign, cells: Iterable[Cell]) -> set[str]:
+    """Kinds of the building blocks that cells are computed with."""
+    entries: list[BuildingBlock] = list(design.metrics.values())
+    for cell in cells:
+        entries += [design.datasets[cell.dataset], design.models[cell.model], design.perturbations[cell.perturbation]]
+    return {str(entry.spec.get("kind")) for entry in entries}
 
 
 def _same(what: str, name: str, expected: Digest | None, found: Digest, todo: str) -> Digest:
@@ -322,6 +325,7 @@ def prepare(
     if not missing:
         return None, len(cells)
     check_code(attempts, attempt, code, deviation)
+    targets = blocks.targets(kinds_of(document.design, missing), study)
     manifests, weights = identify_all(registration, missing, blocks, place)
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
@@ -364,5 +368,6 @@ def prepare(
         code=code,
         weights=weights,
         clips=clips,
+        targets=targets,
     )
     return launch, len(cells) - len(missing)

@@ -13,9 +13,9 @@ from vjepa_stress.design.video import VideoCell
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec
+from vjepa_stress.sweep.bind import Blocks, Exec
 from vjepa_stress.sweep.features import scratch_folder
-from vjepa_stress.sweep.plan import Launch, stored_cells
+from vjepa_stress.sweep.plan import Launch, kinds_of, stored_cells
 from vjepa_stress.sweep.run import CellRunner, Stages, settle
 
 TOLERANCE = 1e-5
@@ -37,7 +37,7 @@ class Again:
     largest: float
 
 
-def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> list[Again]:
+def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, place: Exec) -> list[Again]:
     """Compute some registered cells again and compare them with the attempt that counts; nothing is written.
 
     Args:
@@ -45,11 +45,13 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
         study: its name.
         count: how many cells; all where there are fewer.
         seed: chooses them.
+        blocks: where the classes of building blocks lie now; their fields are those registered.
         place: where and how fast.
 
     Raises:
         CellsIncomplete: when no attempt is complete.
-        Tampered: when documents, shards, clips or weights are not the registered ones.
+        BadConfiguration: when the class of a building block is not known here.
+        Tampered: when documents, building blocks, shards, clips or weights are not the registered ones.
         ResultTampered: when a number differs by more than `TOLERANCE`, or anything else at all.
     """
     registration = freeze.load(root, study)
@@ -79,6 +81,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
         ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
         code=code_state(place.plugins),
         weights={str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
+        targets=blocks.targets(kinds_of(registration.document.design, (VideoCell(one.manifest.cell) for one in chosen)), study),
         clips={name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()},
     )
     design = launch.load_design()

@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from vjepa_stress.blocks import ClipRef
+from vjepa_stress.columns import Column
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, CodeChanged, IdentityChanged, MachineFailure, StressError, Tampered
 from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Measurement, Metric, Observation, Perturbation
@@ -22,19 +23,19 @@ from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.design.video import VideoCell, VideoDesign
 from vjepa_stress.provenance import code_state, package_versions
 from vjepa_stress.records import (
-    REGIONS,
+    Entry,
     Manifest,
     Row,
     RunFailure,
     content_digest,
     number_or_null,
-    region_columns,
     shard_bytes,
+    shard_schema,
     write_cell,
     write_failure,
 )
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec, bind
+from vjepa_stress.sweep.bind import Exec, rebuild
 from vjepa_stress.sweep.features import CleanFeatures, Clips, scratch_folder
 from vjepa_stress.sweep.plan import Launch
 
@@ -85,7 +86,7 @@ def _load(name: str, launch: Launch, design: VideoDesign, place: Exec, device: t
     key = (launch.weights[name], f"{design.models[name].spec_digest} {device} {numerics}")
     if key not in _loaded:
         _loaded.clear()
-        encoder = bind(design.models[name].spec, Encoder, name, place.plugins)
+        encoder = rebuild(design.models[name].spec, launch.targets, Encoder, f"model {name}", place.plugins)
         _loaded[key] = encoder.load(place.weights.expanduser(), device, numerics.dtype, numerics.compile)
     loaded = _loaded[key]
     if loaded.weights != launch.weights[name]:
@@ -104,7 +105,7 @@ class CellRunner:
         self.device = choose_device(place.device)
         self.encoder = _load(model, launch, design, place, self.device)
         self.clips = Clips(
-            bind(design.datasets[dataset].spec, Dataset, dataset, place.plugins),
+            rebuild(design.datasets[dataset].spec, launch.targets, Dataset, f"data {dataset}", place.plugins),
             root.clips(launch.study, dataset, launch.clips[dataset]),
             launch.clips[dataset],
             place.home(dataset),
@@ -112,7 +113,10 @@ class CellRunner:
             scratch / dataset,
         )
         self.clean = CleanFeatures(self.encoder, self.clips, scratch / f"{dataset}-{model}")
-        self.metrics = [bind(entry.spec, Metric, name, place.plugins) for name, entry in design.metrics.items()]
+        self.metrics = [
+            rebuild(entry.spec, launch.targets, Metric, f"metric {name}", place.plugins)
+            for name, entry in design.metrics.items()
+        ]
 
     def run(self, cell: VideoCell) -> Stages:
         """Compute one cell and write it.
@@ -125,10 +129,9 @@ class CellRunner:
         rows = self.rows(cell, stages)
         with stages("write"):
             self.launch.verify_document()
-            columns = tuple(column for metric in self.metrics for column in metric.columns)
-            shard = shard_bytes(rows, columns, region_columns(design))
+            shard = shard_bytes(rows, shard_schema(design))
             manifest = Manifest(
-                schema="vjepa-stress/manifest/v1",
+                schema="vjepa-stress/manifest/v2",
                 prereg_digest=self.launch.prereg_digest,
                 ledger_checkpoint=self.launch.ledger_checkpoint,
                 attempt=self.launch.attempt,
@@ -136,7 +139,7 @@ class CellRunner:
                 shard_digest=sha256(shard),
                 content_digest=content_digest(rows),
                 rows=len(rows),
-                content=design.content_digest(cell),
+                config_digest=design.config_digest(cell),
                 identities={"weights": self.encoder.weights, "clips": self.launch.clips[cell.dataset]},
                 units=tuple(clip.digest for clip in self.clips.refs),
                 settings=dict(design.settings),
@@ -156,7 +159,8 @@ class CellRunner:
     def rows(self, cell: VideoCell, stages: Stages) -> list[Row]:
         """Compute one cell: a row a clip."""
         spec = self.design.perturbations[cell.perturbation].spec
-        perturbation = bind(spec, Perturbation, cell, self.place.plugins)
+        where = f"perturbation {cell.perturbation}"
+        perturbation = rebuild(spec, self.launch.targets, Perturbation, where, self.place.plugins)
         return [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
 
     def _row(self, cell: VideoCell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
@@ -177,24 +181,26 @@ class CellRunner:
             for which, metric in enumerate(self.metrics):
                 number = self.clean.number(clip, metric, which, self.device)
                 measured |= metric(replace(seen, of_clean=number))
-            return _row(clip.digest, measured, region_columns(self.design))
+            return _row(clip.digest, measured, self.design.layout)
 
 
-def _row(clip: str, measured: dict[str, Measurement], regions: tuple[str, ...]) -> Row:
-    row: Row = {"clip": clip}
-    for name, measurement in measured.items():
-        row[name] = number_or_null(float(measurement.value))
-        for count in ("n", "n_both_zero", "n_one_zero", "n_non_finite"):
-            row[f"{name}_{count}"] = int(getattr(measurement, count))
-        if name in regions:
-            (scores,) = measurement.regions or (None,)
-            for part in REGIONS:
-                row[f"{name}_{part}"] = None if scores is None else list(getattr(scores, part))
-    # An infinite value of a metric is as much a flaw as a non-finite feature.
-    row["non_finite"] = any(
-        int(measurement.n_non_finite) > 0 or math.isinf(float(measurement.value)) for measurement in measured.values()
-    )
-    return row
+def _row(clip: str, measured: Mapping[str, Measurement], layout: Sequence[Column]) -> Row:
+    return {column.name: _entry(column, clip, measured) for column in layout}
+
+
+def _entry(column: Column, clip: str, measured: Mapping[str, Measurement]) -> Entry:
+    if column.kind == "unit":
+        return clip
+    if column.kind == "flag":
+        # An infinite value of a metric is as much a flaw as a non-finite feature.
+        return any(int(one.n_non_finite) > 0 or math.isinf(float(one.value)) for one in measured.values())
+    measurement = measured[column.metric]
+    if column.kind == "value":
+        return number_or_null(float(measurement.value))
+    if column.kind == "count":
+        return int(getattr(measurement, column.part))
+    (scores,) = measurement.regions or (None,)
+    return None if scores is None else list(getattr(scores, column.part))
 
 
 def settle(place: Exec) -> None:
@@ -248,7 +254,7 @@ def run_cells(
 
 def _failure(launch: Launch, cell: VideoCell, error: Exception) -> RunFailure:
     return RunFailure(
-        schema="vjepa-stress/failure/v1",
+        schema="vjepa-stress/failure/v2",
         prereg_digest=launch.prereg_digest,
         attempt=launch.attempt,
         cell=cell,

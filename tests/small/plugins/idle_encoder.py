@@ -11,6 +11,9 @@ from vjepa_stress.interfaces import DType, Encoder, LoadedEncoder
 class Idle(Encoder):
     """Patch means as features; no weights."""
 
+    kind = "encoder/idle"
+    revision = 1
+
     def identify(self, store: Path) -> Digest:
         """Digest of no weights."""
         return sha256(b"")

@@ -159,7 +159,7 @@ def check_manifests(state: GateState) -> None:
         expectations: list[tuple[str, object, object]] = [
             ("preregistration", leaf.document, manifest.prereg_digest),
             ("attempt", state.attempt, manifest.attempt),
-            ("specifications", design.content_digest(cell), manifest.content),
+            ("specifications", design.config_digest(cell), manifest.config_digest),
             ("settings", dict(design.settings), manifest.settings),
         ]
         for kind, name in bound.items():
