@@ -161,7 +161,8 @@ def measure_speed(resamples: int = 10_000) -> dict[str, Any]:
     asked = [estimand for _, _, estimand in document.estimands()]
 
     def everything() -> list[Estimate]:
-        return evaluate([Question.of(one, table, document.design).put(table, how, strict=True) for one in asked], how)
+        plans = [EstimationPlan.of(one, table, document.design) for one in asked]
+        return evaluate([plan.read(table, how, strict=True) for plan in plans], how)
 
     seconds, estimates = timed(everything)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

@@ -39,6 +39,7 @@ def _hypotheses() -> list[dict[str, Any]]:
         f"{perturbation}_{model}": {
             "statistic": "trend",
             "metric": "M2",
+            "along": "strength",
             "where": where(perturbation=perturbation, model=model),
         }
         for perturbation in TIER1
@@ -120,7 +121,8 @@ def study(resamples: int = 10_000) -> Preregistration:
 
 def _effect(metric: str, mean: float, sd: float, slope: float = 0.0, **more: Any) -> dict[str, Any]:
     chosen = {key: value if isinstance(value, list) else [value] for key, value in more.items()}
-    return {"metric": metric, "where": chosen, "mean": mean, "sd": sd, "slope": slope}
+    along = {"slope": slope, "along": "strength"} if slope else {}
+    return {"metric": metric, "where": chosen, "mean": mean, "sd": sd, **along}
 
 
 def _scenario(says: str, noise: float, slope: float, fall: float, hflip: float, r: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.rules.monotone import Monotone
 from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.report import words
 from vjepa_stress.verdict.check import check
 from vjepa_stress.verdict.check import check_rule
 from vjepa_stress.verdict.judge import judge
@@ -82,12 +83,12 @@ def above(confirm_at: float, refute_at: float, use: str = "interval", name: str 
         (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 2.5}, "out-of-range"),
         (NOISE, {"kind": "all_of", "of": [band(0.1, 0.2), band(0.5, 0.6)]}, "unreachable"),  # never confirmed
         (NOISE, {"kind": "any_of", "of": [above(0.5, 0.5, "point"), band(0, 0.5)]}, "unreachable"),  # never refuted
-        ({**TREND, "where": {"strength": [0.2, 1.0]}}, above(0.9, 0.5), "too-few-strengths"),
+        ({**TREND, "where": {"strength": [0.2, 1.0]}}, above(0.9, 0.5), "too-few-levels"),
         (rows(at_most=0.1), above(0.5, 0.3), "out-of-range"),
         (rows(at_least=0.6), above(0.6, 0.6), "vacuous"),
         (rows(equals=1.0), band(1.0, 1.0), "vacuous"),
-        (rows(at_least=2.5), above(0.5, 0.3), "unreachable"),
-        ({**TWINS, "where": {"perturbation": ["noise"]}}, above(0.5, 0.3), "vacuous"),
+        (rows(at_least=2.5), above(0.5, 0.3), "no-row"),
+        ({**TWINS, "where": {"perturbation": ["noise"]}}, above(0.5, 0.3), "same-number"),
     ],
 )
 def test_rules_that_cannot_decide(estimand: dict[str, Any], rule: dict[str, Any], code: str) -> None:
@@ -122,7 +123,7 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
         ({k: v for k, v in above(0.5, 0.3).items() if k != "refute_at"}, "refute_at"),
         ({"kind": "any_of", "of": []}, "at least 1"),
         (above(0.5, 0.3, name="y"), "no estimand"),
-        ({"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2}, "read jumps"),
+        ({"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2}, r"monotone reads a curve, and 'x' of H1 \(mean\) is a number"),
     ],
 )
 def test_rules_that_are_none(rule: dict[str, Any], text: str) -> None:
@@ -158,7 +159,7 @@ def test_unknown_cells_and_double_ids() -> None:
     with pytest.raises(ValidationError, match="selects no cell"):
         draft({"x": moved("M2", "fog")}, band(0, 1))
     one = sketch.hypothesis("H1", {"x": NOISE}, above(0.5, 0.3))
-    with pytest.raises(ValidationError, match="stands twice"):
+    with pytest.raises(ValidationError, match="duplicate hypothesis id 'H1'"):
         sketch.document(sketch.design(sorted_cells(), clips={"clips": 20}), [one, one])
 
 
@@ -170,7 +171,8 @@ def test_positions_that_moved_must_be_acknowledged(metric: str, perturbation: st
     document = draft(estimands, rule, acknowledged=[known])
     assert not any(finding.blocks for finding in check(document))
     (finding,) = [finding for finding in check(document) if finding.severity == "acknowledged"]
-    assert "it is what was published" in finding.what
+    assert finding.values["reason"] == "it is what was published"
+    assert "Acknowledged: it is what was published" in words.finding(finding)
     assert document.model_dump(mode="json")["acknowledged"] == [known]
     with pytest.raises(ValidationError, match=r"no estimand H1\.y"):
         draft(estimands, rule, acknowledged=[{**known, "estimand": "y"}])
@@ -227,8 +229,8 @@ def test_what_is_called_unreachable_is_never_reached(
         return  # no document has such a rule
     document = draft({name: of_its_own(name, name in curves) for name in used}, rule.model_dump())
     found = list(check_rule(document.hypotheses[0], document.design))
-    impossible = {finding.what.split()[-1] for finding in found if finding.code == "unreachable"}
-    only = {finding.what.split()[-1] for finding in found if finding.code == "vacuous"}
+    impossible = {finding.values["outcome"] for finding in found if finding.code == "unreachable"}
+    only = {finding.values["outcome"] for finding in found if finding.code == "vacuous"}
     for three in seen:
         outcome = judge(rule, {name: wide(one) for name, one in zip("xyz", three, strict=True)}).outcome
         assert outcome not in impossible

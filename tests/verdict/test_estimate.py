@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import stats
 
+from vjepa_stress.report import words
 from vjepa_stress.statistics.numerics.estimate import PendingEstimate
 from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.statistics.numerics.estimate import evaluate
@@ -34,6 +35,8 @@ from vjepa_stress.statistics.numerics.resample import percentile_ends
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
 
 HOW = Resampling(resamples=4000, seed=1)
+FEWER = Resampling(resamples=1000)
+CONSTANT = "a correlation with a constant is undefined"
 CHANCE = np.random.default_rng(0)
 
 
@@ -124,33 +127,42 @@ def test_maximum_is_absolute_and_has_no_interval() -> None:
     assert (found.value, found.low, found.high) == (0.7, 0.7, 0.7)
 
 
-@pytest.mark.parametrize(
-    "found",
-    [
-        bootstrap_mean([1.0]),
-        bootstrap_mean([np.nan, np.nan]),
-        ratio_of_means([1.0, 2.0], [0.0, 0.0], Resampling(resamples=1000)),
-        trend(np.ones((10, 2)), [0.1, 0.2]),
-        trend(np.ones((10, 4)), [0.1, 0.2, 0.3, 0.4], Resampling(resamples=1000)),  # constant: no order
-        maximum([np.nan]),
-        difference([1.0], [2.0]),
-        bootstrap_mean([], HOW),
-        cluster_bootstrap([], [], HOW),
-        cluster_bootstrap([1.0, 2.0], ["a", "a"], HOW),
-        pearson([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]),
-        pearson([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, 0.1], HOW, interval="cluster"),
-        pearson([1.0, 2.0], [3.0, 1.0]),
-        pearson([1.0, 2.0, np.nan, 4.0], [np.nan, 2.0, 3.0, 1.0]),
-        pearson([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW, interval="cluster"),  # some resamples hold one pair
-        spearman([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], HOW),
-        spearman([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW),
-        jumps([[1.0, 2.0, 3.0]]),
-        jumps([[1.0, 2.0, 3.0], [np.nan, np.nan, 3.0]]),
-    ],
-)
-def test_what_has_no_value_is_undefined_and_says_why(found: object) -> None:
-    assert not found.defined  # type: ignore[attr-defined]
-    assert found.note  # type: ignore[attr-defined]
+NOTHING = [
+    (bootstrap_mean([1.0]), "too-few-units", "fewer than two clips have a value"),
+    (bootstrap_mean([np.nan, np.nan]), "too-few-units", "fewer than two clips have a value"),
+    (ratio_of_means([1.0, 2.0], [0.0, 0.0], FEWER), "no-value", "the statistic has no value on these clips"),
+    (trend(np.ones((10, 2)), [0.1, 0.2]), "too-few-levels", "fewer than three levels"),
+    # Constant: no order.
+    (trend(np.ones((10, 4)), [0.1, 0.2, 0.3, 0.4], FEWER), "no-value", "the statistic has no value on these clips"),
+    (maximum([np.nan]), "too-few-units", "fewer than two clips have a value"),
+    (difference([1.0], [2.0]), "too-few-units", "fewer than two clips have a value"),
+    (bootstrap_mean([], HOW), "too-few-units", "fewer than two clips have a value"),
+    (cluster_bootstrap([], [], HOW), "too-few-units", "fewer than two clips have a value"),
+    (cluster_bootstrap([1.0, 2.0], ["a", "a"], HOW), "too-few-units", "fewer than two clips have a value"),
+    (pearson([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]), "constant", CONSTANT),
+    (pearson([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, 0.1], HOW, interval="cluster"), "constant", CONSTANT),
+    (pearson([1.0, 2.0], [3.0, 1.0]), "too-few-pairs", "fewer than three pairs"),
+    (pearson([1.0, 2.0, np.nan, 4.0], [np.nan, 2.0, 3.0, 1.0]), "too-few-pairs", "fewer than three pairs"),
+    # Some resamples hold one pair.
+    (pearson([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW, interval="cluster"), "no-value-in-resamples", "% of the resamples"),
+    (spearman([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], HOW), "constant", CONSTANT),
+    (spearman([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW), "no-value-in-resamples", "% of the resamples"),
+    (jumps([[1.0, 2.0, 3.0]]), "too-few-groups", "fewer than two levels to compare"),
+    (jumps([[1.0, 2.0, 3.0], [np.nan, np.nan, 3.0]]), "too-few-units", "fewer than two clips have a value"),
+]
+
+
+@pytest.mark.parametrize(("found", "code", "sentence"), NOTHING)
+def test_what_has_no_value_is_undefined_and_says_why(found: Estimate, code: str, sentence: str) -> None:
+    assert not found.defined
+    assert found.notes[0].code == code
+    assert sentence in words.note(found.notes[0])
+
+
+def test_the_share_of_resamples_without_a_value_is_named() -> None:
+    """Three pairs: a resample of one pair only, drawn three times, has no order; so have 3 of 27."""
+    (note,) = spearman([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW).notes
+    assert note.value == pytest.approx(3 / 27, abs=4 * math.sqrt(3 / 27 * 24 / 27 / HOW.resamples))
 
 
 def test_a_clip_without_a_value_counts_where_it_has_one() -> None:
@@ -278,9 +290,9 @@ def test_jumps_of_a_shared_clip_effect() -> None:
     assert found.overall.value == pytest.approx(sum(step.value for step in found.steps), abs=1e-12)
 
 
-def test_old_estimates_are_written_as_before() -> None:
-    """A field that says nothing does not change the bytes of verdicts written before it existed."""
-    assert set(maximum([1.0]).model_dump()) == {"value", "low", "high", "n", "method", "note"}
+def test_estimates_survive_their_file() -> None:
+    """A field that says nothing is not written."""
+    assert set(maximum([1.0]).model_dump()) == {"value", "low", "high", "n", "method"}
     written = jumps([[1.0, 2.0], [2.0, 4.0]])
     assert Estimate.model_validate_json(written.model_dump_json()) == written
 
@@ -309,7 +321,7 @@ FEW = Resampling(resamples=200, seed=4)
 
 @given(TABLES, st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), min_size=5, max_size=5))
 def test_rank_correlations_are_scipys(means: NDArray[np.float64], along: list[float]) -> None:
-    found = rank_correlation(means.T, along[: means.shape[1]])
+    found = spearman_rho(means, np.array(along[: means.shape[1]])[None])
     for rho, row in zip(found, means, strict=True):
         if np.ptp(row) == 0 or np.ptp(along[: len(row)]) == 0:
             assert math.isnan(rho)

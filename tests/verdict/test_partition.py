@@ -15,6 +15,8 @@ from tests.verdict import sketch
 from vjepa_stress.digest import sha256
 from vjepa_stress.design.video import VideoCell
 from vjepa_stress.design.video import VideoDesign
+from vjepa_stress.report import words
+from vjepa_stress.statistics.numerics.estimate import Note
 from vjepa_stress.verdict.estimate import fisher_ci
 from vjepa_stress.verdict.estimate import pearson
 from vjepa_stress.verdict.estimate import pearson_difference
@@ -117,7 +119,7 @@ def test_r_against_scipy_with_both_intervals(name: str, control: str | None) -> 
     x, y = side(table, GROUPS[name], [control] if control else ["base", "large"])
     both = np.isfinite(x) & np.isfinite(y)
     expected = float(stats.pearsonr(x[both], y[both]).statistic)
-    assert (said.pairs, said.clips, said.left_out, said.missing, said.note) == (int(both.sum()), CLIPS, 0, 0, "")
+    assert (said.pairs, said.clips, said.left_out, said.missing, said.notes) == (int(both.sum()), CLIPS, 0, 0, ())
     assert said.fisher.value == pytest.approx(expected, abs=1e-12)
     assert (said.fisher.low, said.fisher.high) == pytest.approx(fisher_ci(expected, said.pairs), abs=1e-12)
     assert said.cluster == pearson(x, y, HOW, interval="cluster")
@@ -159,7 +161,9 @@ def test_the_difference_against_a_plain_bootstrap(control: str | None, holes: bo
     r = [one(found(table, of), name, control).fisher.value or 0 for name in said.families]
     assert said.gap.value == pytest.approx(r[0] - r[1], abs=1e-12)
     if holes:
-        assert "left out" in one(found(table, of), "all", control).note
+        note = one(found(table, of), "all", control).notes[-1]
+        assert (note.code, note.value) == ("values-left-out", one(found(table, of), "all", control).left_out)
+        assert "left out" in words.note(note)
 
 
 def shards(table: Table, chance: np.random.Generator) -> dict[VideoCell, pa.Table]:
@@ -168,7 +172,7 @@ def shards(table: Table, chance: np.random.Generator) -> dict[VideoCell, pa.Tabl
     for column in chance.permutation(len(table.cells)):
         rows = chance.permutation(np.flatnonzero(table.present[:, column]))
         values = {name: table.values[name][rows, column] for name in ("M2", "dM3")}
-        made[table.cells[column]] = pa.table({"clip": [table.clips[row] for row in rows], **values})
+        made[table.cells[column]] = pa.table({"clip": [table.units[row] for row in rows], **values})
     return made
 
 
@@ -189,7 +193,7 @@ def test_the_order_of_cells_does_not_matter_to_a_difference() -> None:
         pearson_difference((a[:, order], (a + b)[:, order]), (c[:, order], (c - d)[:, order]), HOW),
     )
     assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), abs=1e-12)
-    with pytest.raises(ValueError, match="same clips"):
+    with pytest.raises(ValueError, match="same units"):
         pearson_difference((a, b), (c[:9], d[:9]), HOW)
 
 
@@ -252,12 +256,13 @@ def test_undefined_says_why_and_is_never_zero() -> None:
     said = one(found(table, of), "blur")
     for estimate in (said.fisher, said.cluster):
         assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
-    assert said.note == "a correlation with a constant is undefined"
+    assert said.notes == (Note(code="constant"),)
+    assert words.note(said.notes[0]) == "a correlation with a constant is undefined"
     noise = [n for n, cell in enumerate(table.cells) if cell.perturbation in ("blur", "noise")]
     table.values["dM3"][:, noise] = 0.25
     between = gap(found(table, of))
     assert (between.separable, between.overlap, between.gap.value) == (None, None, None)
-    assert between.gap.note == "a correlation with a constant is undefined"
+    assert between.gap.notes == (Note(code="constant"),)
 
 
 def test_one_clip_is_no_sample() -> None:
@@ -265,8 +270,9 @@ def test_one_clip_is_no_sample() -> None:
     finding = found(world(of, {"image-noise": 0.0, "time-axis": 0.4}), of)
     for said in finding.correlations:
         assert (said.fisher.value, said.cluster.value, said.clips) == (None, None, 1)
-        assert said.note == "fewer than two clips have pairs"
-    assert gap(finding).gap.note == "fewer than two clips have pairs"
+        assert said.notes == (Note(code="too-few-units"),)
+        assert words.note(said.notes[0]) == "fewer than two clips have a value"
+    assert gap(finding).gap.notes == (Note(code="too-few-units"),)
     lone = np.arange(5.0)[None]
     assert not pearson(lone, lone**2, HOW, interval="cluster").defined
 
@@ -276,7 +282,10 @@ def test_an_interval_that_some_resamples_do_not_have() -> None:
     x = np.repeat([[0.0], [1.0]], 4, axis=1)
     cluster = pearson(x, x + np.array([0.0, 0.1, 0.2, 0.3]), HOW, interval="cluster")
     assert not cluster.defined
-    assert "of the resamples" in cluster.note
+    (note,) = cluster.notes
+    assert note.code == "no-value-in-resamples"
+    assert note.value == pytest.approx(0.5, abs=0.07)
+    assert "of the resamples" in words.note(note)
 
 
 def test_cells_that_are_missing_are_counted() -> None:
@@ -284,10 +293,11 @@ def test_cells_that_are_missing_are_counted() -> None:
     table = world(of, {"image-noise": 0.0, "time-axis": 0.4})
     kept = [n for n, cell in enumerate(table.cells) if cell.strength != 1.0]
     values = {name: part[:, kept] for name, part in table.values.items()}
-    partial = Table(tuple(table.cells[n] for n in kept), table.clips, values, table.present[:, kept])
+    partial = Table(tuple(table.cells[n] for n in kept), table.units, values, table.present[:, kept])
     said = one(found(partial, of), "drops")
     assert (said.missing, said.pairs) == (2, 2 * 2 * CLIPS)
-    assert said.note == "2 cells missing"
+    assert said.notes == (Note(code="cells-missing", value=2),)
+    assert words.note(said.notes[0]) == "2 cells missing"
     empty = found(Table.of({}, ("M2", "dM3")), of)
     assert {said.fisher.value for said in empty.correlations} == {None}
     assert not empty.clouds
@@ -310,7 +320,9 @@ def test_one_family_has_nothing_to_be_told_apart_from() -> None:
 def test_nothing_without_m3() -> None:
     of = design()
     table = world(of, {"image-noise": 0.0, "time-axis": 0.4})
-    without = of.model_copy(update={"metrics": {name: one for name, one in of.metrics.items() if name != "dM3"}})
+    fields = of.model_dump()
+    del fields["metrics"]["dM3"]
+    without = VideoDesign.model_validate(fields)
     assert partition(table, without, HOW) is None
     aside = design(changes={name: {"role": "tier2"} for name in FAMILIES})
     assert partition(table, aside, HOW) is None

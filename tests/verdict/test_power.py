@@ -48,7 +48,7 @@ def effect(metric: str, mean: float, sd: float, slope: float = 0.0, **where: Any
         "where": {key: [value] for key, value in where.items()},
         "mean": mean,
         "sd": sd,
-        "slope": slope,
+        **({"slope": slope, "along": "strength"} if slope else {}),
     }
 
 
@@ -77,7 +77,8 @@ def test_a_threshold_on_a_mean_has_a_closed_form() -> None:
         expected = stats.norm.sf(0.2, mean, error), stats.norm.cdf(0.0, mean, error)
         for chance, p in zip((chances.confirmed, chances.refuted), expected, strict=True):
             assert chance.p == pytest.approx(p, abs=3.5 * math.sqrt(p * (1 - p) / 2000) + 1e-3)
-            assert chance.error == pytest.approx(math.sqrt(chance.p * (1 - chance.p) / 2000))
+            wilson = stats.binomtest(round(2000 * chance.p), 2000).proportion_ci(0.95, method="wilson")
+            assert (chance.low, chance.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
         total = chances.confirmed.p + chances.ambiguous.p + chances.refuted.p + chances.not_evaluable.p
         assert total == pytest.approx(1)
     assert constant_rules(document, found) == ()
@@ -221,7 +222,7 @@ def test_a_pilot_gives_its_own_clips_whole() -> None:
 
     with pytest.raises(BadDocument, match="not here"):
         operating_characteristics(document, plan(pilot=scenario))
-    smaller = Table(pilot.cells[:4], pilot.clips, pilot.values, pilot.present[:, :4])
+    smaller = Table(pilot.cells[:4], pilot.units, pilot.values, pilot.present[:, :4])
     with pytest.raises(BadDocument, match="cells less"):
         operating_characteristics(document, plan(pilot=scenario), {"pilot": smaller})
 
@@ -295,8 +296,7 @@ def test_studies_of_the_published_size_are_simulated_as_they_are_judged() -> Non
     assert said["C1"] == said["H1"] == said["H4"] == said["H6"] == "confirmed"
     table = simulation.world.draw(np.random.default_rng(0))
     how = resampling(document).model_copy(update={"resamples": 1000})
-    for question in simulation.questions[::7]:
-        asked = question.put(table, how, strict=True)
-        (together,) = evaluate([asked], how)
-        alone = compute(question.estimand, table, document.design, how, strict=True)
+    for planned in simulation.plans[::7]:
+        (together,) = evaluate([planned.read(table, how, strict=True)], how)
+        alone = compute(planned.estimand, table, document.design, how, strict=True)
         assert alone == together

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from vjepa_stress.prereg.scenarios import Chance
+
 
 def number(value: float | None) -> str:
     """Three decimals, or two significant digits of a power of ten where that would show only zeros."""
@@ -28,6 +30,6 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
-def chance(p: float, error: float) -> str:
-    """A simulated share with its Monte-Carlo standard error."""
-    return f"{p:.1%} ± {error:.1%}"
+def chance(one: Chance) -> str:
+    """A simulated share with its interval for Monte-Carlo error."""
+    return f"{one.p:.1%} [{one.low:.1%}, {one.high:.1%}]"

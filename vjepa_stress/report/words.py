@@ -6,7 +6,7 @@ compared depends on this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
@@ -54,9 +54,14 @@ def note(one: Note, unit: str = "clip") -> str:
     )
 
 
+def noted(remarks: Iterable[Note], unit: str = "clip") -> str:
+    """Remarks in one line."""
+    return "; ".join(note(one, unit) for one in remarks)
+
+
 def notes(estimate: Estimate, unit: str = "clip") -> str:
     """All remarks on an estimate, in one line."""
-    return "; ".join(note(one, unit) for one in estimate.notes)
+    return noted(estimate.notes, unit)
 
 
 def method(estimate: Estimate, unit: str = "clip") -> str:

@@ -10,17 +10,18 @@ from pydantic import TypeAdapter, ValidationError
 from tests.verdict import sketch
 from vjepa_stress.design.video import VideoCell
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.statistics import Estimand
+from vjepa_stress.report import words
+from vjepa_stress.statistics import Estimand, Statistic
 from vjepa_stress.design import Where
 from vjepa_stress.verdict import estimate
-from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note
 from vjepa_stress.verdict.evaluate import for_control
 from vjepa_stress.verdict.plan import compute
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 HOW = Resampling(resamples=1000, seed=5)
-ESTIMAND: TypeAdapter[Estimand] = TypeAdapter(Estimand)
+ESTIMAND: TypeAdapter[Statistic] = TypeAdapter(Estimand)
 STRENGTHS = [0.2, 0.6, 1.0]
 GRADED = ["noise", "drops"]
 DESIGN = sketch.design(
@@ -70,7 +71,8 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     expected = estimate.bootstrap_mean(values(**where), HOW, interval="bca")
     assert found({**MEAN, "interval": "bca", "where": where}).model_dump() == near(expected)
     assert expected.n == 8
-    assert "BCa" in expected.method
+    assert expected.method == "bca"
+    assert words.method(expected) == "BCa bootstrap over clips"
     sides = (values(**noise), values(**drops))
     ratio = {"statistic": "ratio_of_means", "metric": "M2", "numerator": noise, "denominator": drops}
     assert found(ratio).model_dump() == near(estimate.ratio_of_means(*sides, HOW))
@@ -98,7 +100,7 @@ def test_correlations_join_two_metrics_by_clip_and_cell() -> None:
 def test_jumps_take_models_in_the_order_given() -> None:
     where = {"dataset": ["ssv2"], "perturbation": ["noise"]}
     asked = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["giant", "base", "large"], "where": where}
-    expected = estimate.jumps([values(**where, model=[name]) for name in asked["models"]], HOW)
+    expected = estimate.jumps([values(**where, model=[name]) for name in asked["levels"]], HOW)
     assert found(asked) == expected
     assert len(expected.steps) == 2
 
@@ -119,8 +121,8 @@ def test_rows_are_filtered_by_any_column() -> None:
     assert found(asked({"column": "M2_n", "equals": 4})).value == pytest.approx(
         np.nanmean(filtered("M2", n == 4)), abs=1e-12
     )
-    one = TABLE.clips[3]
-    this = np.array([[clip == one] * len(TABLE.cells) for clip in TABLE.clips])
+    one = TABLE.units[3]
+    this = np.array([[clip == one] * len(TABLE.cells) for clip in TABLE.units])
     of_one = found({**asked({"column": "clip", "equals": one}), "statistic": "maximum"})
     assert of_one.value == np.nanmax(filtered("M2", this))
     assert of_one.n == 1
@@ -131,13 +133,15 @@ def test_a_row_that_nobody_can_place_is_a_hole() -> None:
     column = next(n for n, cell in enumerate(TABLE.cells) if cell.perturbation == "noise" and cell.model == "base")
     row = int(np.flatnonzero(TABLE.present[:, column])[0])
     holed["M1"][row, column] = np.nan
-    table = Table(TABLE.cells, TABLE.clips, holed, TABLE.present)
+    table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
     asked = {**MEAN, "where": {**MEAN["where"], "rows": [{"column": "M1", "at_least": 0.1}]}}
     assert not found(asked, table).defined
-    assert "1 clip values" in found(asked, table).note
+    hole = found(asked, table).notes
+    assert hole == (Note(code="undefined-values", value=1, columns=("M2",)),)
+    assert words.note(hole[0]) == "M2 is undefined for 1 values"
     lenient = found(asked, table, strict=False)
     assert lenient.defined
-    assert "1 undefined" in lenient.note
+    assert lenient.notes == (Note(code="values-left-out", value=1),)
 
 
 def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
@@ -145,12 +149,14 @@ def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     column = next(n for n, cell in enumerate(TABLE.cells) if cell.perturbation == "noise" and cell.model == "base")
     row = int(np.flatnonzero(TABLE.present[:, column])[0])
     holed["M2"][row, column] = np.nan
-    table = Table(TABLE.cells, TABLE.clips, holed, TABLE.present)
+    table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
     pair = {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": ["noise"]}}
     jump = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "giant"], "where": MEAN["where"]}
     for asked in (MEAN, pair, jump):
         assert not found(asked, table).defined
-        assert found(asked, table, strict=False).note == "1 undefined clip values left out"
+        lenient = found(asked, table, strict=False)
+        assert lenient.notes == (Note(code="values-left-out", value=1),)
+        assert words.notes(lenient) == "1 undefined values left out"
     assert found(pair, table, strict=False).n == 28 * 3 * 3 - 1
 
 
@@ -169,9 +175,9 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
     straight, chance = shards(), np.random.default_rng(3)
     turned = {cell: straight[cell] for cell in chance.permutation(np.array(list(straight), dtype=object))}
     turned = {cell: shard.take(chance.permutation(len(shard))) for cell, shard in turned.items()}
-    tables = [Table.of(part, tuple(sketch.METRICS), frozenset({"davis-3"})) for part in (straight, turned)]
-    assert tables[0].clips == tables[1].clips
-    assert "davis-3" not in tables[0].clips
+    tables = [Table.of(part, tuple(sketch.METRICS), excluded=frozenset({"davis-3"})) for part in (straight, turned)]
+    assert tables[0].units == tables[1].units
+    assert "davis-3" not in tables[0].units
     condition = {"column": "M2_n", "at_least": 1}
     asked = [
         {**MEAN, "interval": "bca"},
@@ -193,8 +199,8 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
         ({**MEAN, "metric": "M9"}, "no metric 'M9'"),
         ({**MEAN, "where": {"perturbation": ["blur"]}}, "selects no cell"),
         ({**MEAN, "where": {"rows": [{"column": "M9_n", "at_least": 1}]}}, "no shard has a column 'M9_n'"),
-        ({**MEAN, "where": {"rows": [{"column": "clip", "at_least": 1}]}}, "`clip` equals a digest"),
-        ({**MEAN, "where": {"rows": [{"column": "M1", "equals": "x"}]}}, "`clip` equals a digest"),
+        ({**MEAN, "where": {"rows": [{"column": "clip", "at_least": 1}]}}, "`clip` equals a text"),
+        ({**MEAN, "where": {"rows": [{"column": "M1", "equals": "x"}]}}, "`clip` equals a text"),
         ({**MEAN, "where": {"rows": [{"column": "M1"}]}}, "either `equals` or"),
         ({**MEAN, "where": {"rows": [{"column": "M1", "equals": 1, "at_most": 2}]}}, "either `equals` or"),
         ({**MEAN, "where": {"rows": [{"column": "M1", "at_least": 2, "at_most": 1}]}}, "at least 2"),
@@ -211,7 +217,7 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
         ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "huge"], "where": {}}, "selects no cell"),
         (
             {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "large"], "where": {"model": ["base"]}},
-            "leave `model` out",
+            "levels of model, in order: leave it out",
         ),
     ],
 )
@@ -231,14 +237,15 @@ def test_jumps_compare_the_same_cells() -> None:
 
 
 def test_what_an_estimand_of_a_control_is() -> None:
-    def control(estimand: dict[str, Any]) -> Estimand | None:
+    def control(estimand: dict[str, Any]) -> Statistic | None:
         return for_control(ESTIMAND.validate_python(estimand), "twin", DOCUMENT.design)
 
     mean = control({**MEAN, "where": {"model": ["base"], "perturbation": ["noise"]}})
     assert mean == ESTIMAND.validate_python({**MEAN, "where": {"model": ["twin"], "perturbation": ["noise"]}})
     pearson = control({"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}})
     assert pearson is not None
-    assert pearson.where.model == ("twin",)  # type: ignore[union-attr]
+    (where,) = pearson.filters()
+    assert where.levels == {"model": ("twin",)}
     noise, drops = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
     assert control({"statistic": "difference", "metric": "M2", "of": noise, "minus": drops}) is not None
     # What compares models has nothing to say of one model.
@@ -247,6 +254,10 @@ def test_what_an_estimand_of_a_control_is() -> None:
     assert control({"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": noise}) is None
 
 
-def test_documents_without_the_new_fields_are_written_as_before() -> None:
-    assert set(Where().model_dump()) == {"dataset", "model", "perturbation", "strength"}
-    assert "rows" in Where.model_validate({"rows": [{"column": "M1", "at_least": 0}]}).model_dump()
+def test_filters_are_written_as_they_are_read() -> None:
+    """What is not named is not written."""
+    assert Where().model_dump() == {}
+    assert Where.model_validate({"model": ["base"]}).model_dump(mode="json") == {"model": ["base"]}
+    rows = Where.model_validate({"rows": [{"column": "M1", "at_least": 0}]})
+    assert "rows" in rows.model_dump()
+    assert Where.model_validate_json(rows.model_dump_json()) == rows

@@ -1,0 +1,139 @@
+"""The parts of a report that only a video design has: dose–response curves, probes, the partition finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.report import numbers
+from vjepa_stress.report.figures import Curve, dose_response
+from vjepa_stress.report.scatter import scatter
+from vjepa_stress.statistics.mean import bootstrap_mean
+from vjepa_stress.verdict.gate import Evidence
+from vjepa_stress.verdict.multiplicity import resampling
+from vjepa_stress.verdict.partition import DRIFT, LOSS, Partition, partition
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A calibration measurement and what was expected of it."""
+
+    dataset: str
+    model: str
+    perturbation: str
+    metric: str
+    measured: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """What a video design adds to a report.
+
+    Attributes:
+        curves: dose–response figures, SVG by file name.
+        clouds: scatter figures of the partition finding, SVG by file name.
+        probes: calibration measurements.
+        partition: the finding; None for a design without its columns.
+    """
+
+    curves: dict[str, str]
+    clouds: dict[str, str]
+    probes: tuple[Probe, ...]
+    partition: Partition | None
+
+
+def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart:
+    """Draw and collect.
+
+    Args:
+        evidence: what the gate let through.
+        design: its design.
+        stamp: printed across figures when not empty.
+    """
+    document = evidence.registration.document
+    level = numbers.percent(document.analysis.confidence_level)
+    curves = {
+        f"report-{name}.svg": dose_response(name, found, level, stamp)
+        for name, metric in design.metrics.items()
+        if (found := [curve for column in metric.columns for curve in _curves(evidence, design, column)])
+    }
+    finding = partition(evidence.table, design, resampling(document))
+    clouds = {f"report-{DRIFT}-{LOSS}.svg": scatter(finding, stamp)} if finding and finding.clouds else {}
+    return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding)
+
+
+def _curves(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]:
+    """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
+    how, raw = resampling(evidence.registration.document), design.columns[column].columns[0]
+    curves = []
+    keys = dict.fromkeys(
+        (cell.dataset, cell.perturbation, cell.model)
+        for cell in design.cells
+        if cell.strength and (column == raw or not design.is_in_place(cell))
+    )
+    for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
+        by_strength: dict[float, list[VideoCell]] = {}
+        for cell in design.cells:
+            if (cell.dataset, cell.perturbation, cell.model) == (dataset, perturbation, model):
+                if cell in evidence.cells and cell.strength is not None:
+                    by_strength.setdefault(cell.strength, []).append(cell)
+        points = []
+        for strength, cells in sorted(by_strength.items()):
+            values = evidence.table.take(column, cells)[0]
+            estimate = bootstrap_mean(values[np.isfinite(values).any(axis=1)], how)
+            if estimate.value is not None and estimate.low is not None and estimate.high is not None:
+                points.append((strength, estimate.value, estimate.low, estimate.high))
+        if len(points) > 1:
+            strengths, means, lows, highs = zip(*points, strict=True)
+            curves.append(Curve(dataset, perturbation, model, column != raw, strengths, means, lows, highs))
+    return curves
+
+
+def _place(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
+    """Panels by tier and family, models by size."""
+    dataset, perturbation, model = key
+    entry = design.perturbations[perturbation]
+    return (entry.role, entry.family, perturbation, dataset, design.models[model].size_rank, model)
+
+
+def _expected(design: VideoDesign, cell: VideoCell, column: str) -> str:
+    """What is known beforehand of a probe's reading."""
+    entry, metric = design.perturbations[cell.perturbation], design.columns[column]
+    aligned, positions = column != metric.columns[0], design.frames // 2
+    if metric.compares == "regions" and entry.correspondence != "in-place":
+        return "undefined: the masks are those of the clean clip"
+    if metric.compares == "regions" and not aligned:
+        return "the score of the clean clip"
+    if entry.family == "calibration":
+        return "0 (the noise floor)"
+    if column == "M2" and entry.correspondence == "time-reversed":
+        if positions % 2 == 0:
+            value = numbers.number(positions / (positions - 1))
+            return f"{value} = {positions}/{positions - 1} if the encoder returned unrelated frames, reversed"
+        return f"{numbers.number((positions - 2) / (positions - 1))} if it returned unrelated frames, reversed"
+    if aligned:
+        return "0 if the encoder moved its features exactly as the pixels moved"
+    return "about 1 if the positions compared are unrelated"
+
+
+def _probes(evidence: Evidence, design: VideoDesign) -> list[Probe]:
+    how, found = resampling(evidence.registration.document), []
+    for cell in design.cells:
+        entry = design.perturbations[cell.perturbation]
+        if entry.role != "probe" or cell not in evidence.cells:
+            continue
+        for column in design.columns:
+            values = evidence.table.take(column, [cell])[0][:, 0]
+            values = values[np.isfinite(values)]
+            if entry.family == "calibration":
+                measured = f"largest {numbers.number(float(np.abs(values).max()))}" if len(values) else "undefined"
+            else:
+                mean = bootstrap_mean(values, how)
+                measured = f"mean {numbers.number(mean.value)} {numbers.interval(mean.low, mean.high)}"
+            expected = _expected(design, cell, column)
+            found.append(Probe(cell.dataset, cell.model, cell.perturbation, column, measured, expected))
+    return found
