@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vjepa_stress import __version__
+from vjepa_stress import __version__, ledger
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import Checkpoint
+from vjepa_stress.fields import Reason
+from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.prereg import data_status, freeze
-from vjepa_stress.prereg.document import Preregistration, Reason
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.study_root import StudyRoot
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _promised(root: StudyRoot, document: Preregistration, digest: Digest, checkp
     leaf = ledger.read(root).leaves[checkpoint.size - 1]
     said = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
     say(f"{said}; data status {document.data_status}")
-    for change in leaf.details.get("changed", ()):
+    for change in leaf.changed if isinstance(leaf, ledger.Revision) else ():
         say(f"  {change}")
     say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
     return {
@@ -170,12 +170,13 @@ def _say_findings(
     document: Preregistration, known: tuple[Finding, ...] = (), planned: bool = False
 ) -> tuple[Finding, ...]:
     """Print what `check` finds beside what is known, and stop at what must not be registered."""
+    from vjepa_stress.report import words
     from vjepa_stress.verdict.check import check as findings_of
 
     findings = findings_of(document, planned=planned)
     for finding in findings:
         if finding not in known:
-            say(str(finding))
+            say(words.finding(finding))
     blocking = [finding for finding in findings if finding.blocks]
     if blocking:
         raise BadDocument(
@@ -196,7 +197,7 @@ def _say_chances(document: Preregistration) -> None:
         say(f"{scenario}:")
         for name, chances in of_hypotheses.items():
             said = {word.replace("_", "-"): one for word, one in chances if one.p > 0}
-            parts = [f"{word} {numbers.chance(one.p, one.error)}" for word, one in said.items()]
+            parts = [f"{word} {numbers.chance(one)}" for word, one in said.items()]
             say(f"  {name:12} {', '.join(parts)}")
 
 
@@ -225,10 +226,10 @@ def status(args: argparse.Namespace) -> dict[str, Any]:
 
 def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Evaluate, or refuse."""
-    from vjepa_stress.report import numbers
+    from vjepa_stress.report import numbers, words
     from vjepa_stress.verdict.evaluate import evaluate
     from vjepa_stress.verdict.gate import gate
-    from vjepa_stress.verdict.judge import explain, worst
+    from vjepa_stress.verdict.judge import worst
 
     root = _root(args)
     evidence = gate(root, args.study, exploratory=args.exploratory)
@@ -239,11 +240,9 @@ def verdict(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     outcomes = {one.id: one.verdict for one in result.hypotheses}
     document = evidence.registration.document
     for one, hypothesis in zip(result.hypotheses, document.hypotheses, strict=True):
-        say(f"{one.id:12} {one.said:14} {one.title}")
-        rule, seen = hypothesis.rest, {name: record.estimate for name, record in one.estimates.items()}
-        # What an exploratory reading says in its own words, and what a closed gate says, no rule said.
-        told = rule is not None and one.verdict in ("confirmed", "ambiguous", "refuted")
-        text = explain(rule, seen, numbers.number) if rule and told else one.clause
+        say(f"{one.id:12} {words.status(one):14} {hypothesis.title}")
+        estimates = {name: record.estimate for name, record in one.estimates.items()}
+        text = words.explain(one.decision, estimates, numbers.number) if one.decision else words.reason(one)
         say(textwrap.indent(text, " " * 13))
     code = worst(list(outcomes.values())) if args.strict else 0
     return {"study": args.study, "verdicts": outcomes, "file": str(path), "exploratory": result.exploratory}, code
@@ -272,8 +271,15 @@ def _show(root: StudyRoot, study: str, evidence: Any, files: dict[Path, bytes], 
     """Write results, and log that somebody looked: the leaf comes first, so that no look is missing."""
     folder = root.outputs(study, evidence.registration.root_digest).resolve()
     digests = {path.resolve().relative_to(folder).as_posix(): sha256(data) for path, data in files.items()}
-    details = {"kind": kind, "files": digests, "exploratory": bool(evidence.objections)}
-    ledger.append(root, "viewed", study, document=evidence.registration.digest, details=details)
+    ledger.append(
+        root,
+        ledger.Viewed,
+        study=study,
+        document=evidence.registration.digest,
+        look=kind,
+        files=digests,
+        exploratory=bool(evidence.objections),
+    )
     for path, data in files.items():
         write_durably(path, data)
 
@@ -289,7 +295,9 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
         done = audit_study(root, study)
         for notice in done.notices:
             say(f"notice: {notice}")
-        say(f"{study}: intact; checked {', '.join(done.checked)}")
+        for check in done.checks:
+            say(f"{study}: {check.name} ok ({check.reads})")
+        say(f"{study}: intact")
         say(f"{study}: evidence tier {done.tier}, {len(done.deviations)} deviations")
         results[study] = dataclasses.asdict(done) | {
             "checkpoint": str(done.checkpoint),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import shutil
@@ -16,12 +15,13 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from vjepa_stress.columns import ColumnKind
+from vjepa_stress.design import Cell, Design
 from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
-from vjepa_stress.design import Cell, Design, VideoDesign
 from vjepa_stress.disk import sync_folder, write_durably, writing
 from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered
 from vjepa_stress.fields import Frozen, Level, Text, Time
-from vjepa_stress.ledger.log import Leaf, tree_root
+from vjepa_stress.ledger import Completed, Launched
+from vjepa_stress.ledger.tree import merkle_root
 from vjepa_stress.prereg.clips import verified
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import Edition
@@ -95,7 +95,9 @@ class Manifest(Frozen):
     rows: int = Field(ge=0)
     config_digest: Digest = Field(description="over everything registered that this cell's numbers depend on")
     identities: dict[str, Digest] = Field(description="of what was loaded, such as weights, by kind")
-    units: tuple[str, ...] = Field(description="keys of the units measured, in order; of clips, from the bytes decoded")
+    units: tuple[str, ...] = Field(
+        description="keys of the units measured, in order; of clips, from the bytes decoded"
+    )
     settings: dict[str, str] = Field(description="registered settings, such as the number format, as they were used")
     code_digest: Digest
     code_dirty: bool
@@ -123,7 +125,9 @@ class RunFailure(Frozen):
 
 def cell_id(prereg: Digest, cell: Cell) -> str:
     """Folder name of a cell: readable, and bound by digest to the cell and the document it comes from."""
-    levels = ["none" if level is None else _NOT_IN_NAMES.sub("_", f"{level}"[:40]) for level in map(_text, cell.values())]
+    levels = [
+        "none" if level is None else _NOT_IN_NAMES.sub("_", f"{level}"[:40]) for level in map(_text, cell.values())
+    ]
     key = digest_of({"prereg": prereg, "cell": dict(cell)})
     return "-".join([*levels, key.short])
 
@@ -149,7 +153,10 @@ def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
         mine = names.setdefault(edition.digest, {})
         for cell in design.cells:
             bound = design.bound_to(cell)
-            key = (design.config_digest(cell), *(of.get(bound.get(k, "")) for k, of in zip(_kinds(lineage), numbered, strict=True)))
+            key = (
+                design.config_digest(cell),
+                *(of.get(bound.get(k, "")) for k, of in zip(_kinds(lineage), numbered, strict=True)),
+            )
             mine[cell_id(homes.setdefault(key, edition.digest), cell)] = cell
     return names
 
@@ -190,9 +197,25 @@ def content_digest(rows: list[Row]) -> Digest:
 def shard_bytes(rows: list[Row], schema: pa.Schema) -> bytes:
     """Encode rows as Parquet, sorted by unit, the first column."""
     ordered = sorted(rows, key=lambda row: str(row[schema.names[0]]))
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), buffer, compression="zstd")
-    return buffer.getvalue()
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def read_shard(data: bytes) -> pa.Table:
+    """Decode Parquet in this thread.
+
+    A worker thread of Arrow may release what it read after the interpreter has ended. If that is memory of a Python
+    object, the process aborts (SIGABRT) and its exit code is lost. So no worker takes part (neither to decode, nor to
+    read ahead), and Arrow reads from a copy of its own.
+
+    Raises:
+        pa.ArrowException, OSError: when the bytes are not Parquet.
+    """
+    sink = pa.BufferOutputStream()
+    sink.write(data)
+    return pq.ParquetFile(pa.BufferReader(sink.getvalue()), pre_buffer=False).read(use_threads=False)
 
 
 @dataclass(frozen=True)
@@ -266,8 +289,7 @@ def read_cell(folder: Path) -> StoredCell:
             todo=_AGAIN,
         )
     try:
-        # With threads, one of Arrow's workers may release the buffer after the interpreter has ended: SIGABRT.
-        table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
+        table = read_shard(content)
         rows = table.to_pylist()
         found = content_digest(rows)
     except (pa.ArrowException, OSError, ValueError, KeyError, BadDocument) as error:
@@ -300,7 +322,7 @@ def cell_folders(attempt: Path) -> Iterator[Path]:
 def manifests_root(cells: list[StoredCell]) -> Digest:
     """Merkle root over the manifests of an attempt, in order of their cells' folder names."""
     ordered = sorted(cells, key=lambda cell: cell.folder.name)
-    return tree_root([cell.manifest_digest.encode() for cell in ordered])
+    return merkle_root(cell.manifest_digest.encode() for cell in ordered)
 
 
 @dataclass(frozen=True)
@@ -316,8 +338,8 @@ class Attempts:
 
     names: Mapping[Digest, Mapping[str, Cell]]
     current: Mapping[str, Cell]
-    launches: tuple[Leaf, ...]
-    completed: tuple[Leaf, ...]
+    launches: tuple[Launched, ...]
+    completed: tuple[Completed, ...]
 
     @classmethod
     def of(cls, registration: Registration) -> Attempts:
@@ -327,9 +349,8 @@ class Attempts:
             LedgerTampered: when one of them is of no document of the study.
         """
         names = cell_names(registration.lineage)
-        leaves = registration.ledger.of(registration.document.study)
-        launches = tuple(x for x in leaves if x.event == "launched" and not x.details.get("exploratory"))
-        completed = tuple(leaf for leaf in leaves if leaf.event == "completed")
+        view, study = registration.ledger, registration.document.study
+        launches, completed = view.of(study, Launched), view.of(study, Completed)
         for leaf in (*launches, *completed):
             if leaf.document not in names:
                 raise LedgerTampered(
@@ -349,45 +370,45 @@ class Attempts:
     @property
     def last(self) -> int:
         """The last attempt; 0 when there is none."""
-        return max((int(leaf.details["attempt"]) for leaf in self.launches), default=0)
+        return max((leaf.attempt for leaf in self.launches), default=0)
 
     @property
     def counted(self) -> int | None:
         """The attempt that counts: the first that was ever complete, whatever came after it."""
-        return min((int(leaf.details["attempt"]) for leaf in self.completed), default=None)
+        return min((leaf.attempt for leaf in self.completed), default=None)
 
     @property
     def under_way(self) -> int:
         """The attempt to work on: the one that counts, unless a later one was begun and never completed."""
-        done = {int(leaf.details["attempt"]) for leaf in self.completed}
+        done = {leaf.attempt for leaf in self.completed}
         if self.counted is not None and (not self.covered(self.counted) or self.last in done):
             return self.counted
         return max(self.last, 1)
 
-    def completions(self, attempt: int) -> list[Leaf]:
+    def completions(self, attempt: int) -> list[Completed]:
         """Completions of one attempt."""
-        return [leaf for leaf in self.completed if int(leaf.details["attempt"]) == attempt]
+        return [leaf for leaf in self.completed if leaf.attempt == attempt]
 
-    def cells_of(self, leaf: Leaf) -> Mapping[str, Cell]:
+    def cells_of(self, leaf: Launched | Completed) -> Mapping[str, Cell]:
         """The cells that the document of a leaf registers."""
-        return self.names[Digest(str(leaf.document))]
+        return self.names[leaf.document]
 
     def covered(self, attempt: int) -> bool:
         """Whether the attempt was completed with every cell of the newest document."""
         return any(self.current.keys() <= self.cells_of(leaf).keys() for leaf in self.completions(attempt))
 
-    def check_root(self, completion: Leaf, stored: Mapping[str, StoredCell], where: object) -> None:
+    def check_root(self, completion: Completed, stored: Mapping[str, StoredCell], where: object) -> None:
         """Compare the manifests of a completed attempt with the root that the ledger holds.
 
         Raises:
             ManifestTampered: when they have changed.
         """
         found = manifests_root([stored[name] for name in self.cells_of(completion) if name in stored])
-        if completion.details["root"] != found:
+        if completion.root != found:
             raise ManifestTampered(
                 "the manifests are not those of the completed attempt",
                 where=where,
-                expected=completion.details["root"],
+                expected=completion.root,
                 found=found,
                 todo="restore the attempt from a copy",
             )

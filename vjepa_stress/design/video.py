@@ -13,7 +13,7 @@ from vjepa_stress.columns import Column, shard_columns
 from vjepa_stress.design.base import Concern, Design, Factor, Identity
 from vjepa_stress.design.cell import Cell
 from vjepa_stress.digest import Digest, digest_of, parse_json
-from vjepa_stress.errors import BadDocument
+from vjepa_stress.errors import BadDocument, BadInput
 from vjepa_stress.fields import Frozen, Level, Name, Seed
 
 Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
@@ -240,9 +240,7 @@ class VideoDesign(Design):
             entry = self.columns[name]
             if moving and entry.compares == "positions" and name == entry.columns[0]:
                 aligned = next((column for column in entry.columns if column != name), "")
-                yield Concern(
-                    "moved-positions", {"column": name, "moving": ", ".join(moving), "aligned": aligned}
-                )
+                yield Concern("moved-positions", {"column": name, "moving": ", ".join(moving), "aligned": aligned})
 
     def same_number(self, x: str, y: str, cells: Sequence[Cell]) -> bool:
         """A metric and its aligned twin are the same number where nothing moves."""
@@ -253,6 +251,23 @@ class VideoDesign(Design):
     def is_in_place(self, cell: Cell) -> bool:
         """Whether the cell's perturbation leaves content where it is."""
         return self.perturbations[str(cell["perturbation"])].correspondence == "in-place"
+
+
+def as_video(design: Design) -> VideoDesign:
+    """The design, which must be a video design.
+
+    Raises:
+        BadInput: when it is of another kind.
+    """
+    if not isinstance(design, VideoDesign):
+        raise BadInput(
+            "this command computes cells of video designs",
+            where="design.kind",
+            expected="video",
+            found=design.kind,
+            todo="compute the cells with the application that the study was registered for",
+        )
+    return design
 
 
 def _clips(data: bytes) -> list[dict[str, str]]:

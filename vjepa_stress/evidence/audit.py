@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import BadDocument, NotRegistered, ResultTampered
-from vjepa_stress.ledger.log import Checkpoint, LedgerView
+from vjepa_stress.ledger import Checkpoint, LedgerView, Registered, Viewed
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, logged
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import StudyVerdict, evaluate
-from vjepa_stress.verdict.gate import Deviation, Evidence, gate
+from vjepa_stress.verdict.gate import CheckResult, Deviation, Evidence, gate
 
 Tier = Literal["declared", "chained", "signed", "externally anchored"]
 
@@ -30,6 +30,7 @@ class Audit:
     """What an audit established.
 
     Attributes:
+        checks: what was checked, in order; a check that fails is an error instead.
         verdicts: outcomes by hypothesis; empty until somebody has looked, because a look must be logged.
     """
 
@@ -43,7 +44,7 @@ class Audit:
     cells: int
     verdicts: dict[str, str]
     deviations: tuple[Deviation, ...]
-    checked: tuple[str, ...]
+    checks: tuple[CheckResult, ...]
     notices: tuple[str, ...]
 
 
@@ -62,17 +63,16 @@ def audit(root: StudyRoot, study: str) -> Audit:
     """
     evidence = gate(root, study)
     verdict = evaluate(evidence)
-    versions = [edition.document.version for edition in evidence.registration.lineage]
-    promise = "preregistration" if len(versions) == 1 else f"preregistration ({' ← '.join(versions)})"
-    checked = ["ledger", promise, f"{len(evidence.cells)} shards and manifests"]
+    checks = list(evidence.checks)
     view = evidence.registration.ledger
     notices = list(view.notices)
     if verdict.file(root).exists():
         notices += _check_verdict(root, verdict, view)
-        checked.append("verdict")
-    checked += _check_viewed(root, evidence)
+        checks.append(CheckResult("verdict", "verdict.json, and the evidence it is recomputed from", 0))
+    for name in _check_viewed(root, evidence):
+        checks.append(CheckResult(name, "the file, and the digest that its last look logged", 0))
     # An audit logs nothing: what nobody has seen yet, it must not show.
-    seen = any(leaf.event == "viewed" for leaf in view.of(study))
+    seen = bool(view.of(study, Viewed))
     if not seen:
         notices.append(f"nobody has looked yet; vjepa-stress verdict {study} shows and logs it")
     return Audit(
@@ -86,7 +86,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
         len(evidence.cells),
         {one.id: one.verdict for one in verdict.hypotheses} if seen else {},
         evidence.deviations,
-        tuple(checked),
+        tuple(checks),
         tuple(notices),
     )
 
@@ -98,7 +98,7 @@ def studies(root: StudyRoot, view: LedgerView) -> list[str]:
         NotRegistered: when there is none.
         LedgerTampered: when there are outputs of others.
     """
-    found = [leaf.study for leaf in view.leaves if leaf.event == "registered"]
+    found = [leaf.study for leaf in view.leaves if isinstance(leaf, Registered)]
     outputs = root.path / "outputs"
     for folder in sorted(outputs.iterdir()) if outputs.is_dir() else ():
         if folder.name not in found and folder.is_dir():
@@ -115,15 +115,15 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
         value = parse_json(path.read_bytes(), path)
         stored = validate(StudyVerdict, value, path)
     except BadDocument as error:
-        raise ResultTampered("the stored verdict is no verdict", where=path, found=str(error)) from error
+        raise ResultTampered("the stored verdict does not match its schema", where=path, found=str(error)) from error
     if stored.ledger_checkpoint != recomputed.ledger_checkpoint:
         seen = Checkpoint(stored.ledger_checkpoint.size, stored.ledger_checkpoint.root)
         if not view.contains(seen):
             raise ResultTampered(
-                "the stored verdict saw a ledger that this one is no continuation of",
+                "the stored verdict's checkpoint is not a prefix of this ledger",
                 where=path,
-                expected=view.checkpoint(),
-                found=seen,
+                expected=view.checkpoint().short,
+                found=seen.short,
             )
         recomputed = evaluate(gate(root, stored.study, as_of=seen.size))
         notices.append(f"{path}: more has happened since this verdict; vjepa-stress verdict writes it anew")

@@ -12,22 +12,14 @@ from pydantic import Field, model_validator
 
 from vjepa_stress.design import AnyDesign, Design
 from vjepa_stress.digest import Digest
-from vjepa_stress.fields import Frozen, Name, Seed, Text, Time, Version
+from vjepa_stress.fields import DataStatus, Frozen, Name, Reason, Seed, Text, Time, Version
+from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
 from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.statistics import Estimand
-from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
 from vjepa_stress.study_root import STUDY_NAME
 
 Warned = Literal["moved-positions", "too-few-clips"]
 """Warnings that a draft must acknowledge with a reason before it can be registered."""
-
-DataStatus = Literal["before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"]
-"""What the authors could have known of the data, earliest first."""
-
-Reason = Literal[
-    "unforeseen-event", "error-in-registration", "missing-information", "violated-assumption", "falsified-auxiliary"
-]
-"""Why a registration is amended."""
 
 CALIBRATION = "calibration"
 """Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
@@ -200,9 +192,7 @@ class Preregistration(Frozen):
     @model_validator(mode="after")
     def _sensitivity_fits(self) -> Self:
         correlations = {
-            (hypothesis.id, name)
-            for hypothesis, name, estimand in self.estimands()
-            if estimand.interval == "fisher"
+            (hypothesis.id, name) for hypothesis, name, estimand in self.estimands() if estimand.interval == "fisher"
         }
         for promised in self.sensitivity:
             if (promised.hypothesis, promised.estimand) not in correlations:

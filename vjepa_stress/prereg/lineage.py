@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vjepa_stress.design import Cell
 from vjepa_stress.digest import Digest
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
 from vjepa_stress.fields import Frozen
-from vjepa_stress.ledger.log import Leaf
-from vjepa_stress.design import Cell
+from vjepa_stress.ledger import Promise
 from vjepa_stress.prereg.document import Hypothesis, Preregistration, fits
 
 
@@ -26,7 +26,7 @@ class Edition:
 
     document: Preregistration
     digest: Digest
-    leaf: Leaf
+    leaf: Promise
 
 
 def next_version(version: str) -> str:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vjepa_stress.design.cell import Where
 from vjepa_stress.digest import LARGEST_INTEGER, Digest
 from vjepa_stress.fields import Finite, Frozen, Name
-from vjepa_stress.design.cell import Where
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Prose = Annotated[str, Field(min_length=1)]

@@ -68,7 +68,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "deviations": [_deviation(evidence, one) for one in verdict.deviations],
         "objections": [words.OBJECTIONS[name] for name in verdict.objections],
         "former": _former_rules(evidence),
-        "checkpoint": evidence.checkpoint,
+        "checkpoint": evidence.checkpoint.short,
         "tier": tier,
         "stamp": stamp,
         "video": video,

@@ -108,9 +108,7 @@ def clause(verdict: Verdict, unit: str = "clip") -> str:
     if verdict.estimand is None:
         counted = "{n_confirmed} {confirmed} and {n_refuted} {refuted} of {n}".format(**verdict.numbers, **outcomes)
         return f"{verdict.kind}: {counted} ({needs(kind, verdict.numbers, exploratory)})"
-    text = kind.words[verdict.clause].format(
-        estimand=verdict.estimand, **_values(kind, verdict.numbers), **outcomes
-    )
+    text = kind.words[verdict.clause].format(estimand=verdict.estimand, **_values(kind, verdict.numbers), **outcomes)
     return f"{verdict.kind}: {text}"
 
 
@@ -224,13 +222,22 @@ def finding(one: Finding) -> str:
 
 
 DEVIATIONS: Mapping[str, tuple[str, str]] = {
-    "amendment": ("amendment", "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}"),
-    "withdrawal": ("withdrawal", "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}"),
+    "amendment": (
+        "amendment",
+        "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}",
+    ),
+    "withdrawal": (
+        "withdrawal",
+        "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}",
+    ),
     "cells-out-of-design": (
         "cells out of the design",
         "{n} cells computed under an earlier version are not judged: {cells}",
     ),
-    "exploratory-run": ("exploratory run", "launch at {at} (ledger line {line}): cells outside the design were computed"),
+    "exploratory-run": (
+        "exploratory run",
+        "launch at {at} (ledger line {line}): cells outside the design were computed",
+    ),
     "uncommitted-code": ("uncommitted code", "launch at {at} (ledger line {line}): code {code}"),
     "changed-code": ("changed code", "launch at {at} (ledger line {line}): code {code}"),
     "other-attempt": ("other attempt", "attempt {attempt}, {state}, is not judged"),

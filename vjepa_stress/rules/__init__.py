@@ -5,7 +5,9 @@ The set is closed. What counts is what lies in this folder: a plugin lives in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+import functools
+import operator
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -21,7 +23,7 @@ RULES = find_members(__name__, __path__, Rule, "kind")
 if TYPE_CHECKING:
     AnyRule = Rule
 else:
-    AnyRule = Annotated[Union[tuple(RULES.values())], Field(discriminator="kind")]
+    AnyRule = Annotated[functools.reduce(operator.or_, RULES.values()), Field(discriminator="kind")]
     for _rule in RULES.values():
         if issubclass(_rule, Combination):
             _rule.model_rebuild(force=True, _types_namespace={"AnyRule": AnyRule})

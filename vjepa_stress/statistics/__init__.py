@@ -5,7 +5,9 @@ The set is closed. What counts is what lies in this folder: a plugin lives in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+import functools
+import operator
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -21,4 +23,4 @@ STATISTICS = find_members(__name__, __path__, Statistic, "statistic")
 if TYPE_CHECKING:
     Estimand = Statistic
 else:
-    Estimand = Annotated[Union[tuple(STATISTICS.values())], Field(discriminator="statistic")]
+    Estimand = Annotated[functools.reduce(operator.or_, STATISTICS.values()), Field(discriminator="statistic")]

@@ -67,9 +67,7 @@ class Statistic(Frozen, ABC):
         """Smallest and largest value it can have, given those of its column in each filter."""
 
     @abstractmethod
-    def plan(
-        self, parts: Sequence[Floats], cells: Sequence[Cell], how: Resampling
-    ) -> PendingEstimate | Estimate:
+    def plan(self, parts: Sequence[Floats], cells: Sequence[Cell], how: Resampling) -> PendingEstimate | Estimate:
         """What to compute.
 
         Args:
@@ -97,9 +95,7 @@ class Statistic(Frozen, ABC):
 
     def on_control(self, factor: str, control: str) -> Self | None:
         """The same estimand computed on a control; None where that would be no such number."""
-        changed = {
-            name: value.at(factor, control) for name, value in dict(self).items() if isinstance(value, Where)
-        }
+        changed = {name: value.at(factor, control) for name, value in dict(self).items() if isinstance(value, Where)}
         return self.model_copy(update=changed)
 
     def meaning(self, design: Design) -> Hashable:

@@ -71,9 +71,7 @@ class Jumps(Statistic):
             ValueError: naming two of them.
         """
         super().check(design, place)
-        cells = [
-            tuple(cell.without(self.along) for cell in design.select(where)) for where in self.filters()
-        ]
+        cells = [tuple(cell.without(self.along) for cell in design.select(where)) for where in self.filters()]
         for level, found in zip(self.levels[1:], cells[1:], strict=True):
             if found != cells[0]:
                 raise ValueError(f"{place}: {self.levels[0]} and {level} do not have the same cells")

@@ -56,9 +56,7 @@ class RatioOfMeans(Comparison):
         return plan_ratio(parts[0], parts[1], self.interval)
 
 
-def plan_ratio(
-    numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile"
-) -> PendingEstimate | Estimate:
+def plan_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
     """See `ratio_of_means`."""
     return compare_means(numerator, denominator, lambda means: means[0] / means[1], ends)
 

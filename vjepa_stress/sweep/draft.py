@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.blocks import Block, ModelRole
 from vjepa_stress.data.inspection import Manner, inspecting
+from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
+from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
-from vjepa_stress.ledger.log import now
-from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
@@ -224,7 +224,7 @@ def resolve(
             expected="amendment: {changes: …, reason: …, severity: …, validity: …}" if not draft.amendment else None,
             todo=f"vjepa-stress amend {draft.study} FILE",
         )
-    design, before, manifests = draft.design, parent.document.design if parent else None, {}
+    design, before, manifests = draft.design, as_video(parent.document.design) if parent else None, {}
     for name in design.models:
         _check_input(name, blocks.encoder(name), design)
     clips: dict[str, Digest | None] = {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from vjepa_stress import ledger
 from vjepa_stress.blocks import Block
+from vjepa_stress.design.video import BuildingBlock, VideoCell, VideoDesign, as_video
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
@@ -22,10 +24,8 @@ from vjepa_stress.errors import (
     OutsideDesign,
 )
 from vjepa_stress.fields import Frozen
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.ledger import Checkpoint, Launched, LedgerView
 from vjepa_stress.prereg import freeze
-from vjepa_stress.design.video import BuildingBlock, VideoCell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration, from_bytes
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.provenance import CodeState, code_state
@@ -78,7 +78,7 @@ class Launch(Frozen):
         data = self.document.read_bytes()
         if self.exploratory:
             return validate(VideoDesign, parse_json(data, self.document), self.document)
-        return from_bytes(data, self.document).design
+        return as_video(from_bytes(data, self.document).design)
 
     def verify_document(self) -> None:
         """Refuse to go on when the frozen file has changed since the launch."""
@@ -148,7 +148,7 @@ def stored_cells(registration: Registration, attempts: Attempts, number: int, fo
         if (
             known.get(path.name) != manifest.cell
             or path.name not in attempts.names.get(manifest.prereg_digest, ())
-            or not registration.ledger.contains(ledger.Checkpoint(*vars(manifest.ledger_checkpoint).values()))
+            or not registration.ledger.contains(Checkpoint(*vars(manifest.ledger_checkpoint).values()))
         ):
             raise ManifestTampered(
                 "a manifest belongs to another cell, study or ledger",
@@ -182,7 +182,7 @@ def check_specs(design: VideoDesign, blocks: Blocks) -> None:
                 raise identity_changed(f"{group} {name}", entry.spec, spec, blocks.path(group, name))
 
 
-def kinds_of(design: VideoDesign, cells: Iterable[Cell]) -> set[str]:
+def kinds_of(design: VideoDesign, cells: Iterable[VideoCell]) -> set[str]:
     """Kinds of the building blocks that cells are computed with."""
     entries: list[BuildingBlock] = list(design.metrics.values())
     for cell in cells:
@@ -207,7 +207,7 @@ def identify_weights(
         IdentityChanged: when they are others.
         BadCheckpoint: when they are not there.
     """
-    entries = registration.document.design.models
+    entries = as_video(registration.document.design).models
     return {
         name: _same(
             "weights",
@@ -229,7 +229,7 @@ def identify_clips(
         IdentityChanged: when the files are others.
         BadInput: when files are missing or unusable.
     """
-    design, manifests = registration.document.design, {}
+    design, manifests = as_video(registration.document.design), {}
     for name in datasets:
         manifests[name] = clip_manifest(name, blocks, place, design.frames)
         expected = design.datasets[name].clip_manifest_digest or registration.pinned("clips", name)
@@ -284,7 +284,7 @@ def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str
     Raises:
         CodeChanged: when the code differs from that of the attempt's earlier launches.
     """
-    earlier = {leaf.details["code"] for leaf in attempts.launches if leaf.details["attempt"] == attempt}
+    earlier = {leaf.code for leaf in attempts.launches if leaf.attempt == attempt}
     if earlier and earlier != {code.digest} and deviation is None:
         raise CodeChanged(
             f"attempt {attempt} was started with other code",
@@ -313,19 +313,20 @@ def prepare(
         Tampered, NotEvaluable, BadInput: when anything is not as registered; then nothing is logged.
     """
     document, study = registration.document, registration.document.study
+    design = as_video(document.design)
     attempts = Attempts.of(registration)
     attempt = choose_attempt(attempts, again)
     folder = root.attempt(study, registration.root_digest, attempt)
     stored = stored_cells(registration, attempts, attempt, folder)
-    cells = select(document.design, wanted)
+    cells = select(design, wanted)
     names = {cell: name for name, cell in attempts.current.items()}
     missing = tuple(cell for cell in cells if names[cell] not in stored)
-    check_specs(document.design, blocks)
+    check_specs(design, blocks)
     code = code_state(blocks.plugins)
     if not missing:
         return None, len(cells)
     check_code(attempts, attempt, code, deviation)
-    targets = blocks.targets(kinds_of(document.design, missing), study)
+    targets = blocks.targets(kinds_of(design, missing), study)
     manifests, weights = identify_all(registration, missing, blocks, place)
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
@@ -333,25 +334,25 @@ def prepare(
     # A folder that cannot be written must be known before the ledger says that a launch took place.
     write_durably(folder / "cells" / ".probe", b"")
     (folder / "cells" / ".probe").unlink()
-    details: dict[str, Any] = {
-        "attempt": attempt,
-        "cells": [names[cell] for cell in missing],
-        "code": code.digest,
-        "dirty": code.dirty,
-        "commit": code.commit,
-        "weights": weights,
-        "clips": clips,
-        "specs": {name: document.design.datasets[name].spec_digest for name in clips},
-    }
-    if deviation is not None:
-        details["deviation"] = deviation
 
     def still_newest(view: LedgerView) -> None:
         if freeze.load(root, study, view).digest != registration.digest:
             raise BadInput("the study was amended while this launch was prepared", todo="run the same command again")
 
     _, checkpoint = ledger.append(
-        root, "launched", study, document=registration.digest, details=details, prepare=still_newest
+        root,
+        Launched,
+        study=study,
+        document=registration.digest,
+        attempt=attempt,
+        cells=[names[cell] for cell in missing],
+        code=code.digest,
+        dirty=code.dirty,
+        commit=code.commit,
+        identities={"weights": weights, "clips": clips},
+        specs={name: design.datasets[name].spec_digest for name in clips},
+        deviation=deviation,
+        prepare=still_newest,
     )
     launch = Launch(
         schema="vjepa-stress/launch/v1",

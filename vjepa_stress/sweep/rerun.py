@@ -6,10 +6,10 @@ import math
 import random
 from dataclasses import dataclass
 
+from vjepa_stress.design import Cell
+from vjepa_stress.design.video import VideoCell, as_video
 from vjepa_stress.errors import CellsIncomplete, ResultTampered
 from vjepa_stress.prereg import freeze
-from vjepa_stress.design import Cell
-from vjepa_stress.design.video import VideoCell
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
 from vjepa_stress.study_root import StudyRoot
@@ -66,6 +66,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
     stored = stored_cells(registration, attempts, attempts.counted, folder)
     names = sorted(set(stored) & set(attempts.current))
     chosen = [stored[name] for name in random.Random(seed).sample(names, min(count, len(names)))]  # noqa: S311
+    cells = tuple(VideoCell(one.manifest.cell) for one in chosen)
     settle(place)
     launch = Launch(
         schema="vjepa-stress/launch/v1",
@@ -76,13 +77,13 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
         exploratory=False,
         attempt=attempts.counted,
         folder=folder,
-        cells=tuple(VideoCell(one.manifest.cell) for one in chosen),
+        cells=cells,
         names=tuple(one.folder.name for one in chosen),
         ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
         code=code_state(place.plugins),
         weights={str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
-        targets=blocks.targets(kinds_of(registration.document.design, (VideoCell(one.manifest.cell) for one in chosen)), study),
-        clips={name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()},
+        targets=blocks.targets(kinds_of(as_video(registration.document.design), cells), study),
+        clips={name: digest for leaf in attempts.launches for name, digest in leaf.bound("clips").items()},
     )
     design = launch.load_design()
     with scratch_folder(place.scratch) as scratch:

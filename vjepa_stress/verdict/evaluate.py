@@ -17,8 +17,8 @@ from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
 from vjepa_stress.rules import AnyRule, Outcome
 from vjepa_stress.statistics import Estimand, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate as evaluate_planned
-from vjepa_stress.statistics.numerics.estimate import undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
+from vjepa_stress.statistics.numerics.estimate import evaluate as evaluate_planned
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.gate import Deviation, Evidence

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from vjepa_stress.errors import BadDocument
 from vjepa_stress.design import Cell
+from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
 from vjepa_stress.rules import Outcome

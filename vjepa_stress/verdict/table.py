@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vjepa_stress.errors import BadInput
 from vjepa_stress.design import Cell, Condition
+from vjepa_stress.errors import BadInput
 from vjepa_stress.statistics.numerics.arrays import Floats
 
 

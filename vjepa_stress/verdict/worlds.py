@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from vjepa_stress.errors import BadDocument
 from vjepa_stress.design import Cell, Design
+from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.scenarios import Given
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.verdict.table import Table

@@ -150,9 +150,7 @@ class PendingEstimate:
             share = float(np.mean(~np.isfinite(samples)))
             note = Note(code="no-value-in-resamples", value=share) if share else Note(code="no-bias-correction")
             return undefined(n, self.method, note, self.pairs)
-        return Estimate(
-            value=value, low=low, high=high, n=n, method=self.method, notes=self.notes, pairs=self.pairs
-        )
+        return Estimate(value=value, low=low, high=high, n=n, method=self.method, notes=self.notes, pairs=self.pairs)
 
 
 def evaluate(planned: Sequence[PendingEstimate | Estimate], how: Resampling) -> list[Estimate]:

@@ -38,9 +38,7 @@ _Ties = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 def _rho(sides: list[tuple[Floats, _Ties | None]], weights: Floats, rows: slice) -> Floats:
     total = weights.sum(axis=1, keepdims=True)
-    left, right = (
-        _ranks(ties or _ties(part[rows]), weights) - total / 2 for part, ties in sides
-    )
+    left, right = (_ranks(ties or _ties(part[rows]), weights) - total / 2 for part, ties in sides)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt((weights * left**2).sum(1) * (weights * right**2).sum(1))
         rho: Floats = (weights * left * right).sum(1) / spread

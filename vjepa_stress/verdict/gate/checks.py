@@ -262,8 +262,9 @@ def check_columns(state: GateState) -> None:
 def check_rows(state: GateState) -> None:
     """Every shard has one row for each registered unit."""
     for cell, stored in state.stored.items():
-        names, expected = stored.table[state.design.unit].to_pylist(), state.design.count_units(
-            state.design.stratum(cell)
+        names, expected = (
+            stored.table[state.design.unit].to_pylist(),
+            state.design.count_units(state.design.stratum(cell)),
         )
         known = len(set(names) & set(stored.manifest.units))
         if len(names) != expected or Counter(names) != Counter(stored.manifest.units):
