@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from vjepa_stress.cli import main as command
-from vjepa_stress.ledger.log import Leaf
+from vjepa_stress.ledger import events
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.schema import json_schema
@@ -40,7 +40,6 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "prereg": Preregistration,
-    "leaf": Leaf,
     "clips": ClipManifest,
     "manifest": Manifest,
     "failure": RunFailure,
@@ -284,9 +283,10 @@ def filled(page: str) -> str:
 
 def generated() -> dict[Path, str]:
     """Every generated file and what it must hold."""
+    schemas = {name: json_schema(kind) for name, kind in DOCUMENTS.items()} | {"leaf": events.json_schema()}
     files = {
-        PROJECT / "prereg" / "schema" / f"{name}.json": json.dumps(json_schema(kind), indent=2) + "\n"
-        for name, kind in DOCUMENTS.items()
+        PROJECT / "prereg" / "schema" / f"{name}.json": json.dumps(schema, indent=2) + "\n"
+        for name, schema in schemas.items()
     }
     pages = [PROJECT / "README.md", *sorted(HERE.glob("*.md"))]
     return files | {HERE / "pocket.svg": loss_curves()} | {page: filled(page.read_text()) for page in pages}

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vjepa_stress import __version__
+from vjepa_stress import __version__, ledger
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument, BadInput, MissingExtra, StressError
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import Checkpoint
+from vjepa_stress.fields import Reason
+from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.prereg import data_status, freeze
-from vjepa_stress.prereg.document import Preregistration, Reason
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.study_root import StudyRoot
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _promised(root: StudyRoot, document: Preregistration, digest: Digest, checkp
     leaf = ledger.read(root).leaves[checkpoint.size - 1]
     said = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
     say(f"{said}; data status {document.data_status}")
-    for change in leaf.details.get("changed", ()):
+    for change in leaf.changed if isinstance(leaf, ledger.Revision) else ():
         say(f"  {change}")
     say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
     return {
@@ -272,8 +272,15 @@ def _show(root: StudyRoot, study: str, evidence: Any, files: dict[Path, bytes], 
     """Write results, and log that somebody looked: the leaf comes first, so that no look is missing."""
     folder = root.outputs(study, evidence.registration.root_digest).resolve()
     digests = {path.resolve().relative_to(folder).as_posix(): sha256(data) for path, data in files.items()}
-    details = {"kind": kind, "files": digests, "exploratory": bool(evidence.objections)}
-    ledger.append(root, "viewed", study, document=evidence.registration.digest, details=details)
+    ledger.append(
+        root,
+        ledger.Viewed,
+        study=study,
+        document=evidence.registration.digest,
+        look=kind,
+        files=digests,
+        exploratory=bool(evidence.objections),
+    )
     for path, data in files.items():
         write_durably(path, data)
 

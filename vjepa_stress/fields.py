@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,8 +27,21 @@ Version = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
 """A time as RFC 3339 writes it."""
 
+DataStatus = Literal["before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"]
+"""What the authors could have known of the data, earliest first."""
+
+Reason = Literal[
+    "unforeseen-event", "error-in-registration", "missing-information", "violated-assumption", "falsified-auxiliary"
+]
+"""Why a registration is amended."""
+
 
 class Frozen(BaseModel):
     """Base of everything inside a frozen document: immutable, and closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def now() -> str:
+    """The time, as RFC 3339 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

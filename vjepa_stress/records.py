@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, s
 from vjepa_stress.disk import sync_folder, write_durably, writing
 from vjepa_stress.errors import BadDocument, LedgerTampered, ManifestTampered, ShardTampered
 from vjepa_stress.fields import Frozen, Text, Time
-from vjepa_stress.ledger.log import Leaf, tree_root
+from vjepa_stress.ledger import Completed, Launched
+from vjepa_stress.ledger.tree import merkle_root
 from vjepa_stress.prereg.clips import verified
 from vjepa_stress.prereg.document import Cell, DatasetEntry, ModelEntry, VideoDesign
 from vjepa_stress.prereg.freeze import Registration
@@ -196,9 +196,25 @@ def content_digest(rows: list[Row]) -> Digest:
 def shard_bytes(rows: list[Row], columns: tuple[str, ...], regions: tuple[str, ...] = ()) -> bytes:
     """Encode rows as Parquet, sorted by clip."""
     ordered = sorted(rows, key=lambda row: str(row["clip"]))
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=shard_schema(columns, regions)), buffer, compression="zstd")
-    return buffer.getvalue()
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(ordered, schema=shard_schema(columns, regions)), sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def read_shard(data: bytes) -> pa.Table:
+    """Decode Parquet in this thread.
+
+    A worker thread of Arrow may release what it read after the interpreter has ended. If that is memory of a Python
+    object, the process aborts (SIGABRT) and its exit code is lost. So no worker takes part (neither to decode, nor to
+    read ahead), and Arrow reads from a copy of its own.
+
+    Raises:
+        pa.ArrowException, OSError: when the bytes are not Parquet.
+    """
+    sink = pa.BufferOutputStream()
+    sink.write(data)
+    return pq.ParquetFile(pa.BufferReader(sink.getvalue()), pre_buffer=False).read(use_threads=False)
 
 
 @dataclass(frozen=True)
@@ -272,8 +288,7 @@ def read_cell(folder: Path) -> StoredCell:
             todo=_AGAIN,
         )
     try:
-        # With threads, one of Arrow's workers may release the buffer after the interpreter has ended: SIGABRT.
-        table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
+        table = read_shard(content)
         rows = table.to_pylist()
         found = content_digest(rows)
     except (pa.ArrowException, OSError, ValueError, KeyError, BadDocument) as error:
@@ -306,7 +321,7 @@ def cell_folders(attempt: Path) -> Iterator[Path]:
 def manifests_root(cells: list[StoredCell]) -> Digest:
     """Merkle root over the manifests of an attempt, in order of their cells' folder names."""
     ordered = sorted(cells, key=lambda cell: cell.folder.name)
-    return tree_root([cell.manifest_digest.encode() for cell in ordered])
+    return merkle_root(cell.manifest_digest.encode() for cell in ordered)
 
 
 @dataclass(frozen=True)
@@ -322,8 +337,8 @@ class Attempts:
 
     names: Mapping[Digest, Mapping[str, Cell]]
     current: Mapping[str, Cell]
-    launches: tuple[Leaf, ...]
-    completed: tuple[Leaf, ...]
+    launches: tuple[Launched, ...]
+    completed: tuple[Completed, ...]
 
     @classmethod
     def of(cls, registration: Registration) -> Attempts:
@@ -333,9 +348,8 @@ class Attempts:
             LedgerTampered: when one of them is of no document of the study.
         """
         names = cell_names(registration.lineage)
-        leaves = registration.ledger.of(registration.document.study)
-        launches = tuple(x for x in leaves if x.event == "launched" and not x.details.get("exploratory"))
-        completed = tuple(leaf for leaf in leaves if leaf.event == "completed")
+        view, study = registration.ledger, registration.document.study
+        launches, completed = view.of(study, Launched), view.of(study, Completed)
         for leaf in (*launches, *completed):
             if leaf.document not in names:
                 raise LedgerTampered(
@@ -355,45 +369,45 @@ class Attempts:
     @property
     def last(self) -> int:
         """The last attempt; 0 when there is none."""
-        return max((int(leaf.details["attempt"]) for leaf in self.launches), default=0)
+        return max((leaf.attempt for leaf in self.launches), default=0)
 
     @property
     def counted(self) -> int | None:
         """The attempt that counts: the first that was ever complete, whatever came after it."""
-        return min((int(leaf.details["attempt"]) for leaf in self.completed), default=None)
+        return min((leaf.attempt for leaf in self.completed), default=None)
 
     @property
     def under_way(self) -> int:
         """The attempt to work on: the one that counts, unless a later one was begun and never completed."""
-        done = {int(leaf.details["attempt"]) for leaf in self.completed}
+        done = {leaf.attempt for leaf in self.completed}
         if self.counted is not None and (not self.covered(self.counted) or self.last in done):
             return self.counted
         return max(self.last, 1)
 
-    def completions(self, attempt: int) -> list[Leaf]:
+    def completions(self, attempt: int) -> list[Completed]:
         """Completions of one attempt."""
-        return [leaf for leaf in self.completed if int(leaf.details["attempt"]) == attempt]
+        return [leaf for leaf in self.completed if leaf.attempt == attempt]
 
-    def cells_of(self, leaf: Leaf) -> Mapping[str, Cell]:
+    def cells_of(self, leaf: Launched | Completed) -> Mapping[str, Cell]:
         """The cells that the document of a leaf registers."""
-        return self.names[Digest(str(leaf.document))]
+        return self.names[leaf.document]
 
     def covered(self, attempt: int) -> bool:
         """Whether the attempt was completed with every cell of the newest document."""
         return any(self.current.keys() <= self.cells_of(leaf).keys() for leaf in self.completions(attempt))
 
-    def check_root(self, completion: Leaf, stored: Mapping[str, StoredCell], where: object) -> None:
+    def check_root(self, completion: Completed, stored: Mapping[str, StoredCell], where: object) -> None:
         """Compare the manifests of a completed attempt with the root that the ledger holds.
 
         Raises:
             ManifestTampered: when they have changed.
         """
         found = manifests_root([stored[name] for name in self.cells_of(completion) if name in stored])
-        if completion.details["root"] != found:
+        if completion.root != found:
             raise ManifestTampered(
                 "the manifests are not those of the completed attempt",
                 where=where,
-                expected=completion.details["root"],
+                expected=completion.root,
                 found=found,
                 todo="restore the attempt from a copy",
             )

@@ -2,11 +2,15 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 from tests.small import study
 from tests.small.study import Done
+from vjepa_stress import ledger
 from vjepa_stress.digest import canonical_json, parse_json, sha256
-from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger import Checkpoint, Leaf
+from vjepa_stress.ledger.checkpoint import Note
+from vjepa_stress.ledger.tree import merkle_root
 from vjepa_stress.records import content_digest, read_cell, shard_bytes
 from vjepa_stress.study_root import StudyRoot
 
@@ -70,7 +74,26 @@ def keep_leaves(root: StudyRoot, count: int) -> None:
     """Cut the ledger after so many leaves, and make its checkpoint agree."""
     view = ledger.read(root)
     root.ledger.write_bytes(b"".join(root.ledger.read_bytes().splitlines(keepends=True)[:count]))
-    root.checkpoint.write_text(f"{view.checkpoint(count)}\n")
+    root.checkpoint.write_bytes(Note(view.checkpoint(count)).to_bytes())
+
+
+def said(leaf: Leaf) -> dict[str, Any]:
+    """What a leaf says of itself, without its place in the ledger."""
+    placed = ("schema_", "event", "seq", "at", "prev_root")
+    return {name: getattr(leaf, name) for name in type(leaf).model_fields if name not in placed}
+
+
+def append_again(root: StudyRoot, leaf: Leaf, /, **change: object) -> Checkpoint:
+    """Append what a leaf said, changed or not, as a forger can who writes the ledger anew."""
+    _, checkpoint = ledger.append(root, type(leaf), **{**said(leaf), **change})
+    return checkpoint
+
+
+def append_bytes(root: StudyRoot, line: bytes) -> None:
+    """Append any line, and make the checkpoint agree."""
+    lines = [*root.ledger.read_bytes().splitlines(), line]
+    root.ledger.write_bytes(b"".join(one + b"\n" for one in lines))
+    root.checkpoint.write_bytes(Note(Checkpoint(len(lines), merkle_root(lines))).to_bytes())
 
 
 def cell(root: StudyRoot, name: str) -> Path:

@@ -7,9 +7,9 @@ import pytest
 
 from tests.evidence.attack import flipped, refused, three
 from tests.small import study
+from vjepa_stress import ledger
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import Tampered
-from vjepa_stress.ledger import log as ledger
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import manifests_root, read_cell
 from vjepa_stress.study_root import StudyRoot

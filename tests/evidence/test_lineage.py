@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.evidence.attack import (
+    append_again,
     cell,
     flipped,
     keep_leaves,
@@ -17,10 +18,10 @@ from tests.evidence.attack import (
     three,
 )
 from tests.small import study
+from vjepa_stress import ledger
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.errors import LedgerTampered, Tampered
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import Leaf
+from vjepa_stress.ledger import Promise, Registered
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import content_digest, shard_bytes
 from vjepa_stress.study_root import StudyRoot
@@ -36,11 +37,17 @@ def amended(attacked: StudyRoot) -> StudyRoot:
     return attacked
 
 
-def forged(root: StudyRoot, leaves: Sequence[Leaf]) -> None:
+def forged(root: StudyRoot, leaves: Sequence[Promise]) -> None:
     """The ledger of before the amendments, continued by a forger who can write it as he likes."""
     keep_leaves(root, 5)
     for leaf in leaves:
-        ledger.append(root, leaf.event, leaf.study, document=leaf.document, parent=leaf.parent, details=leaf.details)
+        append_again(root, leaf)
+
+
+def as_registered(leaf: Promise) -> Registered:
+    """What a leaf says, as if it was the first of its study."""
+    fields = leaf.model_dump(include=set(Registered.model_fields) - {"event"})
+    return Registered.model_validate(fields)
 
 
 def test_a_removed_version(amended: StudyRoot) -> None:
@@ -72,13 +79,13 @@ def test_bits_flipped_in_an_amendment(amended: StudyRoot) -> None:
         lambda v2, v3: [v3, v2],
         lambda v2, v3: [v2, v2, v3],
         lambda v2, v3: [v2, v3.model_copy(update={"parent": v2.parent})],
-        lambda v2, v3: [v2, v3.model_copy(update={"event": "registered"})],
-        lambda v2, v3: [v2.model_copy(update={"parent": None}), v3],
+        lambda v2, v3: [v2, as_registered(v3)],
+        lambda v2, v3: [as_registered(v2), v3],
     ],
     ids=["the middle left out", "swapped", "twice", "another parent", "registered again", "no parent"],
 )
-def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Leaf, Leaf], list[Leaf]]) -> None:
-    forged(amended, forge(*ledger.read(amended).leaves[-2:]))
+def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Promise, Promise], list[Promise]]) -> None:
+    forged(amended, forge(*ledger.read(amended).of("small", Promise)[-2:]))
     with pytest.raises(LedgerTampered, match="do not follow from each other"):
         freeze.load(amended, "small")
     refused(amended)
@@ -95,19 +102,19 @@ def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Leaf,
 )
 def test_a_forged_amendment(amended: StudyRoot, change: dict[str, object], code: int) -> None:
     """Its bytes and its leaf agree, and yet it does not follow from what was before it."""
-    path, leaf = amended.document("small", "v3"), ledger.read(amended).leaves[-1]
+    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", Promise)[-2:]
     value = json.loads(path.read_bytes()) | change
     data = canonical_json({name: one for name, one in value.items() if one is not None})
     path.write_bytes(data)
-    forged(amended, [ledger.read(amended).leaves[-2], leaf.model_copy(update={"document": sha256(data)})])
+    forged(amended, [before, leaf.model_copy(update={"document": sha256(data)})])
     refused(amended, codes=(code,))
 
 
 def test_an_id_forged_to_stand_for_two_claims(amended: StudyRoot) -> None:
-    path, leaf = amended.document("small", "v3"), ledger.read(amended).leaves[-1]
+    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", Promise)[-2:]
     data = path.read_bytes().replace(b"M2 rises with noise.", b"M2 falls with noise.")
     path.write_bytes(data)
-    forged(amended, [ledger.read(amended).leaves[-2], leaf.model_copy(update={"document": sha256(data)})])
+    forged(amended, [before, leaf.model_copy(update={"document": sha256(data)})])
     refused(amended, codes=(2,), run=False)
 
 

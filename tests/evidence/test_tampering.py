@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.evidence.attack import (
+    append_again,
+    append_bytes,
     cell,
     flipped,
     forge,
@@ -23,10 +25,12 @@ from tests.evidence.attack import (
     without_results,
 )
 from tests.small import study
-from vjepa_stress.digest import sha256
+from vjepa_stress import ledger
+from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.disk import write_durably
-from vjepa_stress.errors import BadDocument, CannotWrite, StressError
-from vjepa_stress.ledger import log as ledger
+from vjepa_stress.errors import BadDocument, CannotWrite, LedgerTampered, StressError
+from vjepa_stress.ledger import Registered
+from vjepa_stress.ledger.checkpoint import Note
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.scenarios import Pilot
 from vjepa_stress.records import content_digest, manifests_root, read_cell, shard_bytes
@@ -97,22 +101,38 @@ def test_a_failure_that_is_no_record(attacked: StudyRoot, data: bytes) -> None:
     ("line", "change"),
     [
         (0, {"version": 1}),
-        (1, {}),
-        (1, {"weights": {"tiny": "unknown"}}),
+        (0, {"schema": "vjepa-stress/leaf/v1"}),
+        (0, {"event": "launched"}),
+        (1, {"cells": ...}),
+        (1, {"deviation": ...}),
+        (1, {"identities": {"weights": {"tiny": "unknown"}}}),
         (1, {"attempt": "1"}),
+        (1, {"details": {}}),
         (2, {"root": None}),
         (3, {"files": ["verdict.json"]}),
+        (3, {"event": "signed"}),
     ],
 )
 def test_leaves_without_what_they_must_say(attacked: StudyRoot, line: int, change: dict[str, object]) -> None:
-    """The whole ledger rewritten, so that it agrees with itself."""
-    leaves = ledger.read(attacked).leaves
+    """The ledger rewritten, so that it agrees with itself."""
+    leaf = json.loads(line_of(attacked, line)) | change
     keep_leaves(attacked, line)
-    for leaf in leaves[line:]:
-        details = (leaf.details | change if change else {}) if leaf.seq == line else leaf.details
-        if leaf.seq == line:
-            ledger.append(attacked, leaf.event, leaf.study, document=leaf.document, details=details)
+    append_bytes(attacked, canonical_json({name: value for name, value in leaf.items() if value is not ...}))
     refused(attacked)
+    with pytest.raises(LedgerTampered, match="not an event"):
+        ledger.read(attacked)
+
+
+def test_a_line_put_back_is_no_tampering(attacked: StudyRoot) -> None:
+    """The attack above changes nothing but what it means to change."""
+    line = line_of(attacked, 4)
+    keep_leaves(attacked, 4)
+    append_bytes(attacked, line)
+    assert all(done.code == 0 for done in three(attacked))
+
+
+def line_of(root: StudyRoot, number: int) -> bytes:
+    return root.ledger.read_bytes().splitlines()[number]
 
 
 @pytest.mark.parametrize("name", ["ledger", "checkpoint"])
@@ -183,8 +203,7 @@ def test_the_ledger_made_anew_after_the_results(attacked: StudyRoot) -> None:
     attacked.ledger.unlink()
     attacked.checkpoint.unlink()
     for leaf in old.leaves:
-        details = {**leaf.details, "note": "rewritten"} if leaf.event == "registered" else leaf.details
-        ledger.append(attacked, leaf.event, leaf.study, document=leaf.document, details=details)
+        append_again(attacked, leaf, **({"hypotheses": ()} if isinstance(leaf, Registered) else {}))
     refused(attacked)
 
 
@@ -192,7 +211,7 @@ def test_a_ledger_cut_together_with_its_checkpoint(attacked: StudyRoot) -> None:
     lines = attacked.ledger.read_bytes().splitlines(keepends=True)
     view = ledger.read(attacked)
     attacked.ledger.write_bytes(lines[0])
-    attacked.checkpoint.write_text(f"{view.checkpoint(1)}\n")
+    attacked.checkpoint.write_bytes(Note(view.checkpoint(1)).to_bytes())
     refused(attacked)
 
 
@@ -201,17 +220,15 @@ def test_a_run_from_before_the_registration_cannot_be_evaluated(attacked: StudyR
     leaves = ledger.read(attacked).leaves
     attacked.ledger.unlink()
     attacked.checkpoint.unlink()
-    document = leaves[0].document
-    launched, checkpoint = ledger.append(attacked, "launched", "small", document=document, details=leaves[1].details)
-    ledger.append(attacked, "registered", "small", document=document, details=leaves[0].details)
+    checkpoint = append_again(attacked, leaves[1])
+    append_again(attacked, leaves[0])
     record = {"size": checkpoint.size, "root": checkpoint.root}
     for folder in study.cells(attacked).iterdir():
         rewrite(folder / "manifest.json", {"ledger_checkpoint": record})
     root = manifests_root([read_cell(folder) for folder in study.cells(attacked).iterdir()])
-    details = {**leaves[2].details, "root": root}
-    ledger.append(attacked, "completed", "small", document=document, details=details)
+    append_again(attacked, leaves[2], root=root)
     without_results(attacked)
-    assert launched.seq == 0
+    assert [leaf.event for leaf in ledger.read(attacked).leaves] == ["launched", "registered", "completed"]
     for done in three(attacked, run=False):
         assert done.code == 11, done.err
         assert "before the study was registered" in done.err
@@ -236,7 +253,7 @@ def test_an_edited_verdict_logged_with_care(attacked: StudyRoot) -> None:
     path = study.outputs(attacked) / "verdict.json"
     data = path.read_bytes().replace(b'"verdict":"confirmed"', b'"verdict":"refuted"', 1)
     path.write_bytes(data)
-    ledger.append(attacked, "viewed", "small", details={"kind": "verdict", "files": {"verdict.json": sha256(data)}})
+    append_again(attacked, ledger.read(attacked).leaves[3], files={"verdict.json": sha256(data)})
     done = study.command("audit", "--root", attacked.path, "small")
     assert done.code == 3
     assert "not what the evidence gives" in done.err
@@ -264,7 +281,7 @@ def test_results_that_no_look_names(attacked: StudyRoot) -> None:
 def test_a_look_cut_off_before_its_file(attacked: StudyRoot) -> None:
     """The leaf comes first: the file is then missing, or the one of the look before."""
     digest = sha256(b"never written")
-    ledger.append(attacked, "viewed", "small", details={"kind": "verdict", "files": {"verdict.json": digest}})
+    append_again(attacked, ledger.read(attacked).leaves[3], files={"verdict.json": digest})
     done = study.command("verdict", "--root", attacked.path, "small")
     assert done.code == 0, done.err
     assert study.command("audit", "--root", attacked.path, "small").code == 0
@@ -344,13 +361,12 @@ def test_a_non_finite_value_cannot_be_evaluated(finished: StudyRoot, tmp_path: P
     root.checkpoint.unlink()
     for leaf in leaves[:2]:
         # The times of the leaves are new, and with them the checkpoint that the manifests must name.
-        _, checkpoint = ledger.append(root, leaf.event, "small", document=leaf.document, details=leaf.details)
+        checkpoint = append_again(root, leaf)
     for path in study.cells(root).iterdir():
         record = {"size": checkpoint.size, "root": checkpoint.root}
         rewrite(path / "manifest.json", {"ledger_checkpoint": record})
     done_root = manifests_root([read_cell(path) for path in study.cells(root).iterdir()])
-    details = {**leaves[2].details, "root": done_root}
-    ledger.append(root, "completed", "small", document=leaves[0].document, details=details)
+    append_again(root, leaves[2], root=done_root)
     without_results(root)
     for done in three(root, run=False):
         assert done.code == 11, done.err

@@ -133,7 +133,8 @@ def test_published_consistency_proofs(sizes: tuple[int, int]) -> None:
     earlier, size = sizes
     proof = digests(CONSISTENCY[sizes])
     assert Tree(INPUTS).consistency(earlier, size) == proof
-    assert extends(*digests([ROOTS[size - 1]]), size, *digests([ROOTS[earlier - 1]]), earlier, proof)
+    root, before = digests([ROOTS[size - 1], ROOTS[earlier - 1]])
+    assert extends(root, size, before, earlier, proof)
 
 
 def test_every_root_and_proof_up_to_forty_entries() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.small import study
+from vjepa_stress import ledger
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor, StatusTooEarly
-from vjepa_stress.ledger import log as ledger
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.data_status import ORDER, floor
 from vjepa_stress.prereg.lineage import changes, check_claims
@@ -57,10 +57,11 @@ def test_an_identical_design_keeps_its_shards(attacked: StudyRoot) -> None:
     assert (done.json["event"], done.json["version"]) == ("amended", "v2")
     assert (study.outputs(attacked), study.contents(attacked)) == (folder, before)
     leaf = ledger.read(attacked).leaves[-1]
+    assert isinstance(leaf, ledger.Amended)
     assert leaf.document == sha256(attacked.document("small", "v2").read_bytes())
     assert leaf.parent == sha256(attacked.document("small", "v1").read_bytes())
-    assert leaf.details["reason"] == "error-in-registration"
-    assert leaf.details["changed"] == ["H1: rule.confirm_at: 0.9 → 0.8".replace("H1: ", "H1.")]
+    assert leaf.reason == "error-in-registration"
+    assert leaf.changed == ("H1.rule.confirm_at: 0.9 → 0.8",)
     # The verdict from before is right as of its time.
     audited = study.command("audit", "small", "--root", attacked.path, "--json")
     assert audited.code == 0, audited.err

@@ -12,9 +12,9 @@ import torch
 from tests.data.films import film
 from tests.small import study
 from tests.small.study import Done
+from vjepa_stress import ledger
 from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.encoders.vjepa21 import VJEPA21
-from vjepa_stress.ledger import log as ledger
 from vjepa_stress.study_root import StudyRoot
 
 VIDEOS = (study.HERE / "draft.yaml").read_text().replace("[small]", "[videos]")

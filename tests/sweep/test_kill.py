@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
-from vjepa_stress.ledger import log as ledger
+from vjepa_stress import ledger
 from vjepa_stress.records import read_cell
 from vjepa_stress.study_root import StudyRoot
 

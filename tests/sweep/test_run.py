@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.small import study
+from vjepa_stress import ledger
 from vjepa_stress.digest import parse_json, sha256
-from vjepa_stress.ledger import log as ledger
 from vjepa_stress.metrics.drift import frame_fidelity, temporal_consistency
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg import freeze
@@ -153,7 +153,10 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
         "small-tiny-gaussian_noise-0.55"
     ]
     leaf = ledger.read(attacked).leaves[-1]
-    assert (leaf.event, leaf.details["exploratory"]) == ("launched", True)
+    assert isinstance(leaf, ledger.Explored)
+    folder = Path(done.json["folder"])
+    assert leaf.cells == tuple(path.name for path in folder.iterdir())
+    assert leaf.document == sha256((folder.parent / "design.json").read_bytes())
     assert study.command("verdict", "--root", attacked.path, "small").code == 0
     verdict = parse_json((study.outputs(attacked) / "verdict.json").read_bytes())
     assert "exploratory run" in [deviation["kind"] for deviation in verdict["deviations"]]
@@ -240,10 +243,12 @@ def test_a_users_folder_adds_but_cannot_shadow(tmp_path: Path) -> None:
 
 def test_manifests_say_what_they_are_bound_to(finished: StudyRoot) -> None:
     launched = ledger.read(finished).leaves[1]
+    assert isinstance(launched, ledger.Launched)
+    assert launched.cells == tuple(path.name for path in sorted(study.cells(finished).iterdir()))
     for path in study.cells(finished).iterdir():
         manifest = json.loads((path / "manifest.json").read_text())
-        assert manifest["weights_digest"] == launched.details["weights"][manifest["cell"]["model"]]
-        assert manifest["code_digest"] == launched.details["code"]
+        assert manifest["weights_digest"] == launched.identities["weights"][manifest["cell"]["model"]]
+        assert manifest["code_digest"] == launched.code
         assert manifest["ledger_checkpoint"]["size"] == 2
         assert manifest["rows"] == len(manifest["clip_digests"]) == 3
         assert {"decode", "perturb", "encode", "metrics"} <= set(manifest["seconds"])

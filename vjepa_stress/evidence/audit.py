@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import BadDocument, NotRegistered, ResultTampered
-from vjepa_stress.ledger.log import Checkpoint, LedgerView
+from vjepa_stress.ledger import Checkpoint, LedgerView, Registered, Viewed
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, logged
 from vjepa_stress.study_root import StudyRoot
@@ -72,7 +72,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
         checked.append("verdict")
     checked += _check_viewed(root, evidence)
     # An audit logs nothing: what nobody has seen yet, it must not show.
-    seen = any(leaf.event == "viewed" for leaf in view.of(study))
+    seen = bool(view.of(study, Viewed))
     if not seen:
         notices.append(f"nobody has looked yet; vjepa-stress verdict {study} shows and logs it")
     return Audit(
@@ -98,7 +98,7 @@ def studies(root: StudyRoot, view: LedgerView) -> list[str]:
         NotRegistered: when there is none.
         LedgerTampered: when there are outputs of others.
     """
-    found = [leaf.study for leaf in view.leaves if leaf.event == "registered"]
+    found = [leaf.study for leaf in view.leaves if isinstance(leaf, Registered)]
     outputs = root.path / "outputs"
     for folder in sorted(outputs.iterdir()) if outputs.is_dir() else ():
         if folder.name not in found and folder.is_dir():
@@ -122,8 +122,8 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
             raise ResultTampered(
                 "the stored verdict saw a ledger that this one is no continuation of",
                 where=path,
-                expected=view.checkpoint(),
-                found=seen,
+                expected=view.checkpoint().short,
+                found=seen.short,
             )
         recomputed = evaluate(gate(root, stored.study, as_of=seen.size))
         notices.append(f"{path}: more has happened since this verdict; vjepa-stress verdict writes it anew")

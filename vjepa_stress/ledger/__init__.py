@@ -1,0 +1,37 @@
+"""The ledger of a study root: typed events, one a line, in a Merkle tree."""
+
+from vjepa_stress.ledger.checkpoint import Checkpoint
+from vjepa_stress.ledger.events import (
+    Amended,
+    Completed,
+    Execution,
+    Explored,
+    Failed,
+    Launched,
+    Leaf,
+    Promise,
+    Registered,
+    Revision,
+    Viewed,
+    Withdrawn,
+)
+from vjepa_stress.ledger.log import LedgerView, append, read
+
+__all__ = [
+    "Amended",
+    "Checkpoint",
+    "Completed",
+    "Execution",
+    "Explored",
+    "Failed",
+    "Launched",
+    "Leaf",
+    "LedgerView",
+    "Promise",
+    "Registered",
+    "Revision",
+    "Viewed",
+    "Withdrawn",
+    "append",
+    "read",
+]

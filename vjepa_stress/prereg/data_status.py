@@ -7,9 +7,10 @@ from typing import get_args
 
 from vjepa_stress.digest import Digest, parse_json
 from vjepa_stress.errors import StatusTooEarly
-from vjepa_stress.ledger.log import Leaf, LedgerView
+from vjepa_stress.fields import DataStatus
+from vjepa_stress.ledger import Execution, LedgerView, Viewed
 from vjepa_stress.prereg import clips
-from vjepa_stress.prereg.document import DataStatus, Preregistration
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.study_root import StudyRoot
 
 ORDER: tuple[DataStatus, ...] = get_args(DataStatus)
@@ -41,22 +42,21 @@ def floor(
             unpinned.add(entry.spec_digest)
         else:
             known |= _clips(root, document.study, name, entry.clip_manifest_digest, manifests.get(name))
-    used = [leaf for leaf in view.leaves if leaf.event == "launched" and _used(root, leaf, known, unpinned)]
+    used = [leaf for leaf in view.leaves if isinstance(leaf, Execution) and _used(root, leaf, known, unpinned)]
     if not used:
         return "before-creation", "no launch used its clips"
     for leaf in view.leaves:
-        if leaf.event == "viewed" and any(one.study == leaf.study and one.seq < leaf.seq for one in used):
+        if isinstance(leaf, Viewed) and any(one.study == leaf.study and one.seq < leaf.seq for one in used):
             return "after-analysis", f"line {leaf.seq + 1}: results of these clips in {leaf.study} were looked at"
     return "before-observation", f"line {used[0].seq + 1}: a launch of {used[0].study} used these clips"
 
 
-def _used(root: StudyRoot, leaf: Leaf, known: set[str], unpinned: set[str]) -> bool:
+def _used(root: StudyRoot, leaf: Execution, known: set[str], unpinned: set[str]) -> bool:
     """Whether a launch used one of these clips, or data of one of these specifications."""
-    if "clips" not in leaf.details or "specs" not in leaf.details:
+    if "clips" not in leaf.identities:
         return True  # it does not say what it used: the benefit of the doubt is not the author's
-    named: dict[str, str] = leaf.details["clips"]
-    launched = (_clips(root, leaf.study, name, Digest(digest)) for name, digest in named.items())
-    return bool(unpinned & set(leaf.details["specs"].values())) or any(known & one for one in launched)
+    launched = (_clips(root, leaf.study, name, digest) for name, digest in leaf.bound("clips").items())
+    return bool(unpinned & set(leaf.specs.values())) or any(known & one for one in launched)
 
 
 def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: bytes | None = None) -> set[str]:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from vjepa_stress.blocks import COUNTS, Compares, Correspondence, Family, ModelRole, PerturbationRole
 from vjepa_stress.digest import Digest, digest_of
-from vjepa_stress.fields import Frozen, Name, Seed, Text, Time, Version
+from vjepa_stress.fields import DataStatus, Frozen, Name, Reason, Seed, Text, Time, Version
 from vjepa_stress.prereg.rules import (
     Difference,
     Estimand,
@@ -37,14 +37,6 @@ Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
 
 Warned = Literal["moved-positions", "too-few-clips"]
 """Warnings that a draft must acknowledge with a reason before it can be registered."""
-
-DataStatus = Literal["before-creation", "before-observation", "before-access", "before-analysis", "after-analysis"]
-"""What the authors could have known of the data, earliest first."""
-
-Reason = Literal[
-    "unforeseen-event", "error-in-registration", "missing-information", "violated-assumption", "falsified-auxiliary"
-]
-"""Why a registration is amended."""
 
 CALIBRATION = "calibration"
 """Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""

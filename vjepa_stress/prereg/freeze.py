@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from vjepa_stress import ledger
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
@@ -16,8 +17,16 @@ from vjepa_stress.errors import (
     NoSuccessor,
     NotRegistered,
 )
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import Checkpoint, Event, Leaf, LedgerView
+from vjepa_stress.ledger import (
+    Amended,
+    Checkpoint,
+    Launched,
+    LedgerView,
+    Promise,
+    Registered,
+    Revision,
+    Withdrawn,
+)
 from vjepa_stress.prereg import data_status
 from vjepa_stress.prereg.document import DatasetEntry, ModelEntry, Preregistration, VideoDesign
 from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
@@ -29,8 +38,6 @@ Pinned = Literal["weights", "clips"]
 """What a registration may leave open for the first launch to pin."""
 
 _PINNED: tuple[Pinned, ...] = ("weights", "clips")
-PROMISES = frozenset({"registered", "amended", "withdrawn"})
-"""Events that log a document."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Registration:
         return self.lineage[0].digest
 
     @property
-    def leaf(self) -> Leaf:
+    def leaf(self) -> Promise:
         """The `registered` leaf."""
         return self.lineage[0].leaf
 
@@ -72,11 +79,11 @@ class Registration:
     def pinned(self, field: Pinned, name: str) -> Digest | None:
         """What the first launch pinned of a model or data set specified as it is now."""
         wanted = _entries(self.document.design, field)[name].spec_digest
-        for leaf in self.ledger.of(self.document.study):
-            launched = self.edition(leaf.document) if leaf.event == "launched" else None
+        for leaf in self.ledger.of(self.document.study, Launched):
+            launched = self.edition(leaf.document)
             entry = _entries(launched.document.design, field).get(name) if launched else None
-            if entry is not None and entry.spec_digest == wanted and name in leaf.details[field]:
-                return Digest(leaf.details[field][name])
+            if entry is not None and entry.spec_digest == wanted and name in leaf.bound(field):
+                return leaf.bound(field)[name]
         return None
 
 
@@ -153,7 +160,7 @@ def register(
         check_outputs(root, document.study)
         data_status.check(root, view, document, clip_manifests)
 
-    return _freeze(root, "registered", document, clip_manifests, {}, check)
+    return _freeze(root, Registered, document, clip_manifests, {}, check)
 
 
 def extend(
@@ -174,7 +181,8 @@ def extend(
     parent = before.lineage[-1]
     check_next(before, document)
     changed = changes(parent.document, document)
-    reason = document.amendment.reason if document.amendment else None
+    assert document.amendment is not None  # noqa: S101  # it has a parent
+    more = {"parent": document.parent, "reason": document.amendment.reason, "changed": changed}
 
     def check(view: LedgerView) -> None:
         # Another process may have amended the study since.
@@ -185,8 +193,8 @@ def extend(
         check_shown(root.outputs(document.study, registration.root_digest), view, document.study)
         data_status.check(root, view, document, clip_manifests, parent.document)
 
-    event: Event = "withdrawn" if is_withdrawal(parent.document, document) else "amended"
-    return _freeze(root, event, document, clip_manifests, {"reason": reason, "changed": list(changed)}, check)
+    event = Withdrawn if is_withdrawal(parent.document, document) else Amended
+    return _freeze(root, event, document, clip_manifests, more, check)
 
 
 def check_next(before: Registration, document: Preregistration) -> None:
@@ -202,10 +210,10 @@ def check_next(before: Registration, document: Preregistration) -> None:
 
 def _freeze(
     root: StudyRoot,
-    event: Event,
+    event: type[Promise],
     document: Preregistration,
     clip_manifests: Mapping[str, bytes],
-    more: Mapping[str, Any],
+    more: Mapping[str, object],
     check: Callable[[LedgerView], None],
 ) -> tuple[Digest, Checkpoint]:
     path = root.document(document.study, document.version)
@@ -227,14 +235,16 @@ def _freeze(
         for name, manifest in clip_manifests.items():
             write_durably(root.clips(document.study, name, sha256(manifest)), manifest)
 
-    details: dict[str, Any] = {
-        "version": document.version,
-        "data_status": document.data_status,
-        "hypotheses": [hypothesis.id for hypothesis in document.hypotheses],
-        **more,
-    }
     _, checkpoint = ledger.append(
-        root, event, document.study, document=digest, parent=document.parent, details=details, prepare=prepare
+        root,
+        event,
+        study=document.study,
+        document=digest,
+        version=document.version,
+        data_status=document.data_status,
+        hypotheses=[hypothesis.id for hypothesis in document.hypotheses],
+        **more,
+        prepare=prepare,
     )
     return digest, checkpoint
 
@@ -267,8 +277,8 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     """
     check_study_name(study)
     view = view or ledger.read(root)
-    leaves = [leaf for leaf in view.of(study) if leaf.event in PROMISES]
-    if not any(leaf.event == "registered" for leaf in leaves):
+    leaves = view.of(study, Promise)
+    if not any(isinstance(leaf, Registered) for leaf in leaves):
         check_outputs(root, study)
         studies = sorted({leaf.study for leaf in view.leaves})
         raise NotRegistered(
@@ -286,8 +296,8 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     return Registration(tuple(lineage), view)
 
 
-def _open(root: StudyRoot, leaf: Leaf) -> Edition:
-    path = root.document(leaf.study, str(leaf.details.get("version")))
+def _open(root: StudyRoot, leaf: Promise) -> Edition:
+    path = root.document(leaf.study, leaf.version)
     data = path.read_bytes() if path.is_file() else None
     if data is None or sha256(data) != leaf.document:
         raise DocumentTampered(
@@ -306,12 +316,12 @@ def _check_place(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -
     parent = before[-1].digest if before else None
     version = next_version(before[-1].document.version) if before else document.version
     for what, expected, found in (
-        ("event", not before, leaf.event == "registered"),
+        ("event", not before, isinstance(leaf, Registered)),
         ("study", leaf.study, document.study),
-        ("parent", parent, leaf.parent),
+        ("parent", parent, leaf.parent if isinstance(leaf, Revision) else None),
         ("parent", parent, document.parent),
         ("version", version, document.version),
-        ("version", version, leaf.details.get("version")),
+        ("version", version, leaf.version),
     ):
         if expected != found:
             raise LedgerTampered(

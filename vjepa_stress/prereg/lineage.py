@@ -8,7 +8,7 @@ from typing import Any
 
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
-from vjepa_stress.ledger.log import Leaf
+from vjepa_stress.ledger import Promise
 from vjepa_stress.prereg.document import Cell, Hypothesis, Preregistration, fits, meaning
 
 
@@ -24,7 +24,7 @@ class Edition:
 
     document: Preregistration
     digest: Digest
-    leaf: Leaf
+    leaf: Promise
 
 
 def next_version(version: str) -> str:

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import LedgerTampered, ResultTampered
-from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.ledger import LedgerView, Viewed
 from vjepa_stress.study_root import StudyRoot
 
 
 def logged(view: LedgerView, study: str) -> dict[str, list[str]]:
     """For each file that was ever shown, by its name in the output folder, its digests in the order of the looks."""
     found: dict[str, list[str]] = {}
-    for leaf in view.of(study):
-        if leaf.event == "viewed":
-            for name, digest in leaf.details.get("files", {}).items():
-                found.setdefault(name, []).append(digest)
+    for leaf in view.of(study, Viewed):
+        for name, digest in leaf.files.items():
+            found.setdefault(name, []).append(digest)
     return found
 
 

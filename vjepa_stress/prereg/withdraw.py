@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from vjepa_stress.digest import Digest
 from vjepa_stress.errors import BadInput, NoSuccessor
-from vjepa_stress.ledger.log import Checkpoint, now
+from vjepa_stress.fields import DataStatus, Reason, now
+from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.prereg import data_status, freeze
-from vjepa_stress.prereg.document import Amendment, DataStatus, Hypothesis, Preregistration, Reason
+from vjepa_stress.prereg.document import Amendment, Hypothesis, Preregistration
 from vjepa_stress.prereg.lineage import Edition, find, next_version
 from vjepa_stress.prereg.rules import leaves, remaining
 from vjepa_stress.study_root import StudyRoot

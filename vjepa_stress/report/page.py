@@ -12,9 +12,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vjepa_stress.digest import canonical_json
-from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.ledger import Completed, LedgerView, Promise, Viewed
 from vjepa_stress.prereg.document import VideoDesign
-from vjepa_stress.prereg.freeze import PROMISES
 from vjepa_stress.prereg.lineage import find
 from vjepa_stress.prereg.rules import Rule, metrics
 from vjepa_stress.report import numbers
@@ -82,7 +81,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "digest": evidence.registration.digest,
         "registered": evidence.registration.leaf,
         "former": _former_rules(evidence),
-        "checkpoint": evidence.checkpoint,
+        "checkpoint": evidence.checkpoint.short,
         "tier": tier,
         "stamp": stamp,
         "probes": _probes(evidence),
@@ -237,9 +236,9 @@ def _probes(evidence: Evidence) -> list[Probe]:
 
 def _looks(evidence: Evidence) -> dict[str, int]:
     """How often results were looked at, and how often before the attempt was complete."""
-    leaves = evidence.registration.ledger.of(evidence.registration.document.study)
-    seen = [leaf.seq for leaf in leaves if leaf.event == "viewed"]
-    done = [leaf.seq for leaf in leaves if leaf.event == "completed"]
+    view, study = evidence.registration.ledger, evidence.registration.document.study
+    seen = [leaf.seq for leaf in view.of(study, Viewed)]
+    done = [leaf.seq for leaf in view.of(study, Completed)]
     return {"all": len(seen), "early": sum(1 for seq in seen if not done or seq < done[0])}
 
 
@@ -260,12 +259,12 @@ def _studies(view: LedgerView) -> list[dict[str, Any]]:
     return [
         {
             "study": leaf.study,
-            "version": leaf.details.get("version", ""),
+            "version": leaf.version,
             "event": leaf.event,
             "at": leaf.at,
-            "hypotheses": leaf.details.get("hypotheses", []),
+            "hypotheses": list(leaf.hypotheses),
             "digest": leaf.document,
         }
         for leaf in view.leaves
-        if leaf.event in PROMISES
+        if isinstance(leaf, Promise)
     ]

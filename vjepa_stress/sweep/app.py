@@ -17,10 +17,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vjepa_stress import ledger
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadConfiguration, BadInput, MachineFailure, StressError
-from vjepa_stress.ledger import log as ledger
+from vjepa_stress.ledger import Completed, Explored, Failed, Registered
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.provenance import code_state, shipped
@@ -191,7 +192,7 @@ def study_of(root: StudyRoot, request: Request) -> str:
     """
     if request.study is not None:
         return request.study
-    known = sorted({leaf.study for leaf in ledger.read(root).leaves if leaf.event == "registered"})
+    known = sorted({leaf.study for leaf in ledger.read(root).leaves if isinstance(leaf, Registered)})
     if len(known) != 1:
         raise BadInput(
             "name a study", expected="study=" + "|".join(known or ["STUDY"]), found=f"{len(known)} studies"
@@ -287,13 +288,27 @@ def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> R
     if launch and left:
         since = registration.ledger.leaves[launch.ledger_checkpoint.size - 1].at
         failed = [f"{f.cell}: {f.message}" for f in failures(folder) if f.at >= since and f.cell in left]
-        details = {"attempt": attempt, "cells": [str(cell) for cell in left], "messages": failed}
-        ledger.append(root, "failed", study, document=registration.digest, details=details)
+        ledger.append(
+            root,
+            Failed,
+            study=study,
+            document=registration.digest,
+            attempt=attempt,
+            cells=[launch.cell_folder(cell).name for cell in left],
+            messages=failed,
+        )
     complete = attempts.current.keys() <= stored.keys()
     if complete and not attempts.covered(attempt):
         mine = [stored[name] for name in attempts.current]
-        details = {"attempt": attempt, "root": manifests_root(mine), "cells": len(mine)}
-        ledger.append(root, "completed", study, document=registration.digest, details=details)
+        ledger.append(
+            root,
+            Completed,
+            study=study,
+            document=registration.digest,
+            attempt=attempt,
+            root=manifests_root(mine),
+            cells=len(mine),
+        )
     checkpoint = str(ledger.read(root).checkpoint())
     return RunResult(
         study, attempt, len(planned) + there, there, len(planned) - len(left), tuple(failed), complete, checkpoint
@@ -333,16 +348,18 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
     code = code_state(blocks.plugins)
     cells = tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists())
-    details = {
-        "exploratory": True,
-        "cells": [str(cell) for cell in design.cells],
-        "code": code.digest,
-        "dirty": code.dirty,
-        "weights": weights,
-        "clips": clips,
-        "specs": {name: entry.spec_digest for name, entry in design.datasets.items()},
-    }
-    _, checkpoint = ledger.append(root, "launched", study, document=digest, details=details)
+    _, checkpoint = ledger.append(
+        root,
+        Explored,
+        study=study,
+        document=digest,
+        cells=[cell_id(digest, cell) for cell in design.cells],
+        code=code.digest,
+        dirty=code.dirty,
+        commit=code.commit,
+        identities={"weights": weights, "clips": clips},
+        specs={name: entry.spec_digest for name, entry in design.datasets.items()},
+    )
     launch = Launch(
         schema="vjepa-stress/launch/v1",
         root=root.path,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vjepa_stress import ledger
 from vjepa_stress.digest import sha256
 from vjepa_stress.disk import writing
 from vjepa_stress.errors import AlreadyRegistered
-from vjepa_stress.ledger import log as ledger
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.provenance import shipped
@@ -29,7 +29,7 @@ def prepare(folder: Path) -> StudyRoot:
     with writing(folder):
         (folder / "prereg").mkdir(parents=True, exist_ok=True)
     root = StudyRoot(folder.resolve())
-    promised = [leaf.document for leaf in ledger.read(root).of(STUDY) if leaf.event in freeze.PROMISES]
+    promised = [leaf.document for leaf in ledger.read(root).of(STUDY, ledger.Promise)]
     shipped_digests = [sha256(data) for data in files]
     if promised != shipped_digests[: len(promised)]:
         raise AlreadyRegistered(

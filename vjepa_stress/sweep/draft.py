@@ -15,8 +15,8 @@ from vjepa_stress.data.inspection import Manner, inspecting
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
+from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
-from vjepa_stress.ledger.log import now
 from vjepa_stress.prereg.document import Cell, Frames, Preregistration, Resolution, VideoDesign
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from vjepa_stress import ledger
 from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
@@ -21,8 +22,7 @@ from vjepa_stress.errors import (
     OutsideDesign,
 )
 from vjepa_stress.fields import Frozen
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import LedgerView
+from vjepa_stress.ledger import Checkpoint, Launched, LedgerView
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import BuildingBlock, Cell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration, from_bytes
@@ -146,7 +146,7 @@ def stored_cells(registration: Registration, attempts: Attempts, number: int, fo
         if (
             known.get(path.name) != manifest.cell
             or path.name not in attempts.names.get(manifest.prereg_digest, ())
-            or not registration.ledger.contains(ledger.Checkpoint(*vars(manifest.ledger_checkpoint).values()))
+            or not registration.ledger.contains(Checkpoint(*vars(manifest.ledger_checkpoint).values()))
         ):
             raise ManifestTampered(
                 "a manifest belongs to another cell, study or ledger",
@@ -281,7 +281,7 @@ def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str
     Raises:
         CodeChanged: when the code differs from that of the attempt's earlier launches.
     """
-    earlier = {leaf.details["code"] for leaf in attempts.launches if leaf.details["attempt"] == attempt}
+    earlier = {leaf.code for leaf in attempts.launches if leaf.attempt == attempt}
     if earlier and earlier != {code.digest} and deviation is None:
         raise CodeChanged(
             f"attempt {attempt} was started with other code",
@@ -329,25 +329,25 @@ def prepare(
     # A folder that cannot be written must be known before the ledger says that a launch took place.
     write_durably(folder / "cells" / ".probe", b"")
     (folder / "cells" / ".probe").unlink()
-    details: dict[str, Any] = {
-        "attempt": attempt,
-        "cells": [names[cell] for cell in missing],
-        "code": code.digest,
-        "dirty": code.dirty,
-        "commit": code.commit,
-        "weights": weights,
-        "clips": clips,
-        "specs": {name: document.design.datasets[name].spec_digest for name in clips},
-    }
-    if deviation is not None:
-        details["deviation"] = deviation
 
     def still_newest(view: LedgerView) -> None:
         if freeze.load(root, study, view).digest != registration.digest:
             raise BadInput("the study was amended while this launch was prepared", todo="run the same command again")
 
     _, checkpoint = ledger.append(
-        root, "launched", study, document=registration.digest, details=details, prepare=still_newest
+        root,
+        Launched,
+        study=study,
+        document=registration.digest,
+        attempt=attempt,
+        cells=[names[cell] for cell in missing],
+        code=code.digest,
+        dirty=code.dirty,
+        commit=code.commit,
+        identities={"weights": weights, "clips": clips},
+        specs={name: document.design.datasets[name].spec_digest for name in clips},
+        deviation=deviation,
+        prepare=still_newest,
     )
     launch = Launch(
         schema="vjepa-stress/launch/v1",

@@ -78,7 +78,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, place: Exec) -> li
         ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
         code=code_state(place.plugins),
         weights={one.manifest.cell.model: one.manifest.weights_digest for one in chosen},
-        clips={name: digest for leaf in attempts.launches for name, digest in leaf.details["clips"].items()},
+        clips={name: digest for leaf in attempts.launches for name, digest in leaf.bound("clips").items()},
     )
     design = launch.load_design()
     with scratch_folder(place.scratch) as scratch:

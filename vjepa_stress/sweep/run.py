@@ -16,8 +16,8 @@ import torch
 from vjepa_stress.blocks import ClipRef
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, CodeChanged, IdentityChanged, MachineFailure, StressError, Tampered
+from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Measurement, Metric, Observation, Perturbation
-from vjepa_stress.ledger.log import now
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg.document import Cell, VideoDesign
 from vjepa_stress.provenance import code_state, package_versions

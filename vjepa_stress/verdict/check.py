@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from scipy import stats
 
 from vjepa_stress.errors import BadDocument
+from vjepa_stress.ledger import Viewed
 from vjepa_stress.prereg.document import (
     CALIBRATION,
     Acknowledged,
@@ -135,7 +136,7 @@ def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers:
 def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
     evidence = gate(root, scenario.study)
     # Simulating from a pilot's clips is a look at them.
-    if not any(leaf.event == "viewed" for leaf in evidence.registration.ledger.of(scenario.study)):
+    if not evidence.registration.ledger.of(scenario.study, Viewed):
         raise BadDocument(
             "nobody has looked at this pilot yet",
             where=scenario.study,

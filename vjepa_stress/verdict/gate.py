@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
+from vjepa_stress import ledger
 from vjepa_stress.digest import Digest
 from vjepa_stress.errors import (
     CellsIncomplete,
@@ -27,8 +28,7 @@ from vjepa_stress.errors import (
     RunBeforeRegistration,
     ShardTampered,
 )
-from vjepa_stress.ledger import log as ledger
-from vjepa_stress.ledger.log import ABOUT_LOOKING, Checkpoint, Leaf
+from vjepa_stress.ledger import Checkpoint, Execution, Explored, Launched, Registered, Viewed, Withdrawn
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Cell
 from vjepa_stress.prereg.freeze import Registration
@@ -113,7 +113,7 @@ def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int |
     document = registration.document
     excluded = frozenset(exclusion.clip for exclusion in document.analysis.exclusions)
     shards = {cell: stored.table for cell, stored in check.stored.items()}
-    last = max(leaf.seq for leaf in view.of(study) if leaf.event not in ABOUT_LOOKING)
+    last = max(leaf.seq for leaf in view.of(study) if not isinstance(leaf, Viewed))
     return Evidence(
         registration,
         check.attempt,
@@ -142,14 +142,14 @@ class _Gate:
         self.root, self.registration = root, registration
         self.design = registration.document.design
         self.leaves = registration.ledger.of(registration.document.study)
-        self.launches = [leaf for leaf in self.leaves if leaf.event == "launched"]
+        self.launches = [leaf for leaf in self.leaves if isinstance(leaf, Execution)]
         self.attempts = Attempts.of(registration)
         self.registered_runs = self.attempts.launches
         self.attempt = self.attempts.counted or max(self.attempts.last, 1)
         self.folder = root.attempt(registration.document.study, registration.root_digest, self.attempt)
         self.objections: list[NotEvaluable] = []
         self.stored: dict[Cell, StoredCell] = {}
-        self.launch_of: dict[str, Leaf] = {}
+        self.launch_of: dict[str, Launched] = {}
         self.former: dict[str, Cell] = {}
         self.ignored: set[str] = set(self.attempts.former)
 
@@ -162,7 +162,7 @@ class _Gate:
             self.objections.append(
                 RunBeforeRegistration(
                     "a run was launched before the study was registered"
-                    if promised.event == "registered"
+                    if isinstance(promised, Registered)
                     else "a run was launched before the amendment it was made under",
                     where=f"{self.root.ledger}, line {leaf.seq + 1}",
                     expected=f"after line {promised.seq + 1}",
@@ -233,11 +233,11 @@ class _Gate:
             manifest, cell = stored.manifest, stored.manifest.cell
             pinned = self.design.models[cell.model].weights_digest
             listed = self.design.datasets[cell.dataset].clip_manifest_digest
-            launched = leaf.details["clips"].get(cell.dataset)
+            launched = leaf.bound("clips").get(cell.dataset)
             for what, expected, found in (
                 ("preregistration", leaf.document, manifest.prereg_digest),
                 ("attempt", self.attempt, manifest.attempt),
-                ("weights", leaf.details["weights"].get(cell.model), manifest.weights_digest),
+                ("weights", leaf.bound("weights").get(cell.model), manifest.weights_digest),
                 ("weights", pinned or manifest.weights_digest, manifest.weights_digest),
                 ("clip manifest", listed or launched, launched),
                 ("clips", clips.get(launched), manifest.clip_digests),
@@ -253,38 +253,38 @@ class _Gate:
                         todo="restore the attempt from a copy",
                     )
 
-    def _launched_clips(self) -> set[tuple[str, str]]:
-        pairs = {pair for leaf in self.registered_runs for pair in leaf.details["clips"].items()}
+    def _launched_clips(self) -> set[tuple[str, Digest]]:
+        pairs = {pair for leaf in self.registered_runs for pair in leaf.bound("clips").items()}
         used = {cell.dataset for cell in self.stored}
         return {(name, digest) for name, digest in pairs if name in used}
 
-    def _clips(self, dataset: str, digest: str) -> tuple[Digest, ...]:
-        path = self.root.clips(self.registration.document.study, dataset, Digest(digest))
+    def _clips(self, dataset: str, digest: Digest) -> tuple[Digest, ...]:
+        path = self.root.clips(self.registration.document.study, dataset, digest)
         return tuple(clip.digest for clip in read_clips(path, digest).clips)
 
-    def _launch_of(self, stored: StoredCell) -> Leaf:
+    def _launch_of(self, stored: StoredCell) -> Launched:
         seen = Checkpoint(stored.manifest.ledger_checkpoint.size, stored.manifest.ledger_checkpoint.root)
         if not self.registration.ledger.contains(seen):
             raise LedgerTampered(
                 "a manifest saw a ledger that this one is no continuation of",
                 where=stored.folder / "manifest.json",
-                expected=seen,
-                found=self.registration.ledger.checkpoint(),
+                expected=seen.short,
+                found=self.registration.ledger.checkpoint().short,
                 todo="the ledger was cut or rewritten: restore it from a copy",
             )
         leaf = self.registration.ledger.leaves[seen.size - 1] if seen.size else None
         # The document that the launch was made under must have had this very cell.
         if (
-            leaf is None
+            not isinstance(leaf, Launched)
             or leaf not in self.registered_runs
-            or stored.folder.name not in leaf.details["cells"]
+            or stored.folder.name not in leaf.cells
             or stored.folder.name not in self.attempts.cells_of(leaf)
         ):
             raise ManifestTampered(
                 "a manifest names no launch of its cell",
                 where=stored.folder / "manifest.json",
                 expected="the checkpoint just after a `launched` leaf that lists the cell",
-                found=seen,
+                found=seen.short,
                 todo="restore the attempt from a copy",
             )
         return leaf
@@ -293,13 +293,13 @@ class _Gate:
         """All cells were computed by the launched code, and all launches of the attempt by one code."""
         for stored in self.stored.values():
             leaf = self.launch_of[stored.folder.name]
-            if stored.manifest.code_digest != leaf.details["code"]:
-                self._object_to_code(f"{stored.folder.name}", leaf.details["code"], stored.manifest.code_digest)
-        mine = [leaf for leaf in self.registered_runs if int(leaf.details["attempt"]) == self.attempt]
+            if stored.manifest.code_digest != leaf.code:
+                self._object_to_code(f"{stored.folder.name}", leaf.code, stored.manifest.code_digest)
+        mine = [leaf for leaf in self.registered_runs if leaf.attempt == self.attempt]
         for earlier, later in pairwise(mine):
-            if earlier.details["code"] != later.details["code"] and not later.details.get("deviation"):
+            if earlier.code != later.code and not later.deviation:
                 where = f"{self.root.ledger}, line {later.seq + 1}"
-                self._object_to_code(where, earlier.details["code"], later.details["code"])
+                self._object_to_code(where, earlier.code, later.code)
 
     def _object_to_code(self, where: str, expected: str, found: str) -> None:
         self.objections.append(
@@ -362,14 +362,14 @@ class _Gate:
             found.append(Deviation(kind="cells out of the design", what=what))
         for leaf in self.launches:
             line = f"launch at {leaf.at} (ledger line {leaf.seq + 1})"
-            if leaf.details.get("exploratory"):
+            if isinstance(leaf, Explored):
                 found.append(Deviation(kind="exploratory run", what=f"{line}: cells beside the design were computed"))
                 continue
-            if leaf.details["dirty"]:
-                found.append(Deviation(kind="uncommitted code", what=f"{line}: code {leaf.details['code']}"))
-            if leaf.details.get("deviation"):
-                found.append(Deviation(kind="changed code", what=f"{line}: {leaf.details['deviation']}"))
-        for number in sorted({int(leaf.details["attempt"]) for leaf in self.registered_runs} - {self.attempt}):
+            if leaf.dirty:
+                found.append(Deviation(kind="uncommitted code", what=f"{line}: code {leaf.code}"))
+            if isinstance(leaf, Launched) and leaf.deviation:
+                found.append(Deviation(kind="changed code", what=f"{line}: {leaf.deviation}"))
+        for number in sorted({leaf.attempt for leaf in self.registered_runs} - {self.attempt}):
             state = "complete" if self.attempts.covered(number) else "incomplete"
             found.append(Deviation(kind="other attempt", what=f"attempt {number}, {state}, is not judged"))
         for failure in failures(self.folder):
@@ -393,17 +393,16 @@ class _Gate:
         for before, after in pairwise(self.registration.lineage):
             leaf, amendment = after.leaf, after.document.amendment
             assert amendment is not None  # noqa: S101  # it has a parent
-            earlier = [one.event for one in self.leaves if one.seq < leaf.seq]
-            when = f"after {_times(earlier.count('launched'), 'launch', 'launches')} and " + _times(
-                earlier.count("viewed"), "look", "looks"
-            )
+            launches = sum(1 for one in self.launches if one.seq < leaf.seq)
+            looks = sum(1 for one in self.leaves if isinstance(one, Viewed) and one.seq < leaf.seq)
+            when = f"after {_times(launches, 'launch', 'launches')} and {_times(looks, 'look', 'looks')}"
             what = (
                 f"{after.document.version} at {leaf.at} (ledger line {leaf.seq + 1}), {when}; data status "
                 f"{after.document.data_status}; {amendment.reason}: {amendment.changes} "
                 f"Changed: {'; '.join(changes(before.document, after.document)) or 'nothing but the record'}. "
                 f"Severity: {amendment.severity} Validity: {amendment.validity}"
             )
-            kind = "withdrawal" if leaf.event == "withdrawn" else "amendment"
+            kind = "withdrawal" if isinstance(leaf, Withdrawn) else "amendment"
             found.append(Deviation(kind=kind, what=what))
         return found
 
