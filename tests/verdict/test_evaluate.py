@@ -45,10 +45,10 @@ def evidence(document: Preregistration, table: Table) -> Evidence:
     """What the gate would let through, but for the files."""
     digest = sha256(b"")
     stored = SimpleNamespace(manifest=SimpleNamespace(shard_digest=digest))
-    registration: Any = SimpleNamespace(document=document, digest=digest)
+    registration: Any = SimpleNamespace(document=document, digest=digest, root_digest=digest, lineage=())
     checkpoint: Any = SimpleNamespace(size=1, root=digest)
     cells: Any = dict.fromkeys(document.design.cells, stored)
-    return Evidence(registration, 1, cells, table, (), checkpoint, ())
+    return Evidence(registration, 1, cells, table, (), checkpoint, (), ())
 
 
 def judged(document: Preregistration) -> HypothesisVerdict:
@@ -90,7 +90,7 @@ def test_a_sensitivity_analysis_can_say_something_else_and_decides_nothing() -> 
         "M2": np.repeat(x, len(table.cells), axis=1),
         "dM3": np.repeat(x + 2 * noise, len(table.cells), axis=1),
     }
-    (verdict,) = evaluate(evidence(document, Table(table.cells, table.clips, values, table.present))).hypotheses
+    (verdict,) = evaluate(evidence(document, Table(table.cells, table.units, values, table.present))).hypotheses
     (record,) = verdict.sensitivity
     assert (verdict.verdict, record.verdict) == ("confirmed", "ambiguous")
 
@@ -116,9 +116,9 @@ def test_judged_twice_gives_the_same_bytes() -> None:
     assert StudyVerdict.model_validate(parse_json(first)).to_bytes() == first
 
 
-def test_verdicts_without_the_new_fields_are_written_as_before() -> None:
+def test_what_says_nothing_is_not_written() -> None:
     only = sketch.hypothesis("H1", {"top": ESTIMANDS["top"]}, sketch.threshold("top", 0.4, 0.1))
     verdict = judged(sketch.document(DESIGN, [only])).model_dump(mode="json")
     assert "sensitivity" not in verdict
-    assert set(verdict["estimates"]["top"]["estimand"]["where"]) == {"dataset", "model", "perturbation", "strength"}
+    assert verdict["estimates"]["top"]["estimand"]["where"] == {"perturbation": ["noise"]}
     assert "steps" not in verdict["estimates"]["top"]["estimate"]

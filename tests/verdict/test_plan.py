@@ -60,8 +60,11 @@ def values(metric: str = "M2", /, **where: Any) -> np.ndarray:
 
 
 def near(expected: Estimate) -> Any:
-    """The same up to rounding: some BLAS add up numbers otherwise when they lie otherwise in memory."""
-    return pytest.approx(expected.model_dump(), abs=1e-12)
+    """The same up to rounding: some BLAS add up numbers otherwise when they lie otherwise in memory.
+
+    And without notes: a clip that has no row in a cell of another data set is no value left out.
+    """
+    return pytest.approx(expected.model_dump(exclude={"notes"}), abs=1e-12)
 
 
 def test_filters_and_arguments_reach_the_statistics() -> None:
@@ -117,7 +120,8 @@ def test_rows_are_filtered_by_any_column() -> None:
 
     m1, n = TABLE.values["M1"], TABLE.values["M2_n"]
     some = found(asked({"column": "M2_n", "at_least": 3}, {"column": "M1", "at_most": 0.5}))
-    assert some == estimate.bootstrap_mean(filtered("M2", (n >= 3) & (m1 <= 0.5)), HOW)
+    expected = estimate.bootstrap_mean(filtered("M2", (n >= 3) & (m1 <= 0.5)), HOW)
+    assert some == expected.model_copy(update={"notes": ()})  # what a filter leaves out is no hole
     assert found(asked({"column": "M2_n", "equals": 4})).value == pytest.approx(
         np.nanmean(filtered("M2", n == 4)), abs=1e-12
     )
@@ -173,7 +177,8 @@ def shards(rows: int = 12) -> dict[VideoCell, pa.Table]:
 
 def test_shuffled_rows_and_shards_change_nothing() -> None:
     straight, chance = shards(), np.random.default_rng(3)
-    turned = {cell: straight[cell] for cell in chance.permutation(np.array(list(straight), dtype=object))}
+    cells = list(straight)
+    turned = {cells[n]: straight[cells[n]] for n in chance.permutation(len(cells))}
     turned = {cell: shard.take(chance.permutation(len(shard))) for cell, shard in turned.items()}
     tables = [Table.of(part, tuple(sketch.METRICS), excluded=frozenset({"davis-3"})) for part in (straight, turned)]
     assert tables[0].units == tables[1].units

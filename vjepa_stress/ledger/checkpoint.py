@@ -91,8 +91,8 @@ class Note:
             raise ValueError("not lines of printable text")
         body, blank, rest = text[:-1].partition("\n\n")
         lines = body.split("\n")
-        if len(lines) < 3:
-            raise ValueError("fewer than three lines")
+        if len(lines) < 3 or "" in lines:
+            raise ValueError("not three lines or more, or an empty one")
         origin, size, root, *extensions = lines
         if origin != ORIGIN:
             raise ValueError("another origin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.fields import DataStatus, Frozen, Name, Reason, Text, Time, Version
@@ -20,6 +20,9 @@ class Leaf(Frozen):
         seq: number of leaves before this one.
         prev_root: Merkle root of the tree before this leaf.
     """
+
+    # Every line has every field of its event, and its JSON Schema says so.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     schema_: Literal["vjepa-stress/leaf/v2"] = Field("vjepa-stress/leaf/v2", alias="schema")
     event: str
@@ -164,7 +167,6 @@ EVENT = TypeAdapter[Event](Event)
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a line."""
-    # As serialised: every line has every field of its event.
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **EVENT.json_schema(by_alias=True, mode="serialization"),
