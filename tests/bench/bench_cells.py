@@ -41,7 +41,7 @@ def idle_draft() -> str:
     rationale: A dose and its response.
     family: drift
     prediction: confirmed
-    estimands: {rise: {statistic: trend, metric: M2, where: {perturbation: [gaussian_noise]}}}
+    estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
     rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point}
 """
     return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"

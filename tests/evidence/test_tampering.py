@@ -35,7 +35,7 @@ from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.scenarios import Pilot
 from vjepa_stress.records import content_digest, manifests_root, read_cell, shard_bytes
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.verdict.check.reach import _pilot
+from vjepa_stress.verdict.check.chances import _pilot
 from vjepa_stress.verdict.gate import gate
 
 VERDICT_WORDS = {"confirmed", "refuted", "ambiguous"}

@@ -28,7 +28,7 @@ PLACE = {"seq": 3, "at": "2026-11-24T01:02:03.456Z", "study": "small", "document
 PROMISED = {"version": "v1", "data_status": "before-creation", "hypotheses": ["H1", "H2"]}
 REVISED = {**PROMISED, "version": "v2", "parent": OTHER, "reason": "unforeseen-event", "changed": ["H1 withdrawn"]}
 EXECUTED = {
-    "cells": ["small-tiny-reverse-probe-0123456789ab"],
+    "cells": ["small-tiny-reverse-none-0-0123456789ab"],
     "code": ONE,
     "dirty": False,
     "commit": None,

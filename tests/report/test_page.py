@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.small import study
-from vjepa_stress.report import numbers
+from vjepa_stress.digest import Digest
+from vjepa_stress.ledger import Checkpoint
+from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
 from vjepa_stress.report.scatter import scatter, thinned
 from vjepa_stress.study_root import StudyRoot
@@ -92,7 +94,8 @@ def test_both_pages_say_what_the_verdict_says(finished: StudyRoot) -> None:
             for record in one["estimates"].values():
                 assert numbers.number(record["estimate"]["value"]) in page
         assert verdict["prereg_digest"] in page
-        assert verdict["ledger_checkpoint"]["root"] in page
+        checkpoint = verdict["ledger_checkpoint"]
+        assert Checkpoint(checkpoint["size"], Digest(checkpoint["root"])).short in page
 
 
 CLOUDS = "report-M2-dM3.svg"
@@ -130,7 +133,7 @@ def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
             for estimate in (one.fisher, one.cluster):
                 assert numbers.interval(estimate.low, estimate.high) in section
             assert numbers.number(one.fisher.value) in section
-            assert one.note in section
+            assert words.noted(one.notes) in section
         assert "in place (small); intervals" in " ".join(section.split())
         for other in finding.separations:
             assert numbers.number(other.gap.value) in section
@@ -150,7 +153,7 @@ def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> 
 
 def test_an_exploratory_finding_is_stamped(nasty: StudyRoot, tmp_path: Path) -> None:
     root = study.copied(nasty, tmp_path / "root")
-    (cell,) = study.cells(root).glob("small-tiny-frame_drops-0.6-*")
+    (cell,) = study.cells(root).glob("small-tiny-frame_drops-0.6-0-*")
     shutil.rmtree(cell)
     evidence = gate(root, "small", exploratory=True)
     report = build(evidence, evaluate(evidence), "chained")

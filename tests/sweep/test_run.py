@@ -34,7 +34,7 @@ def test_a_cell_is_what_its_parts_give(finished: StudyRoot) -> None:
     blocks = Blocks(study.CONF)
     dataset, encoder = blocks.dataset("small"), blocks.encoder("tiny_wide")
     loaded = encoder.load(Path(), torch.device("cpu"), "float32", False)
-    path = next(study.cells(finished).glob("small-tiny_wide-gaussian_noise-0.6-*"))
+    path = next(study.cells(finished).glob("small-tiny_wide-gaussian_noise-0.6-0-*"))
     rows = {row["clip"]: row for row in read_cell(path).table.to_pylist()}
     clips = dataset.identify(None, 16)
     assert set(rows) == {clip.digest for clip in clips}
@@ -47,7 +47,7 @@ def test_a_cell_is_what_its_parts_give(finished: StudyRoot) -> None:
 
 
 def test_calibration_of_the_path(finished: StudyRoot) -> None:
-    for path in study.cells(finished).glob("*-identity-probe-*"):
+    for path in study.cells(finished).glob("*-identity-none-*"):
         for row in read_cell(path).table.to_pylist():
             for metric in ("M1", "M1a", "M2", "M2a"):
                 assert abs(row[metric]) <= 1e-6
@@ -112,7 +112,7 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
     assert study.command("verdict", "--root", attacked.path, "small").code == 0
     verdict = parse_json((study.outputs(attacked) / "verdict.json").read_bytes())
     assert verdict["attempt"] == 1
-    assert "other attempt" in [deviation["kind"] for deviation in verdict["deviations"]]
+    assert "other-attempt" in [deviation["code"] for deviation in verdict["deviations"]]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
     done = study.run(attacked, "--exploratory", "model=tiny", "perturbation=gaussian_noise", "strength=0.55")
     assert done.code == 0, done.err
     assert [p.name.rsplit("-", 1)[0] for p in Path(done.json["folder"]).iterdir()] == [
-        "small-tiny-gaussian_noise-0.55"
+        "small-tiny-gaussian_noise-0.55-0"
     ]
     leaf = ledger.read(attacked).leaves[-1]
     assert isinstance(leaf, ledger.Explored)
@@ -159,7 +159,7 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
     assert leaf.document == sha256((folder.parent / "design.json").read_bytes())
     assert study.command("verdict", "--root", attacked.path, "small").code == 0
     verdict = parse_json((study.outputs(attacked) / "verdict.json").read_bytes())
-    assert "exploratory run" in [deviation["kind"] for deviation in verdict["deviations"]]
+    assert "exploratory-run" in [deviation["code"] for deviation in verdict["deviations"]]
     assert verdict["attempt"] == 1
 
 
@@ -169,10 +169,10 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
         ("titel: x", None, "titel: "),
         ("metric: M2, where: {perturbation: [identity]}", "metric: M9, where: {}", "no metric 'M9'"),
         ("perturbation: [reverse]}}\n      ratio", "perturbation: [revers]}}\n      ratio", "selects no cell"),
-        ("strength: [0.2, 0.6, 1.0]", "strength: [0.2, 0.6, 1.7]", "less than or equal to 1"),
+        ("strength: [0.2, 0.6, 1.0]", "strength: [0.2, 0.6, 1.7]", "at most 1"),
         ("strength: [0.2, 0.6, 1.0]", "strength: ['0.2']", "Input should be a valid number"),
         ("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.5, refute_at: 0.9", "overlap"),
-        ("id: H2", "id: H1", "stands twice"),
+        ("id: H2", "id: H1", "duplicate hypothesis id"),
         ("perturbations: [identity,", "perturbations: [identity, sandstorm,", "no perturbation named 'sandstorm'"),
         ("bootstrap_resamples: 1000", "bootstrap_resamples: 10", "greater than or equal to 1000"),
         ("study: small", "study: Small!", "should match pattern"),
@@ -244,12 +244,12 @@ def test_a_users_folder_adds_but_cannot_shadow(tmp_path: Path) -> None:
 def test_manifests_say_what_they_are_bound_to(finished: StudyRoot) -> None:
     launched = ledger.read(finished).leaves[1]
     assert isinstance(launched, ledger.Launched)
-    assert launched.cells == tuple(path.name for path in sorted(study.cells(finished).iterdir()))
+    assert sorted(launched.cells) == sorted(path.name for path in study.cells(finished).iterdir())
     for path in study.cells(finished).iterdir():
         manifest = json.loads((path / "manifest.json").read_text())
-        assert manifest["weights_digest"] == launched.identities["weights"][manifest["cell"]["model"]]
+        assert manifest["identities"]["weights"] == launched.identities["weights"][manifest["cell"]["model"]]
         assert manifest["code_digest"] == launched.code
         assert manifest["ledger_checkpoint"]["size"] == 2
-        assert manifest["rows"] == len(manifest["clip_digests"]) == 3
+        assert manifest["rows"] == len(manifest["units"]) == 3
         assert {"decode", "perturb", "encode", "metrics"} <= set(manifest["seconds"])
         assert manifest["started"] <= manifest["finished"]

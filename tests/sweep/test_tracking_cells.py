@@ -124,7 +124,7 @@ def test_a_cell_is_what_its_parts_give(tracked: StudyRoot, homes: dict[str, Path
 def test_nothing_is_lost_by_the_identity(tracked: StudyRoot) -> None:
     for name in ("small_davis", "small"):
         for model in ("tiny", "pixels"):
-            for row in rows(tracked, f"{name}-{model}-identity-probe-*"):
+            for row in rows(tracked, f"{name}-{model}-identity-none-*"):
                 assert row["dM3"] == 0.0
                 assert 0 < row["M3"] <= 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -18,13 +18,20 @@ class Cell(Mapping[str, Level | None]):
     """One cell: a level for each factor of the design, or None where a factor does not apply.
 
     Cells with the same levels are equal, in whatever order their factors are written.
+
+    Class attributes:
+        factors: the order in which factors are kept; alphabetical where it names none.
     """
 
     __slots__ = ("_key", "_levels")
 
+    factors: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, levels: Mapping[str, Level | None]) -> None:
         """Make a cell from factor → level."""
-        self._levels = dict(levels)
+        order = [name for name in self.factors if name in levels]
+        order += sorted(name for name in levels if name not in self.factors)
+        self._levels = {name: levels[name] for name in order}
         self._key = frozenset(self._levels.items())
 
     def __getitem__(self, factor: str) -> Level | None:

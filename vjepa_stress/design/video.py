@@ -25,6 +25,8 @@ class VideoCell(Cell):
 
     __slots__ = ()
 
+    factors: ClassVar[tuple[str, ...]] = ("dataset", "model", "perturbation", "strength", "seed")
+
     @property
     def dataset(self) -> str:
         """Name of the data set."""
@@ -157,13 +159,7 @@ class VideoDesign(Design):
     @property
     def factors(self) -> tuple[Factor, ...]:
         """Data set, model, perturbation, strength, seed."""
-        return (
-            Factor("dataset"),
-            Factor("model"),
-            Factor("perturbation"),
-            Factor("strength", numeric=True),
-            Factor("seed", numeric=True),
-        )
+        return tuple(Factor(name, numeric=name in ("strength", "seed")) for name in VideoCell.factors)
 
     @functools.cached_property
     def columns(self) -> Mapping[str, MetricEntry]:

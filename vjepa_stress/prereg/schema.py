@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ValidationError
 
+from vjepa_stress.design import Design, kinds
 from vjepa_stress.errors import BadDocument
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -22,7 +23,8 @@ def json_schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 @functools.cache
-def _validator(kind: type[BaseModel]) -> Draft202012Validator:
+def _validator(kind: type[BaseModel], designs: tuple[type[Design], ...]) -> Draft202012Validator:  # noqa: ARG001
+    # The kinds of design that documents may have are part of the schema, and more may be added.
     return Draft202012Validator(json_schema(kind))
 
 
@@ -36,7 +38,7 @@ def validate(kind: type[Document], value: Any, where: object) -> Document:
     try:
         document = kind.model_validate(value)
         # Second, for a rule that is too deep keeps the JSON Schema busy for hours.
-        mistakes = [f"{error.json_path}: {error.message[:300]}" for error in _validator(kind).iter_errors(value)]
+        mistakes = [f"{error.json_path}: {error.message[:300]}" for error in _validator(kind, tuple(kinds().values())).iter_errors(value)]
     except ValidationError as error:
         # pydantic's list is easier to read where a union is involved, and it knows what holds between fields.
         mistakes = [_describe(detail) for detail in error.errors()]
