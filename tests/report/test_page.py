@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tests.small import study
+from vjepa_stress.digest import Digest
+from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers
 from vjepa_stress.report.page import build
 from vjepa_stress.report.scatter import scatter, thinned
@@ -92,7 +94,8 @@ def test_both_pages_say_what_the_verdict_says(finished: StudyRoot) -> None:
             for record in one["estimates"].values():
                 assert numbers.number(record["estimate"]["value"]) in page
         assert verdict["prereg_digest"] in page
-        assert verdict["ledger_checkpoint"]["root"] in page
+        seen = verdict["ledger_checkpoint"]
+        assert Checkpoint(seen["size"], Digest(seen["root"])).short in page
 
 
 CLOUDS = "report-M2-dM3.svg"
