@@ -551,7 +551,8 @@ def _print(values: dict[str, Any]) -> None:
     """What a command found, a line each; lists and tables are for `--json`."""
     for key, value in values.items():
         if not isinstance(value, dict | list):
-            print(f"{key}: {value}")
+            # Text of several lines, as a checkpoint is, can be copied as it stands.
+            print(f"{key}:\n{value}" if "\n" in str(value) else f"{key}: {value}")
 
 
 def _report_error(error: StressError) -> int:

@@ -2,7 +2,7 @@
 
     vjepa-stress/ledger
     6
-    BiAKocGwNFWNd1P56pBhdJoUBkBTjzM9D02cf1PpfW4=
+    BidqocVV2Sut7UMzSnwzvgj2fDFmBTSH0N/EXPa2/ZU=
 
 Lines of extensions may follow, then a blank line and one line for each signature: `— NAME BASE64`.
 """
