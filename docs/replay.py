@@ -53,7 +53,9 @@ def curve(half_width: float) -> Estimate:
     pooled, up = math.sqrt(2) * half_width, PUBLISHED["smallest_upward_jump"]
     steps = [Step(value=change, half_width=pooled, low=None, high=None, n=200) for change in (-up, up, -up)]
     overall = Step(value=-up, half_width=pooled, low=None, high=None, n=200)
-    return given(-up, -up - pooled, -up + pooled, "student-t").model_copy(update={"steps": tuple(steps), "overall": overall})
+    return given(-up, -up - pooled, -up + pooled, "student-t").model_copy(
+        update={"steps": tuple(steps), "overall": overall}
+    )
 
 
 def correlation(name: str) -> Estimate:

@@ -11,7 +11,6 @@ import pytest
 from tests.small import study
 from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.prereg import freeze
-
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import load_yaml
 

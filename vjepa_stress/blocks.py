@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vjepa_stress.digest import Digest, digest_of
 from vjepa_stress.errors import BadConfiguration
+from vjepa_stress.fields import Frozen, Text
 
 Correspondence = Literal["in-place", "time-reversed", "mirrored", "rotated"]
 """How positions of a perturbed clip map to positions of the clean clip."""
@@ -90,8 +91,8 @@ class Block(BaseModel):
         return digest_of(self.spec())
 
 
-class ClipRef(BaseModel):
-    """The identity of one clip: which bytes, which frames.
+class ClipRef(Frozen):
+    """The identity of one clip: which bytes, which frames; as clip manifests hold it.
 
     Attributes:
         digest: digest of `source` and `frames`; two clips are the same clip exactly when these agree.
@@ -101,13 +102,17 @@ class ClipRef(BaseModel):
         notes: what had to be adapted (a shorter stride, a rotation flag, a variable frame rate).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     digest: Digest
-    name: str
+    name: Text
     source: Digest
-    frames: tuple[int, ...]
-    notes: tuple[str, ...] = ()
+    frames: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    notes: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _digest_holds(self) -> Self:
+        if (found := clip_digest(self.source, self.frames)) != self.digest:
+            raise ValueError(f"digest is {self.digest}, but source and frames have {found}")
+        return self
 
     @classmethod
     def of(cls, name: str, source: Digest, frames: Sequence[int], notes: Sequence[str] = ()) -> ClipRef:

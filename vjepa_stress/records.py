@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from vjepa_stress.blocks import ClipRef
 from vjepa_stress.columns import ColumnKind
 from vjepa_stress.design import Cell, Design
 from vjepa_stress.digest import Digest, canonical_json, digest_of, parse_json, sha256
@@ -44,22 +45,12 @@ _ARROW: dict[ColumnKind, tuple[pa.DataType, bool]] = {
 """Arrow type of each kind of column, and whether it may be null."""
 
 
-class ClipEntry(Frozen):
-    """One clip of a data set; `digest` covers `source` and `frames`."""
-
-    digest: Digest
-    name: Text
-    source: Digest
-    frames: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    notes: tuple[Text, ...]
-
-
 class ClipManifest(Frozen):
     """The clips a data set stands for in a study."""
 
     schema_: Literal["vjepa-stress/clips/v1"] = Field(alias="schema")
     dataset: Text
-    clips: tuple[ClipEntry, ...] = Field(min_length=1)
+    clips: tuple[ClipRef, ...] = Field(min_length=1)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes; the digest of these stands in preregistrations and `launched` leaves."""

@@ -48,7 +48,13 @@ def _hypotheses() -> list[dict[str, Any]]:
     h2 = {model: _mean("M2", perturbation="reverse", model=model) for model in MODELS}
     h2_m1 = {f"M1_{model}": _mean("M1", perturbation="reverse", model=model) for model in MODELS}
     h4 = {
-        name: {"statistic": "jumps", "metric": "M2", "along": "model", "levels": MODELS, "where": where(perturbation=name)}
+        name: {
+            "statistic": "jumps",
+            "metric": "M2",
+            "along": "model",
+            "levels": MODELS,
+            "where": where(perturbation=name),
+        }
         for name in TIER1
     }
     sides = ({"perturbation": "gaussian_noise"}, {"perturbation": "frame_drops"})

@@ -249,6 +249,6 @@ def test_a_false_name_shows_in_the_digest() -> None:
     for name in ("000001", "procedural/", "procedural/-1", "procedural/1.5", "procedural/\u0661"):
         with pytest.raises(BadInput, match="not the name of a rendered clip"):
             data_set.read(first.model_copy(update={"name": name}), None, 64)
-    for frames in ((), (1, 2), (0, 2)):
+    for frames in ((1, 2), (0, 2)):
         with pytest.raises(BadInput, match="in order from 0"):
             data_set.read(ClipRef.of(first.name, first.source, frames), None, 64)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.design import toy
-from tests.design.toy import CHATTY, CONTROL, ESTIMANDS, QUESTIONS, TEMPERATURES, TERSE
+from tests.design.toy import CONTROL, ESTIMANDS, QUESTIONS, TEMPERATURES, TERSE
 from tests.verdict import sketch
 from vjepa_stress import design as designs
 from vjepa_stress.design import Cell, VideoDesign, Where
@@ -62,7 +62,9 @@ def values(**levels: Any) -> np.ndarray:
 
 
 def found(estimand: dict[str, Any]) -> Estimate:
-    document = sketch.document(toy.fields(), [sketch.hypothesis("H1", {"x": estimand}, sketch.reading("x", estimand))])
+    document = sketch.document(
+        toy.fields(), [sketch.hypothesis("H1", {"x": estimand}, sketch.reading("x", estimand))]
+    )
     return compute(document.hypotheses[0].estimands["x"], table(document), document.design, HOW, strict=True)
 
 
@@ -126,7 +128,10 @@ def test_filters_name_its_factors() -> None:
         ({**ESTIMANDS["share"], "metric": "M2"}, "no metric 'M2' in the design, only"),
         ({**ESTIMANDS["share"], "where": {"rows": [{"column": "clip", "equals": "q"}]}}, "no column|no shard has"),
         ({**ESTIMANDS["share"], "where": {"rows": [{"column": "words", "equals": "q"}]}}, "`question` equals a text"),
-        ({**ESTIMANDS["loss"], "along": "strength"}, r"no numeric factor 'strength' in the design, only \['temperature'"),
+        (
+            {**ESTIMANDS["loss"], "along": "strength"},
+            r"no numeric factor 'strength' in the design, only \['temperature'",
+        ),
         ({**ESTIMANDS["loss"], "along": "prompt"}, "no numeric factor 'prompt'"),
         ({**ESTIMANDS["falls"], "where": TERSE, "levels": [0.0, 9.0]}, "selects no cell"),
         ({**ESTIMANDS["gain"], "minus": {**TERSE, "temperature": list(TEMPERATURES)}}, "select the same cells"),
@@ -209,7 +214,11 @@ def test_check_finds_what_is_wrong_with_it() -> None:
     for estimand, rule, code in (
         (ESTIMANDS["share"], band, "vacuous"),
         (ESTIMANDS["share"], {**band, "high": 1.5}, "out-of-range"),
-        ({**ESTIMANDS["loss"], "where": {"temperature": [0.0, 1.0]}}, sketch.threshold("x", 0.5, 0.0), "too-few-levels"),
+        (
+            {**ESTIMANDS["loss"], "where": {"temperature": [0.0, 1.0]}},
+            sketch.threshold("x", 0.5, 0.0),
+            "too-few-levels",
+        ),
     ):
         (first, *_) = check(sketch.document(toy.fields(), [sketch.hypothesis("H1", {"x": estimand}, rule)]))
         assert (first.severity, first.code) == ("error", code)
@@ -217,7 +226,8 @@ def test_check_finds_what_is_wrong_with_it() -> None:
         one
         for one in check(
             sketch.document(
-                toy.fields(), [sketch.hypothesis("H1", {"x": ESTIMANDS["share"]}, {**band, "low": 0.5, "high": 0.501})]
+                toy.fields(),
+                [sketch.hypothesis("H1", {"x": ESTIMANDS["share"]}, {**band, "low": 0.5, "high": 0.501})],
             )
         )
         if one.severity == "warning"

@@ -91,11 +91,11 @@ class ToyDesign(Design):
             Column(FLAG, "flag"),
         )
 
-    def stratum(self, cell: Cell) -> str:  # noqa: ARG002
+    def stratum(self, cell: Cell) -> str:
         """The one exam."""
         return "exam"
 
-    def count_units(self, stratum: str) -> int:  # noqa: ARG002
+    def count_units(self, stratum: str) -> int:
         """Its questions."""
         return self.size
 
@@ -104,7 +104,7 @@ class ToyDesign(Design):
         """The exam."""
         return {"questions": {"exam": Identity(digest_of({"exam": self.size}), self.exam)}}
 
-    def bound_to(self, cell: Cell) -> Mapping[str, str]:  # noqa: ARG002
+    def bound_to(self, cell: Cell) -> Mapping[str, str]:
         """The exam."""
         return {"questions": "exam"}
 

@@ -13,7 +13,6 @@ from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor, StatusTooEarly
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.data_status import ORDER, floor
 from vjepa_stress.prereg.lineage import changes, check_claims
-
 from vjepa_stress.records import cell_names
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.demo import prepare

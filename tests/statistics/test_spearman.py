@@ -44,9 +44,7 @@ def check(found: Floats, x: Floats, y: Floats, weights: Floats) -> None:
 def sides(draw: st.DrawFn, values: st.SearchStrategy[float] = LEVELS) -> tuple[Floats, Floats, Floats]:
     """x, y and weights; each of x and y with its own rows, or one row for all."""
     n, rows = draw(st.integers(2, 9)), draw(st.integers(1, 4))
-    x, y = (
-        draw(arrays.arrays(np.float64, (draw(st.sampled_from([1, rows])), n), elements=values)) for _ in range(2)
-    )
+    x, y = (draw(arrays.arrays(np.float64, (draw(st.sampled_from([1, rows])), n), elements=values)) for _ in range(2))
     counts = draw(arrays.arrays(np.int64, (rows, n), elements=st.integers(0, 3)))
     return x, y, counts.astype(np.float64)
 

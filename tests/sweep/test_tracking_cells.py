@@ -190,7 +190,7 @@ def test_masks_of_many_objects_survive_the_way_through_the_disk(tmp_path: Path) 
     from vjepa_stress.blocks import ClipRef
     from vjepa_stress.digest import sha256
     from vjepa_stress.interfaces import Dataset
-    from vjepa_stress.records import ClipEntry, ClipManifest
+    from vjepa_stress.records import ClipManifest
     from vjepa_stress.sweep.features import Clips
 
     clip = ClipRef.of("a", sha256(b"a"), range(16))
@@ -203,8 +203,7 @@ def test_masks_of_many_objects_survive_the_way_through_the_disk(tmp_path: Path) 
         def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
             return Sample(torch.zeros(3, 16, 8, 8, dtype=torch.uint8), clip.digest, ids)
 
-    entries = (ClipEntry(**clip.model_dump()),)
-    manifest = ClipManifest(schema="vjepa-stress/clips/v1", dataset="a", clips=entries).to_bytes()
+    manifest = ClipManifest(schema="vjepa-stress/clips/v1", dataset="a", clips=(clip,)).to_bytes()
     (tmp_path / "clips.json").write_bytes(manifest)
     clips = Clips(Numbered(n_clips=1), tmp_path / "clips.json", sha256(manifest), None, 8, tmp_path / "kept")
     for _ in range(2):

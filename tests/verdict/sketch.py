@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_stress.digest import digest_of
 from vjepa_stress.design.video import VideoCell
+from vjepa_stress.digest import digest_of
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.verdict.table import Table
 

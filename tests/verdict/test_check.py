@@ -10,12 +10,11 @@ from pydantic import ValidationError
 from tests.verdict import sketch
 from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.rules.monotone import Monotone
-from vjepa_stress.rules import AnyRule, Rule
-from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.report import words
-from vjepa_stress.verdict.check import check
-from vjepa_stress.verdict.check import check_rule
+from vjepa_stress.rules import Rule
+from vjepa_stress.rules.monotone import Monotone
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.verdict.check import check, check_rule
 from vjepa_stress.verdict.judge import judge
 
 MODELS = ("base", "large", "giant")
@@ -30,7 +29,13 @@ RATIO = {
     "numerator": {"perturbation": ["noise"]},
     "denominator": {"perturbation": ["blur"]},
 }
-JUMPS = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": list(MODELS), "where": {"perturbation": ["noise"]}}
+JUMPS = {
+    "statistic": "jumps",
+    "metric": "M2",
+    "along": "model",
+    "levels": list(MODELS),
+    "where": {"perturbation": ["noise"]},
+}
 TWINS = {"statistic": "pearson", "x": "M2", "y": "M2a"}
 FLOOR = {"statistic": "maximum", "metric": "M2", "where": {"perturbation": ["identity"]}}
 
@@ -123,7 +128,10 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
         ({k: v for k, v in above(0.5, 0.3).items() if k != "refute_at"}, "refute_at"),
         ({"kind": "any_of", "of": []}, "at least 1"),
         (above(0.5, 0.3, name="y"), "no estimand"),
-        ({"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2}, r"monotone reads a curve, and 'x' of H1 \(mean\) is a number"),
+        (
+            {"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2},
+            r"monotone reads a curve, and 'x' of H1 \(mean\) is a number",
+        ),
     ],
 )
 def test_rules_that_are_none(rule: dict[str, Any], text: str) -> None:

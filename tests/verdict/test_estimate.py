@@ -11,28 +11,27 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vjepa_stress.report import words
-from vjepa_stress.statistics.numerics.estimate import PendingEstimate
-from vjepa_stress.statistics.numerics.estimate import Estimate
-from vjepa_stress.statistics.numerics.estimate import evaluate
-from vjepa_stress.verdict.estimate import Resampling
 from vjepa_stress.statistics.difference import plan_difference
 from vjepa_stress.statistics.mean import plan_mean
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.ranks import spearman_rho
+from vjepa_stress.statistics.numerics.resample import bca_ends, percentile_ends
 from vjepa_stress.statistics.pearson import plan_pearson
 from vjepa_stress.statistics.trend import plan_trend
-from vjepa_stress.verdict.estimate import bootstrap_mean
-from vjepa_stress.verdict.estimate import clip_counts
-from vjepa_stress.verdict.estimate import cluster_bootstrap
-from vjepa_stress.verdict.estimate import difference
-from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.estimate import jumps
-from vjepa_stress.verdict.estimate import maximum
-from vjepa_stress.verdict.estimate import pearson
-from vjepa_stress.verdict.estimate import ratio_of_means
-from vjepa_stress.verdict.estimate import spearman
-from vjepa_stress.verdict.estimate import trend
-from vjepa_stress.statistics.numerics.resample import bca_ends
-from vjepa_stress.statistics.numerics.resample import percentile_ends
-from vjepa_stress.statistics.numerics.ranks import spearman_rho
+from vjepa_stress.verdict.estimate import (
+    Resampling,
+    bootstrap_mean,
+    clip_counts,
+    cluster_bootstrap,
+    difference,
+    fisher_ci,
+    jumps,
+    maximum,
+    pearson,
+    ratio_of_means,
+    spearman,
+    trend,
+)
 
 HOW = Resampling(resamples=4000, seed=1)
 FEWER = Resampling(resamples=1000)
@@ -144,7 +143,11 @@ NOTHING = [
     (pearson([1.0, 2.0], [3.0, 1.0]), "too-few-pairs", "fewer than three pairs"),
     (pearson([1.0, 2.0, np.nan, 4.0], [np.nan, 2.0, 3.0, 1.0]), "too-few-pairs", "fewer than three pairs"),
     # Some resamples hold one pair.
-    (pearson([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW, interval="cluster"), "no-value-in-resamples", "% of the resamples"),
+    (
+        pearson([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW, interval="cluster"),
+        "no-value-in-resamples",
+        "% of the resamples",
+    ),
     (spearman([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], HOW), "constant", CONSTANT),
     (spearman([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], HOW), "no-value-in-resamples", "% of the resamples"),
     (jumps([[1.0, 2.0, 3.0]]), "too-few-groups", "fewer than two levels to compare"),

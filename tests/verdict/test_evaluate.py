@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from tests.verdict import sketch
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict, evaluate
 from vjepa_stress.verdict.gate import Evidence
-from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 STRENGTHS = [0.2, 0.6, 1.0]

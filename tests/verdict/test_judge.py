@@ -10,21 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from vjepa_stress.report import words
+from vjepa_stress.report.words import explain
+from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.any_of import AnyOf
 from vjepa_stress.rules.band import Band
 from vjepa_stress.rules.count import Count
 from vjepa_stress.rules.equivalence import Equivalence
 from vjepa_stress.rules.monotone import Monotone
-from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.rules.threshold import Threshold
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note
-from vjepa_stress.statistics.numerics.estimate import Step
-from vjepa_stress.verdict.judge import Verdict
-from vjepa_stress.report import words
-from vjepa_stress.report.words import explain
-from vjepa_stress.verdict.judge import judge
-from vjepa_stress.verdict.judge import worst
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, Step
+from vjepa_stress.verdict.judge import Verdict, judge, worst
 
 RULE: TypeAdapter[Rule] = TypeAdapter(AnyRule)
 # Some numbers meet often, so that borders are hit exactly.

@@ -10,9 +10,9 @@ import pytest
 from tests.verdict import sketch
 from tests.verdict.test_evaluate import DESIGN, NOISE, evidence
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.statistics.numerics.resample import unit_counts
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.multiplicity import holm, p_value
-from vjepa_stress.statistics.numerics.resample import unit_counts
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/e_stats/expected.json").read_text())
 MEAN = {"statistic": "mean", "metric": "M2", "where": {**NOISE, "strength": [0.6], "model": ["base"]}}

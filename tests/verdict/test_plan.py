@@ -8,16 +8,16 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.verdict import sketch
+from vjepa_stress.design import Where
 from vjepa_stress.design.video import VideoCell
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.statistics import Estimand, Statistic
-from vjepa_stress.design import Where
-from vjepa_stress.verdict import estimate
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
+from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import for_control
 from vjepa_stress.verdict.plan import compute
-from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.table import Table
 
 HOW = Resampling(resamples=1000, seed=5)
@@ -102,7 +102,13 @@ def test_correlations_join_two_metrics_by_clip_and_cell() -> None:
 
 def test_jumps_take_models_in_the_order_given() -> None:
     where = {"dataset": ["ssv2"], "perturbation": ["noise"]}
-    asked = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["giant", "base", "large"], "where": where}
+    asked = {
+        "statistic": "jumps",
+        "metric": "M2",
+        "along": "model",
+        "levels": ["giant", "base", "large"],
+        "where": where,
+    }
     expected = estimate.jumps([values(**where, model=[name]) for name in asked["levels"]], HOW)
     assert found(asked) == expected
     assert len(expected.steps) == 2
@@ -155,7 +161,13 @@ def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     holed["M2"][row, column] = np.nan
     table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
     pair = {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": ["noise"]}}
-    jump = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "giant"], "where": MEAN["where"]}
+    jump = {
+        "statistic": "jumps",
+        "metric": "M2",
+        "along": "model",
+        "levels": ["base", "giant"],
+        "where": MEAN["where"],
+    }
     for asked in (MEAN, pair, jump):
         assert not found(asked, table).defined
         lenient = found(asked, table, strict=False)
@@ -218,10 +230,22 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
             "both filters select the same cells",
         ),
         ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base"], "where": {}}, "at least 2"),
-        ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "base"], "where": {}}, "one place in the order"),
-        ({"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "huge"], "where": {}}, "selects no cell"),
         (
-            {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "large"], "where": {"model": ["base"]}},
+            {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "base"], "where": {}},
+            "one place in the order",
+        ),
+        (
+            {"statistic": "jumps", "metric": "M1", "along": "model", "levels": ["base", "huge"], "where": {}},
+            "selects no cell",
+        ),
+        (
+            {
+                "statistic": "jumps",
+                "metric": "M1",
+                "along": "model",
+                "levels": ["base", "large"],
+                "where": {"model": ["base"]},
+            },
             "levels of model, in order: leave it out",
         ),
     ],
@@ -256,7 +280,10 @@ def test_what_an_estimand_of_a_control_is() -> None:
     # What compares models has nothing to say of one model.
     across = {"of": {**noise, "model": ["base"]}, "minus": {**noise, "model": ["twin"]}}
     assert control({"statistic": "difference", "metric": "M2", **across}) is None
-    assert control({"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": noise}) is None
+    assert (
+        control({"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": noise})
+        is None
+    )
 
 
 def test_filters_are_written_as_they_are_read() -> None:

@@ -17,8 +17,8 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
 from vjepa_stress.statistics.numerics.estimate import evaluate
 from vjepa_stress.verdict.multiplicity import resampling
-from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
 from vjepa_stress.verdict.plan import compute
+from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld
 

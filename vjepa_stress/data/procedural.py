@@ -88,7 +88,7 @@ class Procedural(Dataset):
                 expected=f"{_PREFIX} and a number",
                 todo="use the references that `identify` gives",
             )
-        if clip.frames != tuple(range(len(clip.frames))) or not clip.frames:
+        if clip.frames != tuple(range(len(clip.frames))):
             raise BadInput("a rendered clip has its frames in order from 0", where=clip.name, found=list(clip.frames))
         source = self._source(int(number))
         video, ids = draw(self.scene(int(number), len(clip.frames)), len(clip.frames), self.size)

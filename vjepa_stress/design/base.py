@@ -124,7 +124,7 @@ class Design(Frozen, ABC):
         """
 
     def known_keys(self, data: bytes) -> frozenset[str]:
-        """What units are recognised by in another study: their keys, and those of their sources where they have any."""
+        """What identifies units in another study: their keys, and the keys of their sources where they have any."""
         return frozenset(self.unit_keys(data))
 
     @property

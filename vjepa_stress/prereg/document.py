@@ -82,7 +82,7 @@ class Hypothesis(Frozen):
             estimand = self.estimands[leaf.estimand]
             if leaf.reads != estimand.reads:
                 raise ValueError(
-                    f"{leaf.kind} reads a {leaf.reads}, and {leaf.estimand!r} of {self.id} ({estimand.statistic}) is a "
+                    f"{leaf.kind} reads a {leaf.reads}, and {self.id}.{leaf.estimand} ({estimand.statistic}) is a "
                     f"{estimand.reads}"
                 )
         for name in sorted(set(self.estimands) - used):

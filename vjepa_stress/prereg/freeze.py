@@ -71,7 +71,7 @@ class Registration:
         return next((edition for edition in self.lineage if edition.digest == digest), None)
 
     def pinned(self, field: str, name: str) -> Digest | None:
-        """The digest that the first launch bound for something specified as it is now, by kind of identity and name."""
+        """The digest that the first launch bound, by kind of identity and name, for the present specification."""
         spec = self.document.design.identities[field][name].spec
         for leaf in self.ledger.of(self.document.study, Launched):
             launched = self.edition(leaf.document)

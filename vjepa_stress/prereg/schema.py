@@ -38,7 +38,10 @@ def validate(kind: type[Document], value: Any, where: object) -> Document:
     try:
         document = kind.model_validate(value)
         # Second, for a rule that is too deep keeps the JSON Schema busy for hours.
-        mistakes = [f"{error.json_path}: {error.message[:300]}" for error in _validator(kind, tuple(kinds().values())).iter_errors(value)]
+        mistakes = [
+            f"{error.json_path}: {error.message[:300]}"
+            for error in _validator(kind, tuple(kinds().values())).iter_errors(value)
+        ]
     except ValidationError as error:
         # pydantic's list is easier to read where a union is involved, and it knows what holds between fields.
         mistakes = [_describe(detail) for detail in error.errors()]

@@ -78,9 +78,9 @@ def _curves(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]
     for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
         by_strength: dict[float, list[VideoCell]] = {}
         for cell in design.cells:
-            if (cell.dataset, cell.perturbation, cell.model) == (dataset, perturbation, model):
-                if cell in evidence.cells and cell.strength is not None:
-                    by_strength.setdefault(cell.strength, []).append(cell)
+            here = (cell.dataset, cell.perturbation, cell.model) == (dataset, perturbation, model)
+            if here and cell in evidence.cells and cell.strength is not None:
+                by_strength.setdefault(cell.strength, []).append(cell)
         points = []
         for strength, cells in sorted(by_strength.items()):
             values = evidence.table.take(column, cells)[0]

@@ -1,7 +1,7 @@
 """The one place where codes become sentences: verdicts, estimates, rules, findings, deviations.
 
-Templates of statistics and rules stand in their own files (`words`); everything else is here. Nothing that is hashed or
-compared depends on this module.
+Templates of statistics and rules are in their own files (`words`); everything else is here. Nothing that is hashed
+or compared depends on this module.
 """
 
 from __future__ import annotations
@@ -189,13 +189,13 @@ FINDINGS = {
     "vacuous": "whatever is found, the verdict is {outcome}",
     "unreachable": "no possible result is {outcome}",
     "moved-positions": "{column} compares positions, and {moving} moves what is there{instead}",
-    "too-few-clips": "with {units} units its interval fits into [{low}, {high}] only if units deviate by {largest} or "
-    "less",
+    "too-few-clips": "with {units} units its interval fits into [{low}, {high}] only if units deviate by "
+    "{largest} or less",
     "few-clips": "its interval is resampled from {units} units; of fewer than {least} it is too narrow: take more",
-    "constant": "its verdict is the same in every simulated study of every scenario: add one in which it should differ",
+    "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
     "low-power": "in no scenario is it decided in more than {best} of the studies: more units, or another rule",
-    "no-control": "no {factor} is a control: an untrained twin or raw pixels in the same cells shows what a metric says "
-    "of anything",
+    "no-control": "no {factor} is a control: an untrained twin or raw pixels in the same cells shows what a "
+    "metric says of anything",
     "multiplicity": "{n} hypotheses and no correction for multiplicity: say why, or use `bonferroni`",
     "no-calibration": "no calibration hypothesis: an identity probe with a maximum shows the noise floor first",
     "no-scenarios": "no scenarios: it is unknown how likely these rules are to find what they look for",

@@ -25,8 +25,8 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 class Jumps(Statistic):
     """What a metric gains from each level of an ordered list to the next, averaged over the filter a unit first.
 
-    Each level's mean has Student's t half-width; a jump has both of them pooled, √(h₁² + h₂²), and the paired interval
-    over the units that both levels have.
+    Each level's mean has Student's t half-width; a jump has both of them pooled, √(h₁² + h₂²), and the paired
+    interval over the units that both levels have.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "curve"

@@ -109,7 +109,8 @@ def trend(
     """Spearman correlation of cell means with strength, with a bootstrap over units.
 
     Args:
-        values: (units, cells); NaN for missing values. Units without any are left out, which the estimate's notes say.
+        values: (units, cells); NaN for missing values. Units without any are left out, and the estimate's notes
+            say so.
         strengths: one a cell; cells that share a strength are pooled.
         how: level, resamples and seed.
         interval: how it ends.

@@ -166,5 +166,4 @@ def _earlier(path: Path) -> bytes:
 
 
 def _clips(manifest: bytes) -> tuple[ClipRef, ...]:
-    entries = validate(ClipManifest, parse_json(manifest), "clip manifest").clips
-    return tuple(ClipRef(**entry.model_dump()) for entry in entries)
+    return validate(ClipManifest, parse_json(manifest), "clip manifest").clips

@@ -21,7 +21,7 @@ from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.records import ClipEntry, ClipManifest
+from vjepa_stress.records import ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
 from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
 from vjepa_stress.sweep.progress import counting
@@ -163,8 +163,7 @@ def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
     """
     with counting(f"reading {name}") as progress, inspecting(Manner(place.verify == "full", progress)):
         clips = blocks.dataset(name).identify(place.home(name), frames)
-    entries = tuple(ClipEntry(**clip.model_dump()) for clip in clips)
-    return ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=entries).to_bytes()
+    return ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
 
 
 def _with_spec(block: Block, **more: Any) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Clips:
     def __init__(
         self, dataset: Dataset, manifest: Path, digest: Digest, home: Path | None, resolution: int, folder: Path
     ) -> None:
-        self.refs = tuple(ClipRef(**entry.model_dump()) for entry in read_clips(manifest, digest).clips)
+        self.refs = read_clips(manifest, digest).clips
         self._dataset, self._home, self._resolution, self._kept = dataset, home, resolution, Kept(folder)
 
     def video(self, clip: ClipRef, device: torch.device) -> Video:

@@ -1,7 +1,7 @@
 """Which outcomes a rule can reach.
 
-Every rule is applied to estimates at, between and beyond all of its borders. Its outcome depends on its borders alone,
-so that these estimates stand for every possible one.
+Every rule is applied to estimates at, between and beyond all of its borders. Its outcome depends on its borders
+alone, so that these estimates stand for every possible one.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ _RANK = {"refuted": 0, "ambiguous": 1, "confirmed": 2}
 def _extremes(vectors: set[Vector]) -> tuple[list[Vector], list[Vector]]:
     """Those that no other is better than, and those that no other is worse than.
 
-    All combinations of rules are monotone in the outcomes of their parts, so that extremes reach what anything reaches.
+    All combinations of rules are monotone in the outcomes of their parts, so that extremes reach what anything
+    reaches.
     """
 
     def at_least(one: Vector, other: Vector) -> bool:

@@ -41,7 +41,7 @@ class Deviation(Frozen):
     code: Code
     line: int | None = Field(default=None, exclude_if=lambda line: line is None)
     at: Time | None = Field(default=None, exclude_if=lambda at: at is None)
-    values: dict[str, str | int | tuple[str, ...]] = {}
+    values: dict[str, str | int | tuple[str, ...]] = Field(default_factory=dict)
 
 
 def deviations(state: GateState) -> tuple[Deviation, ...]:
