@@ -15,8 +15,8 @@ class Monotone(LeafRule):
     """A curve over ordered levels, read from `jumps`: it should fall (or rise) all the way, beyond noise.
 
     A jump against the order by more than `noise` pooled half-widths: refuted. No such jump, and a change from the
-    first to the last level along the order by more than `noise` pooled half-widths: confirmed. Else ambiguous, so that
-    a study too small to see anything confirms nothing.
+    first to the last level along the order by more than `noise` pooled half-widths: confirmed. Else ambiguous, so
+    that a study too small to see anything confirms nothing.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "curve"
