@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,24 +155,33 @@ _OF_THE_RECORD = ("version", "created", "data_status", "parent", "amendment")
 
 def changes(old: Preregistration, new: Preregistration) -> tuple[str, ...]:
     """What differs between two documents, found by comparing them."""
-    found = []
+    found: list[str] = []
     for hypothesis in new.hypotheses:
-        before = find(old, hypothesis.id)
-        if before is None:
-            found.append(f"{hypothesis.id} is new")
-            continue
-        if (before.status, hypothesis.status) == ("active", "withdrawn"):
-            found.append(f"{hypothesis.id} withdrawn")
-        found += [
-            f"{hypothesis.id}.{name} withdrawn" for name in hypothesis.withdrawn if name not in before.withdrawn
-        ]
-        found += _differences(hypothesis.id, *(_plain(one, "status", "withdrawn") for one in (before, hypothesis)))
-    if old.design.cells != new.design.cells:
-        found += _cells("added", set(new.design.cells) - set(old.design.cells))
-        found += _cells("removed", set(old.design.cells) - set(new.design.cells))
-    found += _differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
-    found += _differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
+        found += hypothesis_changes(find(old, hypothesis.id), hypothesis)
+    found += cell_changes(old.design.cells, new.design.cells)
+    found += differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
+    found += differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
     return tuple(found)
+
+
+def hypothesis_changes(old: Hypothesis | None, new: Hypothesis) -> Iterator[str]:
+    """What differs between a hypothesis and an earlier one with its id, if there is one."""
+    if old is None:
+        yield f"{new.id} is new"
+        return
+    if (old.status, new.status) == ("active", "withdrawn"):
+        yield f"{new.id} withdrawn"
+    for name in new.withdrawn:
+        if name not in old.withdrawn:
+            yield f"{new.id}.{name} withdrawn"
+    yield from differences(new.id, *(_plain(one, "status", "withdrawn") for one in (old, new)))
+
+
+def cell_changes(old: Iterable[Cell], new: Iterable[Cell]) -> Iterator[str]:
+    """Which cells were added and removed."""
+    before, after = set(old), set(new)
+    yield from _cells("added", after - before)
+    yield from _cells("removed", before - after)
 
 
 # Tables of simulated outcomes follow from the rest; that they differ is said without them.
@@ -189,13 +198,13 @@ def _cells(what: str, cells: set[Cell]) -> Iterator[str]:
         yield f"{len(cells)} cells {what}: {named}{', …' if len(cells) > 5 else ''}"
 
 
-def _differences(where: str, old: Any, new: Any) -> Iterator[str]:
+def differences(where: str, old: Any, new: Any) -> Iterator[str]:
     """Where two JSON values differ; what is of another kind is shown whole, before and after."""
     same_kind = isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new)
     if same_kind:
         for key in [*old, *(key for key in new if key not in old)]:
             if key != "spec_digest":  # it differs where the spec beside it does
-                yield from _differences(f"{where}.{key}" if where else key, old.get(key), new.get(key))
+                yield from differences(f"{where}.{key}" if where else key, old.get(key), new.get(key))
     elif old != new:
         yield f"{where}: {_shown(old)} → {_shown(new)}"
 

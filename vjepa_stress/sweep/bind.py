@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, YAMLError
 
 from vjepa_stress.blocks import Block
-from vjepa_stress.errors import BadConfiguration, BadDocument
+from vjepa_stress.errors import BadConfiguration
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.provenance import shipped
+from vjepa_stress.sweep.yaml_file import load_yaml
 
 Kind = TypeVar("Kind", bound=Block)
 Group = Literal["data", "model", "perturbation", "metric"]
@@ -118,40 +114,6 @@ def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tupl
             f"this is no {base.__name__.lower()}", where=where, expected=f"a {base.__name__}", found=target
         )
     return strictly(found, fields, where)
-
-
-_DEEPEST_YAML = 60
-
-
-def load_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; a key that stands twice, anchors and aliases are refused.
-
-    Raises:
-        BadDocument: when it does not parse.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_events(text, path)
-        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise BadDocument("this file cannot be read as YAML", where=path, found=str(error)) from error
-
-
-def _check_events(text: str, path: Path) -> None:
-    """Refuse what would make a short file large or deep, before anything is built from it."""
-    level = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        level += isinstance(event, CollectionStartEvent)
-        level -= isinstance(event, CollectionEndEvent)
-        anchored = isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None
-        if anchored or level > _DEEPEST_YAML:
-            raise BadDocument(
-                "this file is more involved than any draft or configuration",
-                where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
-                expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
-                found="an anchor or alias" if anchored else f"{level} levels",
-                todo="write values out where they are used; put text with & or * in quotes",
-            )
 
 
 class Blocks:

@@ -23,8 +23,9 @@ from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipEntry, ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
-from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
+from vjepa_stress.sweep.bind import Blocks, Exec, strictly
 from vjepa_stress.sweep.progress import counting
+from vjepa_stress.sweep.yaml_file import load_yaml
 
 
 class _Part(BaseModel):
