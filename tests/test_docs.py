@@ -89,7 +89,7 @@ def test_an_outsider_can_validate_with_the_schemas(finished: StudyRoot) -> None:
 def test_the_block_of_your_own_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (PROJECT / "docs/usage.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(# my_conf.*?)```", page, re.DOTALL)
     (tmp_path / "my_blocks.py").write_text(code)
     (tmp_path / "my_conf/perturbation").mkdir(parents=True)
     (tmp_path / "my_conf/perturbation/fog.yaml").write_text(block)

@@ -37,7 +37,8 @@ from vjepa_stress.metrics.drift import temporal_consistency
 from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.provenance import shipped
-from vjepa_stress.sweep.bind import Blocks, load_yaml, strictly
+from vjepa_stress.sweep.bind import Blocks, strictly
+from vjepa_stress.sweep.yaml_file import load_yaml
 from vjepa_stress.training.pretrain import first_weights
 from vjepa_stress.training.probes import (
     PENALTIES,

@@ -70,7 +70,9 @@ def test_no_level_comes_before_numbers_and_numbers_before_names() -> None:
 
 def test_a_cell_is_read_and_shown_by_its_levels() -> None:
     cell = Cell(LEVELS)
-    assert str(cell) == "temperature 0.5 · terse"
+    assert list(cell) == ["prompt", "strength", "temperature"]
+    assert list(VideoCell({"strength": 1.0, "dataset": "davis", "a": "b"})) == ["dataset", "strength", "a"]
+    assert str(cell) == "terse · temperature 0.5"
     assert cell.without("temperature") == Cell({"prompt": "terse", "strength": None})
     assert cell != dict(LEVELS)
     assert Cell({**LEVELS, "strength": 0.0}) != cell

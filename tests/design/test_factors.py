@@ -40,7 +40,7 @@ def named(tree: ast.AST) -> Iterator[tuple[int, str]]:
             name: object = node.attr
         elif isinstance(node, ast.Constant):
             name = node.value
-        elif isinstance(node, ast.arg | ast.keyword):
+        elif isinstance(node, ast.keyword):
             name = node.arg
         else:
             continue
@@ -63,4 +63,4 @@ def test_nothing_else_names_a_factor_of_video_designs() -> None:
         place = path.relative_to(PACKAGE).as_posix()
         if not place.startswith(VIDEO) and place not in VIDEO_REPORT:
             found += [f"{place}:{line} {name}" for line, name in named(ast.parse(path.read_text()))]
-    assert found == []
+    assert not found, "\n".join(found)

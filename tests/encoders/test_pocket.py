@@ -14,7 +14,8 @@ from vjepa_stress.encoders.stored import SHIPPED, Stored
 from vjepa_stress.interfaces import Encoder
 from vjepa_stress.metrics.tracking import FunctionalUtility
 from vjepa_stress.provenance import shipped
-from vjepa_stress.sweep.bind import Blocks, load_yaml
+from vjepa_stress.sweep.bind import Blocks
+from vjepa_stress.sweep.yaml_file import load_yaml
 
 SIZES = ("pocket_a", "pocket_b", "pocket_c", "pocket_d")
 CPU = torch.device("cpu")

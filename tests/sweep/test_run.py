@@ -120,7 +120,10 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
     [
         (("strength=0.55",), "strength 0.55 is not in the registered design"),
         (("perturbation=occlusion",), "perturbation occlusion is not in the registered design"),
-        (("perturbation=reverse", "strength=0.2"), "not together with the rest"),
+        (
+            ("perturbation=reverse", "strength=0.2"),
+            "no registered cell has perturbation reverse together with strength 0.2",
+        ),
         (("model=gigantic",), "model gigantic is not in the registered design"),
         (("model=nothing",), "model nothing is not in the registered design"),
         (("strength=strong",), "a strength is a number"),

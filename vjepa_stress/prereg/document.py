@@ -151,6 +151,9 @@ class Preregistration(Frozen):
     authors: tuple[Text, ...] = Field(min_length=1)
     created: Time
     data_status: DataStatus
+    notes: Text | None = Field(
+        default=None, exclude_if=lambda notes: notes is None, description="words for readers; nothing reads them"
+    )
     parent: Digest | None = Field(description="digest of the document that this one amends")
     amendment: Amendment | None = Field(default=None, exclude_if=lambda amendment: amendment is None)
     design: AnyDesign

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -165,7 +165,7 @@ class Change(Frozen):
     """
 
     path: str
-    kind: Literal["new", "withdrawn", "added", "removed", "changed"]
+    kind: Literal["new", "withdrawn", "added", "removed", "changed", "active-again", "not-there", "invalid"]
     before: Any = None
     after: Any = None
 
@@ -174,26 +174,33 @@ def changes(old: Preregistration, new: Preregistration) -> tuple[Change, ...]:
     """What differs between two documents, found by comparing them."""
     found: list[Change] = []
     for hypothesis in new.hypotheses:
-        before = find(old, hypothesis.id)
-        if before is None:
-            found.append(Change(path=hypothesis.id, kind="new"))
-            continue
-        if (before.status, hypothesis.status) == ("active", "withdrawn"):
-            found.append(Change(path=hypothesis.id, kind="withdrawn"))
-        found += [
-            Change(path=f"{hypothesis.id}.{name}", kind="withdrawn")
-            for name in hypothesis.withdrawn
-            if name not in before.withdrawn
-        ]
-        found += _differences(hypothesis.id, *(_plain(one, "status", "withdrawn") for one in (before, hypothesis)))
-    added, removed = set(new.design.cells) - set(old.design.cells), set(old.design.cells) - set(new.design.cells)
-    if added:
-        found.append(Change(path="design.cells", kind="added", after=_names(added)))
-    if removed:
-        found.append(Change(path="design.cells", kind="removed", before=_names(removed)))
-    found += _differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
-    found += _differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
+        found += hypothesis_changes(find(old, hypothesis.id), hypothesis)
+    found += cell_changes(old.design.cells, new.design.cells)
+    found += differences("design", _plain(old.design, "cells"), _plain(new.design, "cells"))
+    found += differences("", _plain(old, *_ELSEWHERE), _plain(new, *_ELSEWHERE))
     return tuple(found)
+
+
+def hypothesis_changes(old: Hypothesis | None, new: Hypothesis) -> Iterator[Change]:
+    """What differs between a hypothesis and an earlier one with its id, if there is one."""
+    if old is None:
+        yield Change(path=new.id, kind="new")
+        return
+    if (old.status, new.status) == ("active", "withdrawn"):
+        yield Change(path=new.id, kind="withdrawn")
+    for name in new.withdrawn:
+        if name not in old.withdrawn:
+            yield Change(path=f"{new.id}.{name}", kind="withdrawn")
+    yield from differences(new.id, *(_plain(one, "status", "withdrawn") for one in (old, new)))
+
+
+def cell_changes(old: Iterable[Cell], new: Iterable[Cell]) -> Iterator[Change]:
+    """Which cells were added and removed."""
+    before, after = set(old), set(new)
+    if added := after - before:
+        yield Change(path="design.cells", kind="added", after=_names(added))
+    if removed := before - after:
+        yield Change(path="design.cells", kind="removed", before=_names(removed))
 
 
 # Tables of simulated outcomes follow from the rest; that they differ is said without them.
@@ -204,17 +211,17 @@ def _plain(model: Any, *left_out: str) -> Any:
     return model.model_dump(mode="json", exclude=set(left_out))
 
 
-def _names(cells: set[Cell]) -> list[str]:
+def _names(cells: Iterable[Cell]) -> list[str]:
     return [str(cell) for cell in sorted(cells, key=Cell.order)]
 
 
-def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
     """Where two JSON values differ; what is of another kind is one change, before and after."""
     same_kind = isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new)
     if same_kind:
         for key in [*old, *(key for key in new if key not in old)]:
             if key != "spec_digest":  # it differs where its spec does
-                yield from _differences(f"{path}.{key}" if path else key, old.get(key), new.get(key))
+                yield from differences(f"{path}.{key}" if path else key, old.get(key), new.get(key))
     elif old != new:
         yield Change(path=path, kind="changed", before=old, after=new)
 

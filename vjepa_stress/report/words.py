@@ -6,8 +6,9 @@ or compared depends on this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from vjepa_stress.design import Condition, Where
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
@@ -73,6 +74,59 @@ def method(estimate: Estimate, unit: str = "clip") -> str:
 def estimand(one: Statistic) -> str:
     """What an estimand is, without its filters."""
     return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+
+
+def estimand_over(one: Statistic) -> str:
+    """What number an estimand is, over which cells, with which interval."""
+    over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
+    values = {
+        name: where(value)
+        if isinstance(value, Where)
+        else ", ".join(map(number, value))
+        if isinstance(value, tuple)
+        else str(value)
+        for name, value in dict(one).items()
+    }
+    return f"{over.format(**values)}; interval: {one.interval}"
+
+
+def where(one: Where) -> str:
+    """The cells of a filter; factors that are not named are not filtered, or have the design's default levels."""
+    levels = [f"{factor} {', '.join(map(number, chosen))}" for factor, chosen in one.levels.items()]
+    conditions = [_condition(condition) for condition in one.rows or ()]
+    rows = [f"rows with {' and '.join(conditions)}"] if conditions else []
+    return " · ".join([*levels, *rows]) or "all cells of the subjects"
+
+
+def _condition(condition: Condition) -> str:
+    if condition.equals is not None:
+        return f"{condition.column} = {condition.equals}"
+    bounds = (("≥", condition.at_least), ("≤", condition.at_most))
+    return " and ".join(f"{condition.column} {sign} {value:g}" for sign, value in bounds if value is not None)
+
+
+def rule_lines(one: Rule) -> Iterator[str]:
+    """What confirms and what refutes, one line a rule; parts that ask the same of other estimands share a line."""
+    if isinstance(one, LeafRule):
+        yield f"{one.estimand}: {rule(one)}"
+        return
+    if not isinstance(one, Combination):
+        raise TypeError(f"a rule reads an estimand or combines rules: {one!r}")
+    alike: dict[str, list[Rule]] = {}
+    for part in one.of:
+        alike.setdefault(rule(part), []).append(part)
+    # Where all parts are alike, the words of the whole say what each of them is.
+    yield rule(one) if len(alike) == 1 else rule(one).partition(", each part: ")[0]
+    if len(alike) > 1:
+        for asked, parts in alike.items():
+            names = [part.estimand for part in parts if isinstance(part, LeafRule)]
+            yield f"  {listed(names) or f'{len(parts)} parts'}: {asked}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a row, the first ones of many."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, … ({len(names)})"
 
 
 def number(value: float | int | str) -> str:
@@ -287,6 +341,12 @@ def change(one: Change) -> str:
         return f"{one.path} is new"
     if one.kind == "withdrawn":
         return f"{one.path} withdrawn"
+    if one.kind == "active-again":
+        return f"{one.path}: withdrawn in the registration, active in the draft"
+    if one.kind == "not-there":
+        return f"{one.path} is not in the draft"
+    if one.kind == "invalid":
+        return f"{one.path}: not valid in the draft"
     if one.kind in ("added", "removed"):
         cells = one.after if one.kind == "added" else one.before
         return f"{len(cells)} cells {one.kind}: {', '.join(cells[:5])}{', …' if len(cells) > 5 else ''}"

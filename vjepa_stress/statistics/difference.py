@@ -21,7 +21,11 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 class Difference(Comparison):
     """Mean of one filter minus the mean of another on the same units; paired bootstrap."""
 
-    words: ClassVar[Mapping[str, str]] = {"name": "difference of means", "of": "difference of mean {metric}"}
+    words: ClassVar[Mapping[str, str]] = {
+        "name": "difference of means",
+        "of": "difference of mean {metric}",
+        "over": "mean {metric} over {of}, minus that over {minus}",
+    }
     same: ClassVar[str] = "difference is 0"
 
     statistic: Literal["difference"]

@@ -34,6 +34,7 @@ class Jumps(Statistic):
     words: ClassVar[Mapping[str, str]] = {
         "name": "jumps",
         "of": "change of mean {metric} from the first level of {along} to the last, a unit averaged over cells first",
+        "over": "changes of mean {metric} between {along} {levels}, over {where}",
     }
 
     statistic: Literal["jumps"]

@@ -20,7 +20,11 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 class Maximum(Statistic):
     """Largest absolute value of a metric over all units and cells of a filter, without interval."""
 
-    words: ClassVar[Mapping[str, str]] = {"name": "maximum", "of": "largest absolute {metric}"}
+    words: ClassVar[Mapping[str, str]] = {
+        "name": "maximum",
+        "of": "largest absolute {metric}",
+        "over": "largest absolute {metric} over {where}",
+    }
 
     statistic: Literal["maximum"]
     metric: Name

@@ -20,7 +20,11 @@ from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatist
 class Mean(Statistic):
     """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
 
-    words: ClassVar[Mapping[str, str]] = {"name": "mean", "of": "mean {metric}"}
+    words: ClassVar[Mapping[str, str]] = {
+        "name": "mean",
+        "of": "mean {metric}",
+        "over": "mean {metric} over {where}",
+    }
 
     statistic: Literal["mean"]
     metric: Name

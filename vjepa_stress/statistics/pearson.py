@@ -27,6 +27,7 @@ class Pearson(Correlation):
         **Correlation.words,
         "name": "Pearson correlation",
         "of": "Pearson correlation of {x} with {y}",
+        "over": "Pearson correlation of {x} with {y} over {where}",
     }
 
     statistic: Literal["pearson"]

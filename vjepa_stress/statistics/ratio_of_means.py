@@ -21,7 +21,11 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 class RatioOfMeans(Comparison):
     """Mean of one filter divided by the mean of another on the same units; paired bootstrap."""
 
-    words: ClassVar[Mapping[str, str]] = {"name": "ratio of means", "of": "ratio of mean {metric}"}
+    words: ClassVar[Mapping[str, str]] = {
+        "name": "ratio of means",
+        "of": "ratio of mean {metric}",
+        "over": "mean {metric} over {numerator}, divided by that over {denominator}",
+    }
     same: ClassVar[str] = "ratio is 1"
 
     statistic: Literal["ratio_of_means"]

@@ -24,6 +24,7 @@ class Spearman(Correlation):
         **Correlation.words,
         "name": "Spearman correlation",
         "of": "Spearman correlation of {x} with {y}",
+        "over": "Spearman correlation of {x} with {y} over {where}",
     }
 
     statistic: Literal["spearman"]

@@ -32,6 +32,7 @@ class Trend(Statistic):
     words: ClassVar[Mapping[str, str]] = {
         "name": "trend",
         "of": "Spearman correlation of mean {metric} with {along}",
+        "over": "Spearman correlation of mean {metric} with {along}, over {where}",
         "too-few-levels": "a trend over {levels} levels of {along} can only be -1 or 1; take 3 or more",
     }
 

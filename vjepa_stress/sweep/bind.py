@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import io
 import json
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, YAMLError
 
 from vjepa_stress.blocks import Block
-from vjepa_stress.errors import BadConfiguration, BadDocument, IdentityChanged, StressError
+from vjepa_stress.errors import BadConfiguration, IdentityChanged, StressError
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.provenance import shipped
+from vjepa_stress.sweep.yaml_file import load_yaml
 
 Kind = TypeVar("Kind", bound=Block)
 Group = Literal["data", "model", "perturbation", "metric"]
@@ -194,40 +190,6 @@ def _no_class(kind: str, where: object) -> BadConfiguration:
         where=where,
         todo="name the folder of its YAML with --config-dir, and its package with exec.plugins=[package]",
     )
-
-
-_DEEPEST_YAML = 60
-
-
-def load_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; a key that stands twice, anchors and aliases are refused.
-
-    Raises:
-        BadDocument: when it does not parse.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_events(text, path)
-        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise BadDocument("this file cannot be read as YAML", where=path, found=str(error)) from error
-
-
-def _check_events(text: str, path: Path) -> None:
-    """Refuse what would make a short file large or deep, before anything is built from it."""
-    level = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        level += isinstance(event, CollectionStartEvent)
-        level -= isinstance(event, CollectionEndEvent)
-        anchored = isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None
-        if anchored or level > _DEEPEST_YAML:
-            raise BadDocument(
-                "this file is more involved than any draft or configuration",
-                where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
-                expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
-                found="an anchor or alias" if anchored else f"{level} levels",
-                todo="write values out where they are used; put text with & or * in quotes",
-            )
 
 
 class Blocks:

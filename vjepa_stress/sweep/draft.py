@@ -19,12 +19,14 @@ from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHer
 from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
-from vjepa_stress.sweep.bind import Blocks, Exec, load_yaml, strictly
+from vjepa_stress.sweep.bind import Blocks, Exec, strictly
 from vjepa_stress.sweep.progress import counting
+from vjepa_stress.sweep.yaml_file import load_yaml
 
 
 class _Part(BaseModel):
@@ -71,6 +73,7 @@ class Draft(_Part):
     authors: tuple[str, ...]
     created: str | None = None
     data_status: str
+    notes: str | None = None
     parent: str | None = None
     amendment: dict[str, Any] | None = None
     design: DraftDesign
@@ -82,17 +85,17 @@ class Draft(_Part):
 
 
 def read_draft(path: Path) -> Draft:
-    """Read and check a draft's form.
+    """Read a draft, expand its `lists` and `each`, and check its form.
 
     Raises:
-        BadDocument, BadConfiguration: with every mistake and where it is.
+        BadDocument, BadConfiguration: with every mistake and where it is, in the expanded draft.
     """
     value = load_yaml(path)
     if not isinstance(value, dict):
         raise BadDocument("a draft is a mapping of fields", where=path, found=type(value).__name__)
     if blanks := list(_blanks(value)):
         raise BadDocument("blanks are not filled in", where=path, found="\n    ".join(["", *blanks]))
-    return strictly(Draft, value, path)
+    return strictly(Draft, expand(value, path), path)
 
 
 def new_draft(root: StudyRoot, study: str) -> Path:
@@ -254,6 +257,7 @@ def resolve(
         "created": draft.created or now(),
         "parent": draft.parent or (parent.digest if parent else None),
         **({"amendment": draft.amendment} if draft.amendment else {}),
+        **({"notes": draft.notes} if draft.notes else {}),
         "design": {
             "kind": "video",
             "datasets": {n: dataset_entry(blocks.dataset(n), clips[n]) for n in design.datasets},

@@ -21,7 +21,6 @@ from vjepa_stress.errors import (
     IdentityChanged,
     ManifestTampered,
     NotHere,
-    OutsideDesign,
 )
 from vjepa_stress.fields import Frozen
 from vjepa_stress.ledger import Checkpoint, Launched, LedgerView
@@ -39,6 +38,7 @@ from vjepa_stress.records import (
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, Exec, Group, identity_changed
 from vjepa_stress.sweep.draft import Wanted, clip_manifest
+from vjepa_stress.sweep.selection import select
 
 
 class Launch(Frozen):
@@ -102,26 +102,6 @@ class Launch(Frozen):
     def read(cls, path: Path) -> Launch:
         """Read what `write` wrote."""
         return validate(cls, parse_json(path.read_bytes(), path), path)
-
-
-def select(design: VideoDesign, wanted: Wanted) -> tuple[VideoCell, ...]:
-    """Registered cells that were asked for.
-
-    Raises:
-        OutsideDesign: when something was asked for that no registered cell has.
-    """
-    cells = tuple(cell for cell in design.cells if wanted.admits(cell))
-    for field, values in vars(wanted).items():
-        for value in values or ():
-            if not any(cell[field] == value for cell in cells):
-                known = sorted({cell[field] for cell in design.cells} - {None}, key=str)
-                raise OutsideDesign(
-                    f"{field} {value} is not in the registered design, or not together with the rest",
-                    expected=", ".join(map(str, known)),
-                    found=value,
-                    todo="run a registered cell, or add --exploratory: such results never reach a verdict",
-                )
-    return cells
 
 
 def choose_attempt(attempts: Attempts, again: bool) -> int:

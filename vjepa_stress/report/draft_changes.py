@@ -1,0 +1,122 @@
+"""What a draft says differently from a registration, as far as it can be told without its building blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.prereg.document import Acknowledged, Analysis, Hypothesis, Preregistration, Sensitivity
+from vjepa_stress.prereg.lineage import Change, cell_changes, differences, find, hypothesis_changes
+from vjepa_stress.prereg.scenarios import Plan
+
+NOT_COMPARED = "the specifications of building blocks, weights and clips"
+"""What cannot be compared without loading the blocks; `run` compares them with the registration."""
+
+_Draft = Mapping[str, Any]
+
+
+def draft_changes(document: Preregistration, draft: _Draft) -> tuple[Change, ...]:
+    """What differs between a registered document and a draft of the same study, the registered value first.
+
+    Args:
+        document: the registration.
+        draft: plain values with every template expanded (`vjepa_stress.prereg.drafts.expand`).
+
+    Returns:
+        One change for each difference. Version, time, parent and amendment are not compared, nor is `NOT_COMPARED`. A
+        part of the draft that does not validate is one change of kind `invalid`.
+    """
+    found: list[Change] = []
+    for name, part in _PARTS.items():
+        try:
+            found += part(document, draft)
+        except (ValidationError, TypeError, KeyError, AttributeError):
+            found.append(Change(path=name, kind="invalid"))
+    return tuple(found)
+
+
+def _header(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    registered = {"notes": document.notes, **document.model_dump(mode="json")}
+    for field in ("study", "title", "authors", "data_status", "notes"):
+        yield from differences(field, registered[field], draft.get(field))
+
+
+def _design(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    design, drafted = document.design, draft["design"]
+    if not isinstance(design, VideoDesign):
+        return
+    for field in ("datasets", "perturbations", "metrics"):
+        yield from differences(f"design.{field}", sorted(getattr(design, field)), sorted(drafted[field]))
+    ranks = {name: {"size_rank": model.size_rank, "role": model.role} for name, model in design.models.items()}
+    models = {name: {"role": "subject", **model} for name, model in drafted["models"].items()}
+    yield from differences("design.models", ranks, models)
+    for field in ("seed", "frames", "resolution"):
+        yield from differences(f"design.{field}", getattr(design, field), drafted[field])
+    yield from differences("design.numerics", design.numerics.model_dump(mode="json"), drafted["numerics"])
+
+
+def _cells(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    if not isinstance(document.design, VideoDesign):
+        return
+    cells = []
+    for block in draft["design"]["cells"]:
+        for dataset, model, name in product(block["dataset"], block["model"], block["perturbation"]):
+            known = document.design.perturbations.get(name)
+            probe = "strength" not in block if known is None else known.role == "probe"
+            strengths = (None,) if probe else block["strength"]
+            for strength, seed in product(strengths, block.get("seed", (0,))):
+                levels = {"dataset": dataset, "model": model, "perturbation": name}
+                cells.append(VideoCell({**levels, "strength": strength, "seed": float(seed)}))
+    yield from cell_changes(document.design.cells, cells)
+
+
+def _hypotheses(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    drafted = [Hypothesis.model_validate({"status": "active", **one}) for one in draft["hypotheses"]]
+    for hypothesis in drafted:
+        old = find(document, hypothesis.id)
+        yield from hypothesis_changes(old, hypothesis)
+        if old is not None:
+            if (old.status, hypothesis.status) == ("withdrawn", "active"):
+                yield Change(path=old.id, kind="active-again")
+            for name in old.withdrawn:
+                if name in hypothesis.estimands and name not in hypothesis.withdrawn:
+                    yield Change(path=f"{old.id}.{name}", kind="active-again")
+    for old in document.hypotheses:
+        if old.id not in {hypothesis.id for hypothesis in drafted}:
+            yield Change(path=old.id, kind="not-there")
+
+
+def _analysis(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    registered = document.model_dump(mode="json")
+    for field, kind in _ANALYSES.items():
+        drafted = kind.dump_python(kind.validate_python(draft.get(field, [])), mode="json")
+        yield from differences(field, registered.get(field, []), drafted)
+
+
+def _scenarios(document: Preregistration, draft: _Draft) -> Iterator[Change]:
+    field = "operating_characteristics"
+    plan, registered = draft.get(field), document.operating_characteristics
+    yield from differences(
+        field,
+        registered.model_dump(mode="json", exclude={"chances"}) if registered else None,
+        Plan.model_validate(plan).model_dump(mode="json") if plan else None,
+    )
+
+
+_ANALYSES: dict[str, TypeAdapter[Any]] = {
+    "analysis": TypeAdapter(Analysis),
+    "sensitivity": TypeAdapter(tuple[Sensitivity, ...]),
+    "acknowledged": TypeAdapter(tuple[Acknowledged, ...]),
+}
+_PARTS: dict[str, Callable[[Preregistration, _Draft], Iterator[Change]]] = {
+    "title, authors, data_status or notes": _header,
+    "hypotheses": _hypotheses,
+    "design": _design,
+    "cells": _cells,
+    "analysis, sensitivity or acknowledged": _analysis,
+    "operating_characteristics": _scenarios,
+}

@@ -1,0 +1,99 @@
+"""Many estimands that differ only in levels, as one template and the levels it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vjepa_stress.design import Where
+from vjepa_stress.report.words import listed
+from vjepa_stress.statistics import Estimand
+
+_Path = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Estimands of one form.
+
+    Attributes:
+        names: of the estimands, shortened.
+        example: one estimand, or the template of several: varying levels of its filters are `{factor}`.
+        levels: the levels of the template, in words; empty for one estimand.
+    """
+
+    names: str
+    example: Estimand
+    levels: str = ""
+
+
+def grouped(estimands: Mapping[str, Estimand]) -> list[Group]:
+    """Estimands that take every combination of some levels as one template; all others by themselves."""
+    forms: dict[tuple[object, ...], dict[str, Estimand]] = {}
+    for name, estimand in estimands.items():
+        forms.setdefault(_form(estimand), {})[name] = estimand
+    groups = []
+    for form in forms.values():
+        template = _template(list(form.values())) if len(form) > 1 else None
+        if template is None:
+            groups += [Group(name, estimand) for name, estimand in form.items()]
+        else:
+            groups.append(Group(listed(list(form)), *template))
+    return groups
+
+
+def _filters(estimand: Estimand) -> dict[str, Where]:
+    return {name: value for name, value in estimand if isinstance(value, Where)}
+
+
+def _form(estimand: Estimand) -> tuple[object, ...]:
+    """All of an estimand but the one level that a filter may name of each factor."""
+    rest = tuple(str(value) for name, value in estimand if not isinstance(value, Where))
+    singles = tuple(_levels(estimand))
+    others = tuple(
+        (name, factor, str(value))
+        for name, where in _filters(estimand).items()
+        for factor, value in (*where.levels.items(), ("rows", where.rows))
+        if (name, factor) not in singles
+    )
+    return (*rest, *singles, *others)
+
+
+def _levels(estimand: Estimand) -> dict[_Path, Any]:
+    """Where each filter names a single level of a factor, that level."""
+    return {
+        (name, factor): value[0]
+        for name, where in _filters(estimand).items()
+        for factor, value in where.levels.items()
+        if len(value) == 1
+    }
+
+
+def _template(estimands: Sequence[Estimand]) -> tuple[Estimand, str] | None:
+    """A template for estimands of one form, or None when they are not every combination of their levels."""
+    rows = [_levels(estimand) for estimand in estimands]
+    # Two filters that always name the same level have one variable.
+    varying: dict[tuple[Any, ...], list[_Path]] = {}
+    for path in rows[0]:
+        column = tuple(row[path] for row in rows)
+        if len(set(column)) > 1:
+            varying.setdefault(column, []).append(path)
+    combinations = set(zip(*varying, strict=True))
+    if not math.prod(len(set(column)) for column in varying) == len(combinations) == len(estimands):
+        return None
+    example, levels = estimands[0], []
+    for column, paths in varying.items():
+        factor = paths[0][1]
+        found = list(dict.fromkeys(column))
+        ordered = sorted(found) if all(isinstance(level, float) for level in found) else found
+        levels.append(f"{factor} {', '.join(map(_text, ordered))}")
+        for name, one in paths:
+            where = getattr(example, name).at(one, f"{{{factor}}}")
+            example = example.model_copy(update={name: where})
+    return example, f"; for each {' and '.join(levels)}"
+
+
+def _text(level: object) -> str:
+    return f"{level:g}" if isinstance(level, float) else str(level)

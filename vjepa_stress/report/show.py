@@ -1,0 +1,274 @@
+"""A registration in plain words: hypotheses, cells, what is pinned, amendments, and how the draft differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vjepa_stress.design import Design
+from vjepa_stress.design.video import BuildingBlock, DatasetEntry, ModelEntry, VideoCell, VideoDesign
+from vjepa_stress.errors import BadDocument
+from vjepa_stress.prereg.document import Hypothesis
+from vjepa_stress.prereg.drafts import expand
+from vjepa_stress.prereg.freeze import Registration
+from vjepa_stress.prereg.lineage import changes
+from vjepa_stress.report import words
+from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
+from vjepa_stress.report.grouping import grouped
+from vjepa_stress.report.numbers import percent
+
+LONGEST = 240
+"""Characters of one difference that are shown."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: column names, and rows of as many texts."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page.
+
+    Attributes:
+        title: heading.
+        fields: short texts by name.
+        lines: further lines; indented ones belong to the line above them.
+        table: a table below them.
+    """
+
+    title: str
+    fields: dict[str, str] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    table: Grid | None = None
+
+
+def describe(registration: Registration, draft: Mapping[str, object] | None = None) -> tuple[Section, ...]:
+    """Everything a reader needs to know of a registration.
+
+    Args:
+        registration: a registered study, verified.
+        draft: plain values of `prereg/STUDY/draft.yaml` as read from YAML, or None when there is no draft.
+
+    Returns:
+        Sections in reading order. Texts are the authors' own words where they have any: print them sanitised.
+    """
+    document = registration.document
+    return (
+        _header(registration),
+        *(_hypothesis(hypothesis) for hypothesis in document.hypotheses),
+        *_cells(document.design),
+        _pinned(registration),
+        _analysis(registration),
+        *_amendments(registration),
+        _draft(registration, draft),
+    )
+
+
+def as_text(sections: Iterable[Section]) -> str:
+    """Sections as plain text, with tables in aligned columns."""
+    return "\n\n".join("\n".join([section.title, *map(_indented, _lines(section))]) for section in sections) + "\n"
+
+
+def _indented(line: str) -> str:
+    return f"  {line}" if line else ""
+
+
+def _lines(section: Section) -> Iterator[str]:
+    width = max(map(len, section.fields), default=0)
+    for name, text in section.fields.items():
+        yield f"{name:{width}}  {text}"
+    yield from section.lines
+    if section.table is not None:
+        rows = [section.table.columns, *section.table.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            yield "  ".join(f"{text:{size}}" for text, size in zip(row, widths, strict=True)).rstrip()
+
+
+def _header(registration: Registration) -> Section:
+    document, design = registration.document, registration.document.design
+    fields = {
+        "study": f"{document.study} {document.version}",
+        "authors": ", ".join(document.authors),
+        "registered": f"{registration.leaf.at}, {registration.lineage[0].digest}",
+        "data status": document.data_status,
+        "design": f"{design.kind}: {' × '.join(design.factor_names)}",
+    }
+    if isinstance(design, VideoDesign):
+        fields |= {
+            "clips": f"{design.frames} frames at {design.resolution}² pixels, seed {design.seed}",
+            "numerics": design.numerics.dtype + (", compiled" if design.numerics.compile else ""),
+        }
+    return Section(document.title, fields | ({"notes": document.notes} if document.notes else {}))
+
+
+# Hypotheses
+
+
+def _hypothesis(hypothesis: Hypothesis) -> Section:
+    status = {"status": "withdrawn"} if hypothesis.status == "withdrawn" else {}
+    withdrawn = {"withdrawn": ", ".join(hypothesis.withdrawn)} if hypothesis.withdrawn else {}
+    fields = {
+        **status,
+        **withdrawn,
+        "family": hypothesis.family,
+        "claim": hypothesis.claim,
+        "rationale": hypothesis.rationale,
+        "prediction": hypothesis.prediction,
+    }
+    groups = grouped(hypothesis.estimands)
+    estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
+    rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
+    lines = (_counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
+    return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+# Cells
+
+
+def _cells(design: Design) -> Iterator[Section]:
+    if not isinstance(design, VideoDesign):
+        rows = tuple(
+            tuple("-" if (level := cell[name]) is None else words.number(level) for name in design.factor_names)
+            for cell in design.cells
+        )
+        yield Section(f"Cells: {len(rows)}", table=Grid(design.factor_names, rows))
+        return
+    for dataset in design.datasets:
+        cells = [cell for cell in design.cells if cell.dataset == dataset]
+        title = f"Cells on {dataset}: {len(cells)} of {len(design.cells)}"
+        yield Section(title, table=_grid(design, cells))
+
+
+def _grid(design: VideoDesign, cells: Sequence[VideoCell]) -> Grid:
+    """Perturbations × models; models with the same cells share a column."""
+    columns: dict[tuple[str, ...], list[str]] = {}
+    used = {cell.perturbation for cell in cells}
+    perturbations = [name for name in design.perturbations if name in used]
+    for model in _by_size(design):
+        mine = [cell for cell in cells if cell.model == model]
+        texts = tuple(_strengths([c for c in mine if c.perturbation == name]) for name in perturbations)
+        if mine:
+            columns.setdefault(texts, []).append(model)
+    rows = zip(perturbations, *columns, strict=True)
+    return Grid(("perturbation", *(", ".join(models) for models in columns.values())), tuple(rows))
+
+
+def _by_size(design: VideoDesign) -> dict[str, ModelEntry]:
+    return dict(sorted(design.models.items(), key=lambda item: item[1].size_rank))
+
+
+def _strengths(cells: Sequence[VideoCell]) -> str:
+    if not cells:
+        return "-"
+    strengths = [f"{cell.strength:g}" for cell in cells if cell.strength is not None]
+    return ", ".join(strengths) or "probe"
+
+
+# What is pinned
+
+
+def _pinned(registration: Registration) -> Section:
+    design = registration.document.design
+    if not isinstance(design, VideoDesign):
+        bound = tuple(
+            (kind, name, entry.spec.short, entry.digest.short if entry.digest else "to be pinned by the first launch")
+            for kind, entries in design.identities.items()
+            for name, entry in entries.items()
+        )
+        return Section("What is pinned", table=Grid(("kind", "name", "specification", "content"), bound))
+    groups: tuple[tuple[str, Mapping[str, BuildingBlock]], ...] = (
+        ("data set", design.datasets),
+        ("model", _by_size(design)),
+        ("perturbation", design.perturbations),
+        ("metric", design.metrics),
+    )
+    rows = tuple(
+        (kind, name, _what(entry), entry.spec_digest.short, _files(registration, name, entry))
+        for kind, entries in groups
+        for name, entry in entries.items()
+    )
+    return Section("What is pinned", table=Grid(("kind", "name", "is", "specification", "files"), rows))
+
+
+def _what(entry: BuildingBlock) -> str:
+    said = entry.model_dump(mode="json")
+    if isinstance(entry, DatasetEntry):
+        return _counted(entry.n_clips, "clip")
+    if isinstance(entry, ModelEntry):
+        return f"{entry.role}, size rank {entry.size_rank}" + (", untrained" if entry.untrained else "")
+    return str(said.get("role") or ", ".join(said["columns"]))
+
+
+def _files(registration: Registration, name: str, entry: BuildingBlock) -> str:
+    """Digest of a model's weights or of a data set's clip manifest, and who pinned it."""
+    if not isinstance(entry, DatasetEntry | ModelEntry):
+        return ""
+    is_model = isinstance(entry, ModelEntry)
+    digest = entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
+    noun = "weights" if is_model else "clips"
+    if digest is not None:
+        return f"{noun} {digest.short}"
+    launched = registration.pinned("weights" if is_model else "clips", name)
+    return f"{noun} " + (f"{launched.short}, pinned by a launch" if launched else "to be pinned by the first launch")
+
+
+# Analysis, amendments and the draft
+
+
+def _analysis(registration: Registration) -> Section:
+    document, analysis = registration.document, registration.document.analysis
+    fields = {
+        "confidence level": percent(analysis.confidence_level),
+        "bootstrap": f"{analysis.bootstrap_resamples} resamples, seed {analysis.bootstrap_seed}",
+        "multiplicity": analysis.multiplicity,
+        "missing data": analysis.missing_data,
+        "exclusions": _counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
+    }
+    lines = [
+        f"also: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
+        for one in document.sensitivity
+    ]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for warning in document.acknowledged:
+        name = f"{warning.hypothesis}.{warning.estimand}"
+        by_reason.setdefault((warning.warning, warning.reason), []).append(name)
+    for (kind, reason), names in by_reason.items():
+        lines.append(f"acknowledged: {kind} of {words.listed(names)}: {reason}")
+    return Section("Analysis", fields, tuple(lines))
+
+
+def _amendments(registration: Registration) -> Iterator[Section]:
+    for before, edition in zip(registration.lineage, registration.lineage[1:], strict=False):
+        fields: dict[str, Any] = {"logged": edition.leaf.at, "data status": edition.document.data_status}
+        if edition.document.amendment is not None:
+            fields |= edition.document.amendment.model_dump(mode="json")
+        lines = (_short(words.change(one)) for one in changes(before.document, edition.document))
+        yield Section(f"Changed in {edition.document.version}", fields, tuple(lines))
+
+
+def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Section:
+    document = registration.document
+    title = f"The draft, compared with {document.version}"
+    if draft is None:
+        return Section(title, lines=("there is no draft.yaml",))
+    try:
+        found = draft_changes(document, expand(draft, "draft.yaml"))
+    except BadDocument as error:
+        return Section(title, lines=("cannot be read:", *str(error).splitlines()))
+    summary = _counted(len(found), "difference") + ", registered → draft" if found else "no difference"
+    unread = f"not compared: {NOT_COMPARED}"
+    return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), unread))
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
