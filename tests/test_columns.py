@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from tests.verdict.sketch import cells, design
 from vjepa_stress.columns import COUNTS, REGIONS, shard_columns
+from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.interfaces import Measurement, RegionScores
-from vjepa_stress.prereg.document import VideoDesign
 from vjepa_stress.records import shard_schema
 
 NAMES = ["clip", "M1", "M1_n", "M1_n_both_zero", "M1_n_one_zero", "M1_n_non_finite", "non_finite"]

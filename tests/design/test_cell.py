@@ -131,7 +131,9 @@ SEEDS = [{**cell, "seed": 1} for cell in CHOSEN if cell["perturbation"] == "nois
 
 
 def design(chosen: list[dict[str, Any]] | None = None, **changes: Any) -> VideoDesign:
-    fields = sketch.design(CHOSEN + SEEDS if chosen is None else chosen, clips={"davis": 9, "ssv2": 9}, controls=["twin"])
+    fields = sketch.design(
+        CHOSEN + SEEDS if chosen is None else chosen, clips={"davis": 9, "ssv2": 9}, controls=["twin"]
+    )
     return VideoDesign.model_validate({**fields, **changes})
 
 
@@ -144,7 +146,13 @@ def test_a_video_design_has_five_factors() -> None:
         )
     )
     assert isinstance(cell, VideoCell)
-    assert (cell.dataset, cell.model, cell.perturbation, cell.strength, cell.seed) == ("davis", "base", "noise", 1.0, 1)
+    assert (cell.dataset, cell.model, cell.perturbation, cell.strength, cell.seed) == (
+        "davis",
+        "base",
+        "noise",
+        1.0,
+        1,
+    )
     assert str(cell) == "davis · base · noise at 1, seed 1"
     (probe,) = design().select(Where.model_validate({"dataset": ["ssv2"], "perturbation": ["reverse"]}))
     assert (str(probe), probe["strength"]) == ("ssv2 · base · reverse", None)

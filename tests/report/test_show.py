@@ -12,13 +12,19 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from vjepa_stress.report.plain_words import rule_in_words, where_in_words
 
 from tests.small import study
+
+# ?? Mean
+# ?? RatioOfMeans
+from vjepa_stress.design import Where
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.rules import AllOf, Band, Estimand, Mean, RatioOfMeans, Where
 from vjepa_stress.report.grouping import grouped
-from vjepa_stress.report.plain_words import rule_in_words, where_in_words
 from vjepa_stress.report.show import Section, as_text, describe
+from vjepa_stress.rules.all_of import AllOf
+from vjepa_stress.rules.band import Band
+from vjepa_stress.statistics import Estimand
 from vjepa_stress.study_root import StudyRoot
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.verdict import sketch
+from vjepa_stress.design import Where
+from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.errors import OutsideDesign
-from vjepa_stress.prereg.document import VideoDesign
-from vjepa_stress.prereg.rules import Where
 from vjepa_stress.sweep.draft import Wanted
 from vjepa_stress.sweep.selection import select
 

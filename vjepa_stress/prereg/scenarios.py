@@ -36,8 +36,8 @@ class Effect(Frozen):
     def _of_whole_cells(self) -> Self:
         if self.where.rows is not None:
             raise ValueError("an effect is one of whole cells: leave `rows` out of its filter")
-        if (self.slope != 0) != (self.along is not None):
-            raise ValueError("a slope needs `along`, the factor that it is along, and `along` needs a slope")
+        if self.slope != 0 and self.along is None:
+            raise ValueError("a slope needs `along`, the factor that it is along")
         return self
 
 

@@ -51,7 +51,7 @@ def note(one: Note, unit: str = "clip") -> str:
     """A remark on an estimate."""
     value = 0.0 if one.value is None else one.value
     return NOTES[one.code].format(
-        unit=unit, units=f"{unit}s", value=f"{value:g}", percent=f"{value:.2%}", columns=" or ".join(one.columns)
+        unit=unit, units=f"{unit}s", value=f"{value:.0f}", percent=f"{value:.2%}", columns=" or ".join(one.columns)
     )
 
 
@@ -258,7 +258,7 @@ FINDINGS = {
 
 def finding(one: Finding) -> str:
     """A finding in one line."""
-    values = {name: value if isinstance(value, str) else f"{value:.3g}" for name, value in one.values.items()}
+    values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
         values["instead"] = f"; {values['aligned']} maps them back first" if values.get("aligned") else ""
     if one.code == "low-power":

@@ -97,6 +97,7 @@ class HypothesisVerdict(Frozen):
             update={
                 "verdict": exploratory(self.verdict),
                 "decision": self.decision.exploratory() if self.decision else None,
+                "gates": {name: exploratory(outcome) for name, outcome in self.gates.items()},
                 "sensitivity": tuple(records),
             }
         )
