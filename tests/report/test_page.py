@@ -52,7 +52,7 @@ def test_text_does_not_become_markup(nasty: StudyRoot) -> None:
     page = (study.outputs(nasty) / "report.html").read_text()
     tags = Tags(page).seen
     assert page.count("&lt;script&gt;") >= 5
-    assert "49" not in re.findall(r"\{\{.*?\}\}", page)
+    assert page.count("{{ 7 * 7 }}") >= 5  # shown, not evaluated
     assert not [tag for tag, _ in tags if tag in {"script", "a", "iframe", "object", "form"}]
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
     markdown = (study.outputs(nasty) / "report.md").read_text()
