@@ -30,8 +30,9 @@ def main() -> None:
     parser.add_argument("name", nargs="*", choices=[[], *KNOWN], help=f"{', '.join(KNOWN)}; all when none is named")
     for name in parser.parse_args().name or KNOWN:
         found = importlib.import_module(f"tests.bench.bench_{name}").measured()
-        found |= {"command": f"python -m tests.bench {name}", "machine": processor()}
-        text = json.dumps(found, indent=2) + "\n"
+        # First, so that whoever opens the file sees that it is generated.
+        source = {"command": f"python -m tests.bench {name}", "machine": processor()}
+        text = json.dumps(source | found, indent=2) + "\n"
         MEASURED.mkdir(parents=True, exist_ok=True)
         (MEASURED / f"{name}.json").write_text(text)
         print(text)

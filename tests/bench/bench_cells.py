@@ -6,6 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,13 +15,14 @@ from tests.small import study
 from vjepa_stress.sweep import app, run
 
 CELLS = 300
+STRENGTHS = [k / 100 for k in range(1, 101)]
 
 
-def idle_draft() -> str:
-    """The small study with one idle model and 100 strengths of three perturbations."""
+def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
+    """The small study with one idle model and these strengths of three perturbations."""
     text = (study.HERE / "draft.yaml").read_text().split("design:")[0]
     rest = (study.HERE / "draft.yaml").read_text().split("hypotheses:")[1]
-    strengths = ", ".join(f"{k / 100:g}" for k in range(1, 101))
+    strengths = ", ".join(f"{level:g}" for level in levels)
     graded = "[low_light, frame_drops, gaussian_noise]"
     design = f"""design:
   datasets: [small]

@@ -169,7 +169,7 @@ def measure_speed(resamples: int = 10_000) -> dict[str, Any]:
         max(abs(a - b) for a, b in zip(one, other, strict=True)) / ((other[1] - other[0]) / 2)
         for one, other in zip(intervals, references, strict=True)
     ]
-    davis = [n for n, cell in enumerate(table.cells) if cell.dataset == "davis" and cell.strength]
+    davis = [n for n, cell in enumerate(table.cells) if cell["dataset"] == "davis" and cell["strength"]]
     x, y = (table.values[name][:, davis] for name in ("M2", "dM3"))
     seen = np.isfinite(x).any(axis=1)
     ranks, _ = timed(lambda: spearman(x[seen], y[seen], how))

@@ -59,7 +59,7 @@ def test_the_order_is_one_of_all_cells(several: list[dict[str, Any]]) -> None:
     for one in filled:
         for other in filled:
             assert (one.order() == other.order()) == (one == other)
-    assert sorted(filled, key=Cell.order) == sorted(reversed(filled), key=Cell.order)
+    assert sorted(filled, key=Cell.order) == sorted(filled[::-1], key=Cell.order)
 
 
 def test_no_level_comes_before_numbers_and_numbers_before_names() -> None:

@@ -1,4 +1,4 @@
-"""A design that has nothing to do with videos: questions put to something at several temperatures, by several prompts."""
+"""A design that has nothing to do with videos: questions, asked by several prompts at several temperatures."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def run(
     write_durably(root.clips(study, "exam", sha256(LISTED)), LISTED)
     registration = freeze.load(root, study)
     names = cell_names(registration.lineage)[registration.digest]
-    mine = {"study": study, "document": registration.digest, "attempt": 1}
+    mine: dict[str, Any] = {"study": study, "document": registration.digest, "attempt": 1}
     bound = {"questions": {"exam": sha256(LISTED)}}
     code = sha256(b"code")
     _, checkpoint = ledger.append(

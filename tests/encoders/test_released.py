@@ -95,7 +95,9 @@ def test_the_older_layout_of_torch_save_is_read(tmp_path: Path, state: dict[str,
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "backbone.module."])
 def test_prefixes_are_stripped(tmp_path: Path, state: dict[str, Tensor], prefix: str) -> None:
     renamed = {prefix + name.removeprefix("module.backbone."): value for name, value in state.items()}
-    load_released(save(tmp_path / "x.pt", {"ema_encoder": renamed}), SMALL)
+    weights = load_released(save(tmp_path / "x.pt", {"ema_encoder": renamed}), SMALL).state_dict()
+    assert len(weights) == len(state)
+    assert all(torch.equal(weights[name.removeprefix("module.backbone.")], state[name]) for name in state)
 
 
 def test_the_entry_is_found_or_asked_for(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -91,8 +91,11 @@ def test_weights_are_53_bits_of_pcg64_scaled_by_fan_in() -> None:
         # The order of two multiplications may differ in the last bit.
         torch.testing.assert_close(weights[name], expected, rtol=2e-7, atol=0)
         assert weights[name].var().item() == pytest.approx(1 / fan_in, rel=0.05)
-    assert not any(weights[name].any() for name in weights if name.endswith(".bias"))
-    assert all((weights[name] == 1).all() for name in weights if "norm" in name and name.endswith(".weight"))
+    biases = [name for name in weights if name.endswith(".bias")]
+    norms = [name for name in weights if "norm" in name and name.endswith(".weight")]
+    assert len(biases) > len(norms) > 2 * config.depth
+    assert not any(weights[name].any() for name in biases)
+    assert all((weights[name] == 1).all() for name in norms)
     assert weights["video_mod_embed"].abs().max() <= 0.02 * math.sqrt(3)
     assert not torch.equal(weights["video_mod_embed"], weights["img_mod_embed"])
 

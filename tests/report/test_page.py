@@ -6,7 +6,6 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.small import study
@@ -14,12 +13,11 @@ from vjepa_stress.digest import Digest
 from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
-from vjepa_stress.report.scatter import scatter, thinned
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.multiplicity import resampling
-from vjepa_stress.verdict.partition import Cloud, Partition, partition
+from vjepa_stress.verdict.partition import partition
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [a](javascript:alert(3)) {{ 7 * 7 }}"
 
@@ -56,7 +54,7 @@ def test_text_does_not_become_markup(nasty: StudyRoot) -> None:
     page = (study.outputs(nasty) / "report.html").read_text()
     tags = Tags(page).seen
     assert page.count("&lt;script&gt;") >= 5
-    assert "49" not in re.findall(r"\{\{.*?\}\}", page)
+    assert page.count("{{ 7 * 7 }}") >= 5  # shown, not evaluated
     assert not [tag for tag, _ in tags if tag in {"script", "a", "iframe", "object", "form"}]
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
     markdown = (study.outputs(nasty) / "report.md").read_text()
@@ -160,42 +158,3 @@ def test_an_exploratory_finding_is_stamped(nasty: StudyRoot, tmp_path: Path) -> 
     assert "<dc:title>EXPLORATORY M2 and ΔM3</dc:title>" in report.figures[CLOUDS]
     assert "1 cells missing" in report.markdown
     assert "1 cells missing" in report.html
-
-
-def cloud(points: int, model: str, seed: int = 0) -> Cloud:
-    pairs = np.random.default_rng(seed).normal(size=(points, 2)).tolist()
-    return Cloud("noise", model, False, tuple(sorted((x, y) for x, y in pairs)))
-
-
-@pytest.mark.parametrize("points", [(1500, 2500), (3000, 6000, 1)])
-def test_many_points_are_thinned_by_rank(points: tuple[int, ...]) -> None:
-    clouds = tuple(cloud(n, f"model{place}") for place, n in enumerate(points))
-    figure = scatter(Partition(("davis",), (), (), clouds))
-    assert figure == scatter(Partition(("davis",), (), (), clouds))
-    assert 4000 <= figure.count("<use ") < 4200  # letters and ticks are a few more
-    shown = [thinned(one, sum(points)) for one in clouds]
-    assert sum(map(len, shown)) == 4000
-    for one, kept in zip(clouds, shown, strict=True):
-        places = [one.pairs.index(pair) for pair in kept]
-        assert (places[0], places[-1]) == (0, len(one.pairs) - 1)
-        assert set(np.diff(places)) <= {1, 2, 3}
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "undefined"),
-        (0.0, "0.000"),
-        (0.12345, "0.123"),
-        (-1.5, "-1.500"),
-        (4.7e-17, "4.7e-17"),
-        (9.8e-9, "9.8e-9"),
-    ],
-)
-def test_rounding(value: float | None, text: str) -> None:
-    assert numbers.number(value) == text
-
-
-def test_no_other_file_rounds() -> None:
-    templates = Path(numbers.__file__).parent / "templates"
-    assert not [path.name for path in templates.iterdir() if re.search(r"\|\s*round|format\(|%\.", path.read_text())]

@@ -41,18 +41,20 @@ def study(at: float = 2.0, **more: Any) -> Preregistration:
     return sketch.document(DESIGN, hypotheses, **more)
 
 
-def templates() -> Iterator[tuple[object, Mapping[str, Any]]]:
-    """Every table of templates, and where it stands."""
+def templates() -> Iterator[tuple[object, str, Mapping[str, Any]]]:
+    """Every table of templates: what has it, under which name, and the table."""
     for name in ("NOTES", "METHODS", "FINDINGS", "DEVIATIONS", "OBJECTIONS"):
-        yield words, getattr(words, name)
-    for kind in (*RULES.values(), *STATISTICS.values()):
-        yield kind, kind.words
+        yield words, name, getattr(words, name)
+    for rule in RULES.values():
+        yield rule, "words", rule.words
+    for statistic in STATISTICS.values():
+        yield statistic, "words", statistic.words
 
 
 def fixed_texts() -> set[str]:
     """What stands between the gaps of all templates, where it is longer than a word."""
     found = set()
-    for _, table in templates():
+    for _, _, table in templates():
         for one in table.values():
             for text in (one,) if isinstance(one, str) else one:
                 parts = (part.strip(" ;,:()[]") for part, *_ in string.Formatter().parse(text))
@@ -92,10 +94,8 @@ def test_rewording_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
 
     before, said = evaluate(evidence(document, table)).to_bytes(), texts()
     findings = check(document)
-    for name in ("NOTES", "METHODS", "FINDINGS", "DEVIATIONS", "OBJECTIONS"):
-        monkeypatch.setattr(words, name, Reworded(getattr(words, name)))
-    for kind in (*RULES.values(), *STATISTICS.values()):
-        monkeypatch.setattr(kind, "words", Reworded(kind.words))
+    for where, name, templates_ in list(templates()):
+        monkeypatch.setattr(where, name, Reworded(templates_))
     assert evaluate(evidence(document, table)).to_bytes() == before
     assert check(document) == findings
     for old, new in zip(said, texts(), strict=True):
@@ -140,7 +140,14 @@ def test_notes_have_their_numbers() -> None:
 
 
 def test_findings_have_whole_numbers() -> None:
-    values = {"units": 1500, "low": 0.5, "high": 0.501, "largest": 0.00988, "hypothesis": "H1", "estimand": "x"}
+    values: dict[str, str | float | int] = {
+        "units": 1500,
+        "low": 0.5,
+        "high": 0.501,
+        "largest": 0.00988,
+        "hypothesis": "H1",
+        "estimand": "x",
+    }
     text = words.finding(Finding("warning", "too-few-clips", "H1.x", values))
     assert text == (
         "warning (too-few-clips) H1.x: with 1500 units its interval fits into [0.5, 0.501] only if units deviate by "

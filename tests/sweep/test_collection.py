@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.data import trees
 from tests.small import study
-from vjepa_stress.data.contact import SHOWN, contact_sheet, strip
 from vjepa_stress.digest import sha256
-from vjepa_stress.interfaces import Sample
 
 
 @pytest.fixture(autouse=True)
@@ -110,20 +106,6 @@ def test_bad_arguments_are_bad_input(words: tuple[str, ...]) -> None:
     assert done.code == 2, done.err
     assert words[2] in done.err
     assert "Traceback" not in done.err
-
-
-def test_objects_are_tinted_and_everything_else_is_not() -> None:
-    pixels = torch.full((3, 16, 8, 8), 100, dtype=torch.uint8)
-    masks = torch.zeros(16, 8, 8, dtype=torch.int64)
-    masks[:, :4], masks[:, 4:, :2] = 1, 2
-    image = strip(Sample(pixels, sha256(b""), masks))
-    assert image.shape == (8, 8 * SHOWN, 3)
-    assert (image[4:, 2:8] == 100).all()
-    tints = {tuple(image[0, 0]), tuple(image[5, 0])}
-    assert len(tints) == 2
-    assert (100, 100, 100) not in tints
-    sheet = contact_sheet([("a", Sample(pixels, sha256(b""))), ("名", Sample(pixels, sha256(b"")))], columns=1)
-    assert np.asarray(sheet).shape[2] == 3
 
 
 def test_help_has_an_example() -> None:

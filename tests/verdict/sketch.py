@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa_stress.design import Cell
 from vjepa_stress.design.video import VideoCell
 from vjepa_stress.digest import digest_of
 from vjepa_stress.prereg.document import Preregistration
@@ -72,6 +73,11 @@ def design(
         "resolution": 32,
         "numerics": {"dtype": "float32", "compile": False},
     }
+
+
+def video(chosen: Iterable[Cell]) -> tuple[VideoCell, ...]:
+    """Cells of a table as those of a video design."""
+    return tuple(VideoCell(cell) for cell in chosen)
 
 
 def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], family: str = "drift") -> dict[str, Any]:

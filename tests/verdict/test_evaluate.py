@@ -70,7 +70,7 @@ def test_a_promised_cluster_bootstrap_stands_beside_the_fisher_interval() -> Non
     document = study(sensitivity=[CLUSTER])
     (record,) = judged(document).sensitivity
     table = sketch.table(document)
-    columns = [n for n, cell in enumerate(table.cells) if cell.model != "twin"]
+    columns = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.model != "twin"]
     x, y = (table.values[name][:, columns] for name in ("M2", "dM3"))
     how = Resampling(resamples=1000, seed=5)
     assert record.estimate == estimate.pearson(x, y, how, interval="cluster")

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vjepa_stress.report import words
 from vjepa_stress.report.words import explain
-from vjepa_stress.rules import AnyRule, Rule
+from vjepa_stress.rules import AnyRule, LeafRule, Rule
 from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.any_of import AnyOf
 from vjepa_stress.rules.band import Band
@@ -178,6 +178,7 @@ def defined_regions(rule: Rule, seen: dict[str, Estimate]) -> dict[str, bool]:
             return {"confirmed": yes >= 1, "refuted": no == n, "ambiguous": yes == 0 and no < n}
         enough, few = yes >= rule.confirm_at_least, no >= rule.refute_at_least
         return {"confirmed": enough, "refuted": few, "ambiguous": not enough and not few}
+    assert isinstance(rule, LeafRule)
     one = seen[rule.estimand]
     assert one.low is not None
     assert one.value is not None
@@ -202,6 +203,7 @@ def defined_regions(rule: Rule, seen: dict[str, Estimate]) -> dict[str, bool]:
             "refuted": far < refute_at,
             "ambiguous": near < confirm_at and far >= refute_at,
         }
+    assert isinstance(rule, Band | Equivalence)
     bottom, top = (rule.low, rule.high) if isinstance(rule, Band) else (-rule.margin, rule.margin)
     inside = bottom <= one.low <= one.high <= top
     meets = max(bottom, one.low) <= min(top, one.high)

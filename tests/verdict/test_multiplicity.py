@@ -57,7 +57,7 @@ def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
     document = study()
     table = sketch.table(document)
     (column,) = table.columns(
-        [c for c in table.cells if (c.model, c.perturbation, c.strength) == ("base", "noise", 0.6)]
+        [c for c in sketch.video(table.cells) if (c.model, c.perturbation, c.strength) == ("base", "noise", 0.6)]
     )
     values = table.values["M2"][:, column]
     means = unit_counts(len(values), 1000, 5) @ values / len(values)

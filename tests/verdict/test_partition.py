@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tests.verdict import sketch
-from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.design import Cell
+from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.digest import sha256
 from vjepa_stress.report import words
 from vjepa_stress.statistics.numerics.estimate import Note
@@ -43,7 +44,9 @@ def design(
         fields["perturbations"][name] |= change
     threshold = sketch.threshold("top", 0.4, 0.1)
     top = sketch.hypothesis("H1", {"top": {"statistic": "maximum", "metric": "M2", "where": {}}}, threshold)
-    return sketch.document(fields, [top]).design
+    made = sketch.document(fields, [top]).design
+    assert isinstance(made, VideoDesign)
+    return made
 
 
 def world(of: VideoDesign, r: Mapping[str, float], *, shared: float = 0.5, seed: int = 0) -> Table:
@@ -95,7 +98,7 @@ def gap(finding: Partition, control: str | None = None) -> Separation:
 
 def side(table: Table, names: Sequence[str], models: Sequence[str]) -> tuple[Floats, Floats]:
     """M2 and dM3 of some cells, found without the code under test."""
-    columns = [n for n, c in enumerate(table.cells) if c.perturbation in names and c.model in models]
+    columns = [n for n, c in enumerate(sketch.video(table.cells)) if c.perturbation in names and c.model in models]
     return table.values["M2"][:, columns], table.values["dM3"][:, columns]
 
 
@@ -149,7 +152,9 @@ def test_the_difference_against_a_plain_bootstrap(control: str | None, holes: bo
         loss = table.values["dM3"]
         loss[np.random.default_rng(3).uniform(size=loss.shape) < 0.1] = np.nan
         clip = int(np.flatnonzero(np.isfinite(loss).any(1))[0])
-        loss[clip, [n for n, cell in enumerate(table.cells) if cell.perturbation in ("drops", "bars")]] = np.nan
+        loss[
+            clip, [n for n, cell in enumerate(sketch.video(table.cells)) if cell.perturbation in ("drops", "bars")]
+        ] = np.nan
     models = [control] if control else ["base", "large"]
     said = gap(found(table, of), control)
     samples = plain_loop(table, models, HOW)
@@ -163,7 +168,7 @@ def test_the_difference_against_a_plain_bootstrap(control: str | None, holes: bo
         assert "left out" in words.note(note)
 
 
-def shards(table: Table, chance: np.random.Generator) -> dict[VideoCell, pa.Table]:
+def shards(table: Table, chance: np.random.Generator) -> dict[Cell, pa.Table]:
     """The same numbers as files would hold them, cells and rows in any order."""
     made = {}
     for column in chance.permutation(len(table.cells)):
@@ -219,7 +224,7 @@ def test_pairs_that_share_clips_are_fewer_than_fisher_thinks() -> None:
         name: np.random.default_rng([5, n]).normal(size=(2, 8))
         for n, name in enumerate(sorted(set(FAMILIES.values())))
     }
-    for column, cell in enumerate(table.cells):
+    for column, cell in enumerate(sketch.video(table.cells)):
         if cell.perturbation in FAMILIES:
             drift, loss = of_family[FAMILIES[cell.perturbation]]
             table.values["M2"][:, column], table.values["dM3"][:, column] = drift, loss
@@ -234,7 +239,7 @@ def test_paired_clips_can_tell_apart_what_overlaps() -> None:
     table = world(of, {"image-noise": 0.0, "time-axis": 0.0})
     chance = np.random.default_rng(0)
     x, loss = chance.standard_normal((2, 60, 1))
-    for column, cell in enumerate(table.cells):
+    for column, cell in enumerate(sketch.video(table.cells)):
         family = FAMILIES.get(cell.perturbation)
         table.values["M2"][:, column] = x[:, 0]
         if family:
@@ -248,14 +253,14 @@ def test_paired_clips_can_tell_apart_what_overlaps() -> None:
 def test_undefined_says_why_and_is_never_zero() -> None:
     of = design()
     table = world(of, {"image-noise": 0.0, "time-axis": 0.4})
-    blur = [n for n, cell in enumerate(table.cells) if cell.perturbation == "blur"]
+    blur = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.perturbation == "blur"]
     table.values["dM3"][:, blur] = 0.25
     said = one(found(table, of), "blur")
     for estimate in (said.fisher, said.cluster):
         assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
     assert said.notes == (Note(code="constant"),)
     assert words.note(said.notes[0]) == "a correlation with a constant is undefined"
-    noise = [n for n, cell in enumerate(table.cells) if cell.perturbation in ("blur", "noise")]
+    noise = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.perturbation in ("blur", "noise")]
     table.values["dM3"][:, noise] = 0.25
     between = gap(found(table, of))
     assert (between.separable, between.overlap, between.gap.value) == (None, None, None)
@@ -288,7 +293,7 @@ def test_an_interval_that_some_resamples_do_not_have() -> None:
 def test_cells_that_are_missing_are_counted() -> None:
     of = design()
     table = world(of, {"image-noise": 0.0, "time-axis": 0.4})
-    kept = [n for n, cell in enumerate(table.cells) if cell.strength != 1.0]
+    kept = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.strength != 1.0]
     values = {name: part[:, kept] for name, part in table.values.items()}
     partial = Table(tuple(table.cells[n] for n in kept), table.units, values, table.present[:, kept])
     said = one(found(partial, of), "drops")

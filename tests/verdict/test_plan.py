@@ -8,8 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.verdict import sketch
-from vjepa_stress.design import Where
-from vjepa_stress.design.video import VideoCell
+from vjepa_stress.design import Cell, Where
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.statistics import Estimand, Statistic
@@ -51,7 +50,7 @@ def values(metric: str = "M2", /, **where: Any) -> np.ndarray:
     """Values by an independent look at the cells; clips of other data sets left out."""
     chosen = [
         column
-        for column, cell in enumerate(TABLE.cells)
+        for column, cell in enumerate(sketch.video(TABLE.cells))
         if all(getattr(cell, name) in wanted for name, wanted in where.items())
         and (cell.model != "twin" or "model" in where)
     ]
@@ -115,7 +114,9 @@ def test_jumps_take_models_in_the_order_given() -> None:
 
 
 def filtered(metric: str, keep: np.ndarray) -> np.ndarray:
-    chosen = [n for n, cell in enumerate(TABLE.cells) if cell.perturbation == "noise" and cell.model != "twin"]
+    chosen = [
+        n for n, cell in enumerate(sketch.video(TABLE.cells)) if cell.perturbation == "noise" and cell.model != "twin"
+    ]
     part = np.where(keep[:, chosen], TABLE.values[metric][:, chosen], np.nan)
     return part[np.isfinite(part).any(axis=1)]
 
@@ -140,7 +141,9 @@ def test_rows_are_filtered_by_any_column() -> None:
 
 def test_a_row_that_nobody_can_place_is_a_hole() -> None:
     holed = {**TABLE.values, "M1": TABLE.values["M1"].copy()}
-    column = next(n for n, cell in enumerate(TABLE.cells) if cell.perturbation == "noise" and cell.model == "base")
+    column = next(
+        n for n, cell in enumerate(sketch.video(TABLE.cells)) if cell.perturbation == "noise" and cell.model == "base"
+    )
     row = int(np.flatnonzero(TABLE.present[:, column])[0])
     holed["M1"][row, column] = np.nan
     table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
@@ -156,7 +159,9 @@ def test_a_row_that_nobody_can_place_is_a_hole() -> None:
 
 def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     holed = {name: part.copy() for name, part in TABLE.values.items()}
-    column = next(n for n, cell in enumerate(TABLE.cells) if cell.perturbation == "noise" and cell.model == "base")
+    column = next(
+        n for n, cell in enumerate(sketch.video(TABLE.cells)) if cell.perturbation == "noise" and cell.model == "base"
+    )
     row = int(np.flatnonzero(TABLE.present[:, column])[0])
     holed["M2"][row, column] = np.nan
     table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
@@ -176,9 +181,9 @@ def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     assert found(pair, table, strict=False).n == 28 * 3 * 3 - 1
 
 
-def shards(rows: int = 12) -> dict[VideoCell, pa.Table]:
-    chance, found = np.random.default_rng(1), {}
-    for cell in DOCUMENT.design.cells:
+def shards(rows: int = 12) -> dict[Cell, pa.Table]:
+    chance, found = np.random.default_rng(1), dict[Cell, pa.Table]()
+    for cell in sketch.video(DOCUMENT.design.cells):
         clips = [f"{cell.dataset}-{n}" for n in range(rows)]
         metrics = {name: chance.uniform(size=rows) for name in sketch.METRICS}
         counts = {f"{name}_n": chance.integers(0, 5, rows) for name in sketch.METRICS}

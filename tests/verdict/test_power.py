@@ -169,7 +169,7 @@ def test_a_world_is_as_its_scenario_says() -> None:
     )
     for metric in ("M2", "dM3", "M1"):
         values = drawn(source, metric)
-        for column, cell in enumerate(source.skeleton.cells):
+        for column, cell in enumerate(sketch.video(source.skeleton.cells)):
             here = values[:, column]
             here = here[np.isfinite(here)]
             assert len(here) == 200 * {"ssv2": CLIPS, "davis": 12}[cell.dataset]
@@ -183,7 +183,7 @@ def test_a_world_is_as_its_scenario_says() -> None:
             assert here.mean() == pytest.approx(mean, abs=5 * sd / math.sqrt(len(here)))
             assert here.std() == pytest.approx(sd, rel=0.08)
     m2, dm3 = (drawn(source, name) for name in ("M2", "dM3"))
-    cells = source.skeleton.cells
+    cells = sketch.video(source.skeleton.cells)
     davis = [n for n, cell in enumerate(cells) if cell.dataset == "davis"]
     rows = np.isfinite(m2[:, davis[0]])
     assert stats.spearmanr(m2[rows][:, davis[0]], dm3[rows][:, davis[0]]).statistic == pytest.approx(-0.68, abs=0.05)
@@ -205,7 +205,7 @@ def test_a_pilot_gives_its_own_clips_whole() -> None:
     found = operating_characteristics(document, plan(pilot=scenario), {"pilot": pilot})
     column = next(
         n
-        for n, cell in enumerate(pilot.cells)
+        for n, cell in enumerate(sketch.video(pilot.cells))
         if (cell.dataset, cell.model, cell.perturbation, cell.strength) == ("ssv2", "base", "noise", 0.6)
     )
     values = pilot.values["M1"][:, column]
