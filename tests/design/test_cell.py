@@ -41,7 +41,7 @@ def test_cells_with_the_same_levels_are_equal(chosen: dict[str, Any], chance: An
     assert hash(other) == hash(cell)
     assert other.order() == cell.order()
     assert dict(cell) == chosen
-    assert pickle.loads(pickle.dumps(cell)) == cell
+    assert pickle.loads(pickle.dumps(cell)) == cell  # noqa: S301
 
 
 @given(levels)
@@ -59,7 +59,6 @@ def test_the_order_is_one_of_all_cells(several: list[dict[str, Any]]) -> None:
     for one in filled:
         for other in filled:
             assert (one.order() == other.order()) == (one == other)
-    assert sorted(filled, key=Cell.order) == sorted(filled[::-1], key=Cell.order)
 
 
 def test_no_level_comes_before_numbers_and_numbers_before_names() -> None:

@@ -85,7 +85,7 @@ def test_many_rows_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     chance = np.random.default_rng(2)
     x, y = chance.integers(0, 5, (2, 1, 7)).astype(float)
     weights = chance.integers(0, 3, (50, 7)).astype(float)
-    wide = np.repeat(y, 50, axis=0) + chance.integers(0, 2, (50, 7))
+    wide = np.repeat(y, 50, axis=0) + chance.integers(0, 2, (50, 7)).astype(float)
     whole = spearman_rho(x, y, weights), spearman_rho(x, wide, weights), spearman_rho(x, wide)
     monkeypatch.setattr(ranks, "_AT_ONCE", 7 * 3)
     parts = spearman_rho(x, y, weights), spearman_rho(x, wide, weights), spearman_rho(x, wide)

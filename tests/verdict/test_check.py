@@ -130,7 +130,7 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
         (above(0.5, 0.3, name="y"), "no estimand"),
         (
             {"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2},
-            r"monotone reads a curve, and 'x' of H1 \(mean\) is a number",
+            r"monotone reads a curve, and H1\.x \(mean\) is a number",
         ),
     ],
 )

@@ -134,6 +134,11 @@ class VideoDesign(Design):
         for cell in self.cells:
             if set(cell) != set(self.factor_names):
                 raise ValueError(f"cell {dict(cell)}: a video cell has the levels {', '.join(self.factor_names)}")
+            seed = cell["seed"]
+            if not isinstance(seed, float) or seed < 0 or seed % 1:
+                raise ValueError(f"cell {dict(cell)}: a seed is an index: 0, 1, 2, …")
+            if isinstance(cell["strength"], str):
+                raise ValueError(f"cell {dict(cell)}: a strength is a number, or null for a probe")
         keys = [cell.order() for cell in self.cells]
         if keys != sorted(set(keys)):
             raise ValueError(
@@ -152,8 +157,6 @@ class VideoDesign(Design):
                 raise ValueError(f"cell {cell}: probes have no strength, all others need one")
             if cell.strength is not None and not 0 < cell.strength <= 1:
                 raise ValueError(f"cell {cell}: a strength is above 0 and at most 1")
-            if not isinstance(cell["seed"], float) or cell["seed"] < 0 or cell["seed"] % 1:
-                raise ValueError(f"cell {cell}: a seed is an index: 0, 1, 2, …")
         return self
 
     @property

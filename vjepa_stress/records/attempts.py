@@ -1,0 +1,103 @@
+"""Attempts: what the ledger says of how often a study was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vjepa_stress.design import Cell
+from vjepa_stress.digest import Digest
+from vjepa_stress.errors import LedgerTampered, ManifestTampered
+from vjepa_stress.ledger import Completed, Launched
+from vjepa_stress.prereg.freeze import Registration
+from vjepa_stress.records.cell import StoredCell, manifests_root
+from vjepa_stress.records.names import cell_names
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What the ledger says of a study's attempts.
+
+    Attributes:
+        names: for each document of the study, folder names and cells.
+        current: those of the newest document.
+        launches: launches of registered cells.
+        completed: completions; an attempt has another one when an amendment added cells to it.
+    """
+
+    names: Mapping[Digest, Mapping[str, Cell]]
+    current: Mapping[str, Cell]
+    launches: tuple[Launched, ...]
+    completed: tuple[Completed, ...]
+
+    @classmethod
+    def of(cls, registration: Registration) -> Attempts:
+        """Read them from a study's leaves.
+
+        Raises:
+            LedgerTampered: when one of them is of no document of the study.
+        """
+        names = cell_names(registration.lineage)
+        view, study = registration.ledger, registration.document.study
+        launches, completed = view.of(study, Launched), view.of(study, Completed)
+        for leaf in (*launches, *completed):
+            if leaf.document not in names:
+                raise LedgerTampered(
+                    "a line of the ledger names no document of its study",
+                    where=f"line {leaf.seq + 1}",
+                    expected=" or ".join(names),
+                    found=leaf.document,
+                )
+        return cls(names, names[registration.digest], launches, completed)
+
+    @property
+    def former(self) -> dict[str, Cell]:
+        """Cells that earlier documents name and the newest does not."""
+        known = {name: cell for cells in self.names.values() for name, cell in cells.items()}
+        return {name: cell for name, cell in known.items() if name not in self.current}
+
+    @property
+    def last(self) -> int:
+        """The last attempt; 0 when there is none."""
+        return max((leaf.attempt for leaf in self.launches), default=0)
+
+    @property
+    def counted(self) -> int | None:
+        """The attempt that counts: the first that was ever complete, whatever came after it."""
+        return min((leaf.attempt for leaf in self.completed), default=None)
+
+    @property
+    def under_way(self) -> int:
+        """The attempt to work on: the one that counts, unless a later one was begun and never completed."""
+        done = {leaf.attempt for leaf in self.completed}
+        if self.counted is not None and (not self.covered(self.counted) or self.last in done):
+            return self.counted
+        return max(self.last, 1)
+
+    def completions(self, attempt: int) -> list[Completed]:
+        """Completions of one attempt."""
+        return [leaf for leaf in self.completed if leaf.attempt == attempt]
+
+    def cells_of(self, leaf: Launched | Completed) -> Mapping[str, Cell]:
+        """The cells that the document of a leaf registers."""
+        return self.names[leaf.document]
+
+    def covered(self, attempt: int) -> bool:
+        """Whether the attempt was completed with every cell of the newest document."""
+        return any(self.current.keys() <= self.cells_of(leaf).keys() for leaf in self.completions(attempt))
+
+    def check_root(self, completion: Completed, stored: Mapping[str, StoredCell], where: object) -> None:
+        """Compare the manifests of a completed attempt with the root that the ledger holds.
+
+        Raises:
+            ManifestTampered: when they have changed.
+        """
+        found = manifests_root([stored[name] for name in self.cells_of(completion) if name in stored])
+        if completion.root != found:
+            raise ManifestTampered(
+                "the manifests are not those of the completed attempt",
+                where=where,
+                expected=completion.root,
+                found=found,
+                todo="restore the attempt from a copy",
+            )

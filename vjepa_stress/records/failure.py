@@ -1,0 +1,57 @@
+"""Failures: cells that crashed leave a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vjepa_stress.design import Cell
+from vjepa_stress.digest import Digest, canonical_json, parse_json
+from vjepa_stress.disk import write_durably
+from vjepa_stress.errors import BadDocument, ManifestTampered
+from vjepa_stress.fields import Frozen, Text, Time
+from vjepa_stress.prereg.schema import validate
+from vjepa_stress.records.names import cell_id
+
+
+class RunFailure(Frozen):
+    """A cell that crashed; it stays beside the cell's later shard."""
+
+    schema_: Literal["vjepa-stress/failure/v2"] = Field(alias="schema")
+    prereg_digest: Digest
+    attempt: int = Field(ge=1)
+    cell: Cell
+    error: Text
+    message: str
+    at: Time
+    host: Text
+
+
+def failures(attempt: Path) -> list[RunFailure]:
+    """All failures of an attempt, oldest first.
+
+    Raises:
+        ManifestTampered: when one of the files is no record of a failure.
+    """
+    found = []
+    for path in sorted((attempt / "failures").glob("*.json")):
+        try:
+            found.append(validate(RunFailure, parse_json(path.read_bytes(), path), path))
+        except (OSError, BadDocument) as error:
+            raise ManifestTampered(
+                "a failure's record cannot be trusted",
+                where=path,
+                found=str(error),
+                todo="restore the attempt from a copy",
+            ) from error
+    return sorted(found, key=lambda failure: failure.at)
+
+
+def write_failure(attempt: Path, failure: RunFailure) -> None:
+    """Leave a record of a cell that crashed."""
+    data: dict[str, Any] = failure.model_dump(mode="json", by_alias=True)
+    name = cell_id(failure.prereg_digest, failure.cell)
+    stamp = failure.at.replace(":", "").replace(".", "")
+    write_durably(attempt / "failures" / f"{name}-{stamp}.json", canonical_json(data))
