@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from vjepa_stress.digest import Digest, parse_json
+from vjepa_stress.design import Design
+from vjepa_stress.digest import Digest
 from vjepa_stress.errors import StatusTooEarly
 from vjepa_stress.fields import DataStatus
 from vjepa_stress.ledger import Execution, LedgerView, Viewed
@@ -26,44 +27,53 @@ def floor(
 ) -> tuple[DataStatus, str]:
     """The earliest status a document can claim, and the event that says so.
 
-    Clips are known by their digests and by those of their sources, so that other frames of a video are still that
-    video; a data set whose clips are not pinned yet, by its specification.
+    Units are known by their keys and by those of their sources, so that other frames of a video are still that video;
+    units that are not pinned yet, by the specification that they come from.
 
     Args:
-        manifests: clip manifests that are not on the disk yet, by data set.
+        root: the study root.
+        view: its ledger.
+        document: what claims a status.
+        manifests: lists of units that are not on the disk yet, by name.
 
     Raises:
-        IdentityChanged: when a clip manifest that the ledger or the document names is missing or changed.
+        IdentityChanged: when a list of units that the ledger or the document names is missing or changed.
     """
-    known: set[str] = set()
+    design = document.design
+    known: frozenset[str] = frozenset()
     unpinned: set[str] = set()
-    for name, entry in document.design.identities[document.design.units].items():
+    for name, entry in design.identities[design.units].items():
         if entry.digest is None:
             unpinned.add(entry.spec)
         else:
-            known |= _clips(root, document.study, name, entry.digest, manifests.get(name))
-    used = [leaf for leaf in view.leaves if isinstance(leaf, Execution) and _used(root, leaf, known, unpinned)]
-    if not used:
-        return "before-creation", "no launch used its clips"
+            known |= _keys(root, design, document.study, name, entry.digest, manifests.get(name))
+
+    def used(leaf: Execution) -> bool:
+        if not leaf.identities:
+            return True  # it does not say what it used: the benefit of the doubt is not the author's
+        launched = (
+            _keys(root, design, leaf.study, name, digest) for name, digest in leaf.bound(design.units).items()
+        )
+        return bool(unpinned & set(leaf.specs.values())) or any(known & one for one in launched)
+
+    launches = [leaf for leaf in view.leaves if isinstance(leaf, Execution) and used(leaf)]
+    if not launches:
+        return "before-creation", f"no launch used its {design.units}"
     for leaf in view.leaves:
-        if isinstance(leaf, Viewed) and any(one.study == leaf.study and one.seq < leaf.seq for one in used):
-            return "after-analysis", f"line {leaf.seq + 1}: results of these clips in {leaf.study} were looked at"
-    return "before-observation", f"line {used[0].seq + 1}: a launch of {used[0].study} used these clips"
+        if isinstance(leaf, Viewed) and any(one.study == leaf.study and one.seq < leaf.seq for one in launches):
+            because = f"line {leaf.seq + 1}: results of these {design.units} in {leaf.study} were looked at"
+            return "after-analysis", because
+    return (
+        "before-observation",
+        f"line {launches[0].seq + 1}: a launch of {launches[0].study} used these {design.units}",
+    )
 
 
-def _used(root: StudyRoot, leaf: Execution, known: set[str], unpinned: set[str]) -> bool:
-    """Whether a launch used one of these clips, or data of one of these specifications."""
-    if "clips" not in leaf.identities:
-        return True  # it does not say what it used: the benefit of the doubt is not the author's
-    launched = (_clips(root, leaf.study, name, digest) for name, digest in leaf.bound("clips").items())
-    return bool(unpinned & set(leaf.specs.values())) or any(known & one for one in launched)
-
-
-def _clips(root: StudyRoot, study: str, dataset: str, digest: Digest, data: bytes | None = None) -> set[str]:
-    """Digests of a manifest's clips and sources. No more of it is read than this, once its bytes are verified."""
-    path = root.clips(study, dataset, digest)
-    listed = parse_json(clips.verified(path, digest, data), path)["clips"]
-    return {clip[key] for clip in listed for key in ("digest", "source")}
+def _keys(
+    root: StudyRoot, design: Design, study: str, name: str, digest: Digest, data: bytes | None = None
+) -> frozenset[str]:
+    """What identifies the units of a list, once its bytes are verified."""
+    return design.known_keys(clips.verified(root.clips(study, name, digest), digest, data))
 
 
 def check(
