@@ -138,7 +138,7 @@ class VideoDesign(Design):
             if not isinstance(seed, float) or seed < 0 or seed % 1:
                 raise ValueError(f"cell {dict(cell)}: a seed is an index: 0, 1, 2, …")
             if isinstance(cell["strength"], str):
-                raise ValueError(f"cell {dict(cell)}: a strength is a number, or null for a probe")
+                raise ValueError(f"cell {dict(cell)}: a strength is a number, or null for a probe")  # noqa: TRY004
         keys = [cell.order() for cell in self.cells]
         if keys != sorted(set(keys)):
             raise ValueError(

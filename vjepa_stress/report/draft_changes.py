@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.design import VideoDesign
 from vjepa_stress.prereg.document import Acknowledged, Analysis, Hypothesis, Preregistration, Sensitivity
-from vjepa_stress.prereg.lineage import Change, cell_changes, differences, find, hypothesis_changes
+from vjepa_stress.prereg.lineage import Change, differences, find, hypothesis_changes
 from vjepa_stress.prereg.scenarios import Plan
+from vjepa_stress.report.video_draft import design_changes, video_cell_changes
 
 NOT_COMPARED = "the specifications of building blocks, weights and clips"
 """What cannot be compared without loading the blocks; `run` compares them with the registration."""
@@ -46,32 +46,13 @@ def _header(document: Preregistration, draft: _Draft) -> Iterator[Change]:
 
 
 def _design(document: Preregistration, draft: _Draft) -> Iterator[Change]:
-    design, drafted = document.design, draft["design"]
-    if not isinstance(design, VideoDesign):
-        return
-    for field in ("datasets", "perturbations", "metrics"):
-        yield from differences(f"design.{field}", sorted(getattr(design, field)), sorted(drafted[field]))
-    ranks = {name: {"size_rank": model.size_rank, "role": model.role} for name, model in design.models.items()}
-    models = {name: {"role": "subject", **model} for name, model in drafted["models"].items()}
-    yield from differences("design.models", ranks, models)
-    for field in ("seed", "frames", "resolution"):
-        yield from differences(f"design.{field}", getattr(design, field), drafted[field])
-    yield from differences("design.numerics", design.numerics.model_dump(mode="json"), drafted["numerics"])
+    if isinstance(document.design, VideoDesign):
+        yield from design_changes(document.design, draft["design"])
 
 
 def _cells(document: Preregistration, draft: _Draft) -> Iterator[Change]:
-    if not isinstance(document.design, VideoDesign):
-        return
-    cells = []
-    for block in draft["design"]["cells"]:
-        for dataset, model, name in product(block["dataset"], block["model"], block["perturbation"]):
-            known = document.design.perturbations.get(name)
-            probe = "strength" not in block if known is None else known.role == "probe"
-            strengths = (None,) if probe else block["strength"]
-            for strength, seed in product(strengths, block.get("seed", (0,))):
-                levels = {"dataset": dataset, "model": model, "perturbation": name}
-                cells.append(VideoCell({**levels, "strength": strength, "seed": float(seed)}))
-    yield from cell_changes(document.design.cells, cells)
+    if isinstance(document.design, VideoDesign):
+        yield from video_cell_changes(document.design, draft["design"]["cells"])
 
 
 def _hypotheses(document: Preregistration, draft: _Draft) -> Iterator[Change]:

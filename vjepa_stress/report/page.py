@@ -15,10 +15,9 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, Launched, Promise, Viewed
 from vjepa_stress.prereg.lineage import changes, find
 from vjepa_stress.report import numbers, words
-from vjepa_stress.report.video import video_part
+from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
-from vjepa_stress.verdict.partition import Correlation
 
 STAMP = "EXPLORATORY"
 
@@ -107,10 +106,10 @@ def _environment(html: bool) -> Environment:
     environment.globals |= {
         "chance": numbers.chance,
         "interval": numbers.interval,
-        "overlap": lambda one: _one_of(one.overlap, "overlap", "apart"),
-        "pooled": _pooled,
+        "overlap": overlap,
+        "pooled": pooled,
         "read": _read,
-        "separable": lambda one: _one_of(one.separable, "yes", "no"),
+        "separable": separable,
         "words": words,
     }
     return environment
@@ -123,16 +122,6 @@ def _read(verdict: HypothesisVerdict, name: str | None) -> str:
     record = verdict.estimates[name]
     ends = numbers.interval(record.estimate.low, record.estimate.high) if record.estimand.sampled else ""
     return f" ({numbers.number(record.estimate.value)}{f' {ends}' if ends else ''})"
-
-
-def _pooled(one: Correlation) -> str:
-    """Which cells a correlation is over."""
-    return {"perturbation": one.name, "family": f"{one.name}, pooled", "all": "all, pooled"}[one.kind]
-
-
-def _one_of(answer: bool | None, yes: str, no: str) -> str:
-    """An answer in words; what is not known is neither."""
-    return "undefined" if answer is None else yes if answer else no
 
 
 def _markdown_cell(text: object) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vjepa_stress.design import Design
-from vjepa_stress.design.video import BuildingBlock, DatasetEntry, ModelEntry, VideoCell, VideoDesign
+from vjepa_stress.design import Design, VideoDesign
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Hypothesis
 from vjepa_stress.prereg.drafts import expand
@@ -17,17 +16,10 @@ from vjepa_stress.report import words
 from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.numbers import percent
+from vjepa_stress.report.video_registration import Grid, cell_grids, counted, header_fields, pinned_blocks
 
 LONGEST = 240
 """Characters of one difference that are shown."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: column names, and rows of as many texts."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -100,10 +92,7 @@ def _header(registration: Registration) -> Section:
         "design": f"{design.kind}: {' × '.join(design.factor_names)}",
     }
     if isinstance(design, VideoDesign):
-        fields |= {
-            "clips": f"{design.frames} frames at {design.resolution}² pixels, seed {design.seed}",
-            "numerics": design.numerics.dtype + (", compiled" if design.numerics.compile else ""),
-        }
+        fields |= header_fields(design)
     return Section(document.title, fields | ({"notes": document.notes} if document.notes else {}))
 
 
@@ -124,12 +113,8 @@ def _hypothesis(hypothesis: Hypothesis) -> Section:
     groups = grouped(hypothesis.estimands)
     estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
     rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
-    lines = (_counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
+    lines = (counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
     return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 # Cells
@@ -143,35 +128,8 @@ def _cells(design: Design) -> Iterator[Section]:
         )
         yield Section(f"Cells: {len(rows)}", table=Grid(design.factor_names, rows))
         return
-    for dataset in design.datasets:
-        cells = [cell for cell in design.cells if cell.dataset == dataset]
-        title = f"Cells on {dataset}: {len(cells)} of {len(design.cells)}"
-        yield Section(title, table=_grid(design, cells))
-
-
-def _grid(design: VideoDesign, cells: Sequence[VideoCell]) -> Grid:
-    """Perturbations × models; models with the same cells share a column."""
-    columns: dict[tuple[str, ...], list[str]] = {}
-    used = {cell.perturbation for cell in cells}
-    perturbations = [name for name in design.perturbations if name in used]
-    for model in _by_size(design):
-        mine = [cell for cell in cells if cell.model == model]
-        texts = tuple(_strengths([c for c in mine if c.perturbation == name]) for name in perturbations)
-        if mine:
-            columns.setdefault(texts, []).append(model)
-    rows = zip(perturbations, *columns, strict=True)
-    return Grid(("perturbation", *(", ".join(models) for models in columns.values())), tuple(rows))
-
-
-def _by_size(design: VideoDesign) -> dict[str, ModelEntry]:
-    return dict(sorted(design.models.items(), key=lambda item: item[1].size_rank))
-
-
-def _strengths(cells: Sequence[VideoCell]) -> str:
-    if not cells:
-        return "-"
-    strengths = [f"{cell.strength:g}" for cell in cells if cell.strength is not None]
-    return ", ".join(strengths) or "probe"
+    for title, grid in cell_grids(design):
+        yield Section(title, table=grid)
 
 
 # What is pinned
@@ -186,40 +144,7 @@ def _pinned(registration: Registration) -> Section:
             for name, entry in entries.items()
         )
         return Section("What is pinned", table=Grid(("kind", "name", "specification", "content"), bound))
-    groups: tuple[tuple[str, Mapping[str, BuildingBlock]], ...] = (
-        ("data set", design.datasets),
-        ("model", _by_size(design)),
-        ("perturbation", design.perturbations),
-        ("metric", design.metrics),
-    )
-    rows = tuple(
-        (kind, name, _what(entry), entry.spec_digest.short, _files(registration, name, entry))
-        for kind, entries in groups
-        for name, entry in entries.items()
-    )
-    return Section("What is pinned", table=Grid(("kind", "name", "is", "specification", "files"), rows))
-
-
-def _what(entry: BuildingBlock) -> str:
-    said = entry.model_dump(mode="json")
-    if isinstance(entry, DatasetEntry):
-        return _counted(entry.n_clips, "clip")
-    if isinstance(entry, ModelEntry):
-        return f"{entry.role}, size rank {entry.size_rank}" + (", untrained" if entry.untrained else "")
-    return str(said.get("role") or ", ".join(said["columns"]))
-
-
-def _files(registration: Registration, name: str, entry: BuildingBlock) -> str:
-    """Digest of a model's weights or of a data set's clip manifest, and who pinned it."""
-    if not isinstance(entry, DatasetEntry | ModelEntry):
-        return ""
-    is_model = isinstance(entry, ModelEntry)
-    digest = entry.weights_digest if isinstance(entry, ModelEntry) else entry.clip_manifest_digest
-    noun = "weights" if is_model else "clips"
-    if digest is not None:
-        return f"{noun} {digest.short}"
-    launched = registration.pinned("weights" if is_model else "clips", name)
-    return f"{noun} " + (f"{launched.short}, pinned by a launch" if launched else "to be pinned by the first launch")
+    return Section("What is pinned", table=pinned_blocks(registration, design))
 
 
 # Analysis, amendments and the draft
@@ -232,7 +157,7 @@ def _analysis(registration: Registration) -> Section:
         "bootstrap": f"{analysis.bootstrap_resamples} resamples, seed {analysis.bootstrap_seed}",
         "multiplicity": analysis.multiplicity,
         "missing data": analysis.missing_data,
-        "exclusions": _counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
+        "exclusions": counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
     lines = [
         f"also: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
@@ -265,7 +190,7 @@ def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Se
         found = draft_changes(document, expand(draft, "draft.yaml"))
     except BadDocument as error:
         return Section(title, lines=("cannot be read:", *str(error).splitlines()))
-    summary = _counted(len(found), "difference") + ", registered → draft" if found else "no difference"
+    summary = counted(len(found), "change") + ", registered → draft" if found else "no change"
     unread = f"not compared: {NOT_COMPARED}"
     return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), unread))
 

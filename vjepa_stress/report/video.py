@@ -14,7 +14,7 @@ from vjepa_stress.report.scatter import scatter
 from vjepa_stress.statistics.mean import bootstrap_mean
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.multiplicity import resampling
-from vjepa_stress.verdict.partition import DRIFT, LOSS, Partition, partition
+from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, Partition, Separation, partition
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,23 @@ def _probes(evidence: Evidence, design: VideoDesign) -> list[Probe]:
             expected = _expected(design, cell, column)
             found.append(Probe(cell.dataset, cell.model, cell.perturbation, column, measured, expected))
     return found
+
+
+def pooled(one: Correlation) -> str:
+    """Which cells a correlation of the partition finding is over."""
+    return {"perturbation": one.name, "family": f"{one.name}, pooled", "all": "all, pooled"}[one.kind]
+
+
+def overlap(one: Separation) -> str:
+    """Whether the Fisher intervals of two families overlap, in a word."""
+    return _one_of(one.overlap, "overlap", "apart")
+
+
+def separable(one: Separation) -> str:
+    """Whether two families are separable, in a word."""
+    return _one_of(one.separable, "yes", "no")
+
+
+def _one_of(answer: bool | None, yes: str, no: str) -> str:
+    """An answer in words; what is not known is neither."""
+    return "undefined" if answer is None else yes if answer else no

@@ -131,7 +131,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def number(value: float | int | str) -> str:
     """A registered number as it was written."""
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:

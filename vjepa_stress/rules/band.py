@@ -15,6 +15,7 @@ from vjepa_stress.statistics.numerics.estimate import Estimate
 class Band(LeafRule):
     """Interval inside [low, high]: confirmed; interval and band disjoint: refuted; else ambiguous."""
 
+    two_sided: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = {
         "confirmed": "the interval of {estimand} lies inside [{low}, {high}]",
         "refuted": "the interval of {estimand} lies outside [{low}, {high}]",

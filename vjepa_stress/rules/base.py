@@ -70,9 +70,11 @@ class LeafRule(Rule):
 
     Class attributes:
         reads: whether it reads a number with an interval, or a curve of steps.
+        two_sided: whether the interval must fit between two borders.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "number"
+    two_sided: ClassVar[bool] = False
 
     estimand: Name
 

@@ -18,6 +18,7 @@ class Equivalence(LeafRule):
     At a level of 95 % this is two one-sided tests at α = 0.025 each (Schuirmann 1987).
     """
 
+    two_sided: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = Band.words
 
     kind: Literal["equivalence"]

@@ -44,11 +44,13 @@ class Statistic(Frozen, ABC):
     Class attributes:
         reads: `number` for one value with an interval; `curve` for one with `steps`.
         present_in: whether a unit is an observation when it is in every part, or in any.
+        is_mean: whether its interval is as wide as that of a mean over units, so that a sample size follows from it.
         words: templates of the texts about it, by code; `report.words` fills them in.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "number"
     present_in: ClassVar[Literal["every", "any"]] = "every"
+    is_mean: ClassVar[bool] = False
     words: ClassVar[Mapping[str, str]]
 
     statistic: str

@@ -21,6 +21,7 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 class Difference(Comparison):
     """Mean of one filter minus the mean of another on the same units; paired bootstrap."""
 
+    is_mean: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = {
         "name": "difference of means",
         "of": "difference of mean {metric}",

@@ -20,6 +20,7 @@ from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatist
 class Mean(Statistic):
     """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
 
+    is_mean: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = {
         "name": "mean",
         "of": "mean {metric}",

@@ -51,10 +51,10 @@ def plan_pearson(
     pairs, units = int(np.isfinite(left).sum()), left.shape[0]
     n = pairs if interval == "fisher" else units
     if reason := why_undefined(left, right):
-        return undefined(n, interval, Note(code=reason), pairs)
+        return undefined(n, interval, Note(code=reason), pairs=pairs)
     if interval == "cluster":
         if units < 2:  # the same unit drawn again and again never varies
-            return undefined(n, interval, Note(code="too-few-units"), pairs)
+            return undefined(n, interval, Note(code="too-few-units"), pairs=pairs)
         return PendingEstimate(correlation_of_means((left, right)), "percentile", "cluster", pairs=pairs)
     r = correlation_of_means((left, right)).value()
     low, high = fisher_ci(r, pairs, level)
@@ -102,7 +102,7 @@ def plan_pearson_difference(
     for side, defined in zip(found, both, strict=True):
         reason = why_undefined(*side) or ("too-few-units" if defined.any(axis=1).sum() < 2 else None)
         if reason:
-            return undefined(units, "cluster", Note(code=reason), pairs)
+            return undefined(units, "cluster", Note(code=reason), pairs=pairs)
     return PendingEstimate(correlation_of_means(*found), "percentile", "cluster", pairs=pairs)
 
 

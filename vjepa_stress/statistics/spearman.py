@@ -57,14 +57,14 @@ def spearman(
     unit, cell = np.nonzero(np.isfinite(left))
     units, pairs = left.shape[0], len(unit)
     if pairs < 3 or units < 2:
-        return undefined(units, "cluster", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs)
+        return undefined(units, "cluster", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs=pairs)
     left, right = left[unit, cell][None], right[unit, cell][None]
     value = float(spearman_rho(left, right)[0])
     if not math.isfinite(value):
-        return undefined(units, "cluster", Note(code="constant"), pairs)
+        return undefined(units, "cluster", Note(code="constant"), pairs=pairs)
     samples = spearman_rho(left, right, unit_counts(units, how.resamples, how.seed)[:, unit])
     if not np.isfinite(samples).all():
         share = float(np.mean(~np.isfinite(samples)))
-        return undefined(units, "cluster", Note(code="no-value-in-resamples", value=share), pairs)
+        return undefined(units, "cluster", Note(code="no-value-in-resamples", value=share), pairs=pairs)
     low, high = percentile_ends(samples, how.level).tolist()
     return Estimate(value=value, low=low, high=high, n=units, method="cluster", pairs=pairs)

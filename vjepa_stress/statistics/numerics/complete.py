@@ -16,12 +16,15 @@ def complete(*sides: ArrayLike) -> tuple[list[Floats], Note | None]:
         sides: (units,) or (units, cells) each, rows of the same units in the same order; NaN for missing values.
 
     Raises:
-        ValueError: when the sides do not have as many units.
+        ValueError: when the sides do not have as many units, or for an infinite value.
     """
     tables = [as_table(side) for side in sides]
     for table in tables[1:]:
         check_same_units(tables[0], table)
     kept = np.logical_and.reduce([np.isfinite(table).any(axis=1) for table in tables])
     left_out = sum(int(np.isnan(table).sum()) for table in tables)
+    for table in tables:
+        if np.isinf(table).any():
+            raise ValueError("values must be finite; write NaN for a missing value")
     note = Note(code="values-left-out", value=left_out) if left_out else None
     return [table[kept] for table in tables], note

@@ -106,9 +106,9 @@ class Estimate(Frozen):
         return self.model_copy(update={"notes": (*self.notes, note)})
 
 
-def undefined(n: int, method: Method, note: Note, pairs: int | None = None) -> Estimate:
+def undefined(n: int, method: Method, *notes: Note, pairs: int | None = None) -> Estimate:
     """An estimate that no rule can read."""
-    return Estimate(value=None, low=None, high=None, n=n, method=method, notes=(note,), pairs=pairs)
+    return Estimate(value=None, low=None, high=None, n=n, method=method, notes=notes, pairs=pairs)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class PendingEstimate:
         """The estimate without an interval, for rules that read none: both ends are the value."""
         n, value = self.statistic.units, self.statistic.value()
         if not math.isfinite(value):
-            return undefined(n, "none", Note(code="no-value"), self.pairs)
+            return undefined(n, "none", Note(code="no-value"), *self.notes, pairs=self.pairs)
         return Estimate(value=value, low=value, high=value, n=n, method="none", notes=self.notes, pairs=self.pairs)
 
     def finish(self, value: float, samples: Floats, ends: Floats) -> Estimate:
@@ -145,11 +145,11 @@ class PendingEstimate:
         n = self.statistic.units
         low, high = ends.tolist()
         if not math.isfinite(value):
-            return undefined(n, self.method, Note(code="no-value"), self.pairs)
+            return undefined(n, self.method, Note(code="no-value"), *self.notes, pairs=self.pairs)
         if not math.isfinite(low + high):
             share = float(np.mean(~np.isfinite(samples)))
             note = Note(code="no-value-in-resamples", value=share) if share else Note(code="no-bias-correction")
-            return undefined(n, self.method, note, self.pairs)
+            return undefined(n, self.method, note, *self.notes, pairs=self.pairs)
         return Estimate(value=value, low=low, high=high, n=n, method=self.method, notes=self.notes, pairs=self.pairs)
 
 

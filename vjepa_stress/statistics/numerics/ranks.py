@@ -16,7 +16,7 @@ def spearman_rho(x: Floats, y: Floats, weights: Floats | None = None) -> Floats:
 
     Args:
         x, y: (rows, n), or (1, n) where all rows have the same values.
-        weights: (rows, n), how often each pair counts; None for once each.
+        weights: (rows, n), how often each pair counts, whole numbers; None for once each.
 
     Returns:
         (rows,); NaN where a side is constant or holds NaN.

@@ -99,7 +99,7 @@ WARNINGS: tuple[Warned, ...] = get_args(Warned)
 
 def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
     """What to name when the interval of a mean can only fit into its band if units hardly differ."""
-    if leaf.kind not in ("band", "equivalence") or estimand.statistic not in ("mean", "difference"):
+    if not (leaf.two_sided and estimand.is_mean):
         return {}
     low, high = leaf.borders()
     bottom, top = value_range(estimand, document.design)

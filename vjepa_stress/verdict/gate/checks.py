@@ -290,7 +290,8 @@ def check_values(state: GateState) -> None:
                 for value in stored.table[name].drop_null().to_pylist()
             )
         )
-        if any(stored.table["non_finite"].to_pylist()) or out_of_range:
+        flags = [column.name for column in state.design.layout if column.kind == "flag"]
+        if any(any(stored.table[name].to_pylist()) for name in flags) or out_of_range:
             state.objections.append(
                 FlaggedValues(
                     "a shard holds values that no metric can have",

@@ -1,0 +1,36 @@
+"""What a draft's video design says differently from a registered one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.prereg.lineage import Change, cell_changes, differences
+
+
+def design_changes(design: VideoDesign, drafted: Mapping[str, Any]) -> Iterator[Change]:
+    """What differs between a registered design and the names and settings that a draft has."""
+    for field in ("datasets", "perturbations", "metrics"):
+        yield from differences(f"design.{field}", sorted(getattr(design, field)), sorted(drafted[field]))
+    ranks = {name: {"size_rank": model.size_rank, "role": model.role} for name, model in design.models.items()}
+    models = {name: {"role": "subject", **model} for name, model in drafted["models"].items()}
+    yield from differences("design.models", ranks, models)
+    for field in ("seed", "frames", "resolution"):
+        yield from differences(f"design.{field}", getattr(design, field), drafted[field])
+    yield from differences("design.numerics", design.numerics.model_dump(mode="json"), drafted["numerics"])
+
+
+def video_cell_changes(design: VideoDesign, blocks: Iterable[Mapping[str, Any]]) -> Iterator[Change]:
+    """Which cells a draft has and the registered design has not, and the other way round."""
+    cells = []
+    for block in blocks:
+        for dataset, model, name in product(block["dataset"], block["model"], block["perturbation"]):
+            known = design.perturbations.get(name)
+            probe = "strength" not in block if known is None else known.role == "probe"
+            strengths = (None,) if probe else block["strength"]
+            for strength, seed in product(strengths, block.get("seed", (0,))):
+                levels = {"dataset": dataset, "model": model, "perturbation": name}
+                cells.append(VideoCell({**levels, "strength": strength, "seed": float(seed)}))
+    yield from cell_changes(design.cells, cells)
