@@ -8,7 +8,7 @@ all of these. A new block is one Python file and one YAML in `conf/`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +151,15 @@ class Encoder(Block, ABC):
         """
 
     @abstractmethod
+    def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
+        """Temporal positions, rows, columns and channels (T', H', W', D) of the features of one clip.
+
+        Args:
+            frames: frames of the clip.
+            resolution: its rows and columns in pixels; `check_input` takes both.
+        """
+
+    @abstractmethod
     def identify(self, store: Path) -> Digest:
         """Digest of the weights as they lie on this machine, without building the model.
 
@@ -237,7 +246,9 @@ class Metric(Block, ABC):
     range: ClassVar[tuple[float, float]]
     compares: ClassVar[Compares]
     columns: ClassVar[tuple[str, ...]]
-    """Names of the shard's columns, the raw metric first."""
+    """Names of the shard's columns; the first is the metric itself."""
+    aligned: ClassVar[Mapping[str, str]] = {}
+    """Columns that compare position by position → their aligned twins, which map positions back first."""
 
     def of_clean(
         self,

@@ -38,6 +38,8 @@ def test_prepare_then_verify(tmp_path: Path, name: str, annotated: bool) -> None
     assert found["annotated"] == annotated
     assert found["clips"] == found["sources"] == (2 if annotated else 3)
     assert found["mebibytes_decoded"] > 0
+    # 8 × 4 × 4 tokens of 768 channels, 4 bytes each: 0.375 MiB a clip, printed to one decimal.
+    assert found["mebibytes_of_features_base"] == round(found["clips"] * 0.375, 1)
     assert found["seconds_to_decode"] >= 0
     assert f"reading {name}" in done.err
     manifest = Path(found["clip_manifest"])

@@ -15,7 +15,7 @@ from vjepa_stress.blocks import ClipRef
 from vjepa_stress.data.procedural import Procedural
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, IdentityChanged
-from vjepa_stress.records import ClipEntry, ClipManifest
+from vjepa_stress.records import ClipManifest
 from vjepa_stress.sweep.features import Clips, Kept, scratch_folder
 
 CPU = torch.device("cpu")
@@ -84,8 +84,7 @@ def test_an_array_is_made_when_it_is_first_asked_for(tmp_path: Path) -> None:
 def clips(folder: Path, seen: int, listed: int) -> tuple[Clips, tuple[ClipRef, ...]]:
     """Clips of one series, under the manifest of another one."""
     refs = series(listed).identify(None, 4)
-    entries = tuple(ClipEntry(**clip.model_dump()) for clip in refs)
-    data = ClipManifest(schema="vjepa-stress/clips/v1", dataset="a", clips=entries).to_bytes()
+    data = ClipManifest(schema="vjepa-stress/clips/v1", dataset="a", clips=refs).to_bytes()
     (folder / "clips.json").write_bytes(data)
     data_set = series(seen)
     return Clips(data_set, folder / "clips.json", sha256(data), None, 32, folder / "kept"), refs

@@ -51,6 +51,7 @@ def design(
                 "size_rank": rank,
                 "role": "control" if name in controls else "subject",
                 "untrained": name in controls,
+                "positions": 8,
             }
             for rank, name in enumerate(models)
         },
@@ -64,7 +65,7 @@ def design(
             for name in sorted(perturbations)
         },
         "metrics": {
-            name: {**BLOCK, "range": span, "compares": "positions", "columns": (name,)}
+            name: {**BLOCK, "range": span, "compares": "positions", "columns": (name,), "aligned": {}}
             for name, span in metrics.items()
         },
         "cells": sorted(chosen, key=lambda cell: VideoCell(cell).order()),

@@ -53,7 +53,7 @@ def draft(estimands: dict[str, Any], rule: dict[str, Any], clips: int = 200, **m
     design = sketch.design(sorted_cells(), clips={"clips": clips})
     for name, correspondence in (("reverse", "time-reversed"), ("hflip", "mirrored")):
         design["perturbations"][name]["correspondence"] = correspondence
-    design["metrics"]["M2"]["columns"] = ("M2", "M2a")
+    design["metrics"]["M2"] |= {"columns": ("M2", "M2a"), "aligned": {"M2": "M2a"}}
     return sketch.document(design, [sketch.hypothesis("H1", estimands, rule)], **more)
 
 

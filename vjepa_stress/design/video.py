@@ -80,12 +80,16 @@ class DatasetEntry(BuildingBlock):
 
 
 class ModelEntry(BuildingBlock):
-    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model."""
+    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model.
+
+    `positions` is the number of temporal positions in its features of a clip of the design.
+    """
 
     weights_digest: Digest | None
     size_rank: int = Field(ge=0)
     role: ModelRole
     untrained: bool
+    positions: int = Field(ge=1)
 
 
 class PerturbationEntry(BuildingBlock):
@@ -97,11 +101,35 @@ class PerturbationEntry(BuildingBlock):
 
 
 class MetricEntry(BuildingBlock):
-    """A metric, with its range, what it compares and the shard columns it fills (the raw metric first)."""
+    """A metric, with its range, what it compares and the shard columns it fills (the metric itself first).
+
+    `aligned` names, for a column that compares position by position, its twin that maps positions back first.
+    """
 
     range: tuple[float, float]
     compares: Compares
     columns: tuple[Name, ...] = Field(min_length=1)
+    aligned: dict[Name, Name]
+
+    @model_validator(mode="after")
+    def _twins_are_columns(self) -> Self:
+        named = [*self.aligned, *self.aligned.values()]
+        if len(set(named)) != len(named) or not {*named} <= {*self.columns}:
+            raise ValueError(f"aligned: {self.aligned} must pair different columns of {list(self.columns)}")
+        return self
+
+    @property
+    def main(self) -> str:
+        """The column that is the metric itself."""
+        return self.columns[0]
+
+    def are_twins(self, one: str, other: str) -> bool:
+        """Whether one of two columns is the aligned twin of the other."""
+        return self.aligned.get(one) == other or self.aligned.get(other) == one
+
+    def is_aligned(self, column: str) -> bool:
+        """Whether a column is the aligned twin of another."""
+        return column in self.aligned.values()
 
 
 class Numerics(Frozen):
@@ -172,7 +200,7 @@ class VideoDesign(Design):
     @functools.cached_property
     def layout(self) -> tuple[Column, ...]:
         """The clip, each metric with its counts (and its lists, where it compares regions), the flag."""
-        regions = {entry.columns[0] for entry in self.metrics.values() if entry.compares == "regions"}
+        regions = {entry.main for entry in self.metrics.values() if entry.compares == "regions"}
         return shard_columns(tuple(self.columns), regions, self.unit)
 
     def stratum(self, cell: Cell) -> str:
@@ -237,15 +265,13 @@ class VideoDesign(Design):
         moving = sorted({str(cell["perturbation"]) for cell in cells if not self.is_in_place(cell)})
         for name in columns:
             entry = self.columns[name]
-            if moving and entry.compares == "positions" and name == entry.columns[0]:
-                aligned = next((column for column in entry.columns if column != name), "")
+            if moving and entry.compares == "positions" and not entry.is_aligned(name):
+                aligned = entry.aligned.get(name, "")
                 yield Concern("moved-positions", {"column": name, "moving": ", ".join(moving), "aligned": aligned})
 
     def same_number(self, x: str, y: str, cells: Sequence[Cell]) -> bool:
         """A metric and its aligned twin are the same number where nothing moves."""
-        entry = self.columns[x]
-        still = all(self.is_in_place(cell) for cell in cells)
-        return still and entry.compares == "positions" and y in entry.columns
+        return self.columns[x].are_twins(x, y) and all(self.is_in_place(cell) for cell in cells)
 
     def is_in_place(self, cell: Cell) -> bool:
         """Whether the cell's perturbation leaves content where it is."""

@@ -33,6 +33,11 @@ class RawPixels(Encoder):
         """Whole tokens only."""
         check_divides(frames, resolution, self.patch_size, self.tubelet_size)
 
+    def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
+        """Temporal positions, rows, columns and channels of the features of one clip."""
+        side = resolution // self.patch_size
+        return frames // self.tubelet_size, side, side, 3 * self.tubelet_size * self.patch_size**2
+
     def identify(self, store: Path) -> Digest:  # noqa: ARG002 - nothing is stored
         """Digest of no bytes: there are no weights."""
         return sha256(b"")

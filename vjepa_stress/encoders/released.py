@@ -67,6 +67,10 @@ class Released(Encoder):
         """Whole tokens only."""
         SIZES[self.size].check_input(frames, resolution)
 
+    def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
+        """Temporal positions, rows, columns and channels of the features of one clip."""
+        return SIZES[self.size].feature_shape(frames, resolution)
+
     def identify(self, store: Path) -> Digest:
         """Digest of the checkpoint's bytes.
 

@@ -40,3 +40,7 @@ class Shaped(Encoder):
     def check_input(self, frames: int, resolution: int) -> None:
         """Whole tokens only."""
         self.architecture.check_input(frames, resolution)
+
+    def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
+        """Temporal positions, rows, columns and channels of the features of one clip."""
+        return self.architecture.feature_shape(frames, resolution)

@@ -86,6 +86,11 @@ class VJEPA21Config(BaseModel):
             found, expected = f"{resolution} pixels", f"{2 * self.patch_size} pixels or more"
             raise BadInput("positions need two rows of patches", where="resolution", expected=expected, found=found)
 
+    def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
+        """Temporal positions, rows, columns and channels of the features of a clip that `check_input` takes."""
+        side = resolution // self.patch_size
+        return frames // self.tubelet_size, side, side, self.embed_dim
+
 
 def check_divides(frames: int, resolution: int, patch_size: int, tubelet_size: int) -> None:
     """Refuse clips that do not divide into whole tokens.

@@ -6,7 +6,7 @@ and the result does not depend on the batch. Definitions and edge cases: `docs/m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -108,6 +108,7 @@ class FrameFidelity(Metric):
     range: ClassVar[tuple[float, float]] = (0.0, 2.0)
     compares: ClassVar[Compares] = "positions"
     columns: ClassVar[tuple[str, ...]] = ("M1", "M1a")
+    aligned: ClassVar[Mapping[str, str]] = {"M1": "M1a"}
 
     def __call__(self, seen: Observation) -> dict[str, Measurement]:
         """Measure raw and aligned; where nothing moves they are the same number."""
@@ -124,6 +125,7 @@ class TemporalConsistency(Metric):
     range: ClassVar[tuple[float, float]] = (0.0, 2.0)
     compares: ClassVar[Compares] = "positions"
     columns: ClassVar[tuple[str, ...]] = ("M2", "M2a")
+    aligned: ClassVar[Mapping[str, str]] = {"M2": "M2a"}
 
     def __call__(self, seen: Observation) -> dict[str, Measurement]:
         """Measure raw and aligned; where nothing moves they are the same number."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.design.video import MetricEntry, VideoCell, VideoDesign
 from vjepa_stress.report import numbers
 from vjepa_stress.report.figures import Curve, dose_response
 from vjepa_stress.report.scatter import scatter
@@ -59,21 +59,27 @@ def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart
     curves = {
         f"report-{name}.svg": dose_response(name, found, level, stamp)
         for name, metric in design.metrics.items()
-        if (found := [curve for column in metric.columns for curve in _curves(evidence, design, column)])
+        if (found := _curves(evidence, design, metric))
     }
     finding = partition(evidence.table, design, resampling(document))
     clouds = {f"report-{DRIFT}-{LOSS}.svg": scatter(finding, stamp)} if finding and finding.clouds else {}
     return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding)
 
 
-def _curves(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]:
+def _curves(evidence: Evidence, design: VideoDesign, metric: MetricEntry) -> list[Curve]:
+    """Curves of a metric's main column, then of its aligned twin."""
+    columns = [metric.main, *(twin for raw, twin in metric.aligned.items() if raw == metric.main)]
+    return [curve for column in columns for curve in _curves_of(evidence, design, column)]
+
+
+def _curves_of(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]:
     """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
-    how, raw = resampling(evidence.registration.document), design.columns[column].columns[0]
+    how, aligned = resampling(evidence.registration.document), design.columns[column].is_aligned(column)
     curves = []
     keys = dict.fromkeys(
         (cell.dataset, cell.perturbation, cell.model)
         for cell in design.cells
-        if cell.strength and (column == raw or not design.is_in_place(cell))
+        if cell.strength and not (aligned and design.is_in_place(cell))
     )
     for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
         by_strength: dict[float, list[VideoCell]] = {}
@@ -89,7 +95,7 @@ def _curves(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]
                 points.append((strength, estimate.value, estimate.low, estimate.high))
         if len(points) > 1:
             strengths, means, lows, highs = zip(*points, strict=True)
-            curves.append(Curve(dataset, perturbation, model, column != raw, strengths, means, lows, highs))
+            curves.append(Curve(dataset, perturbation, model, aligned, strengths, means, lows, highs))
     return curves
 
 
@@ -103,10 +109,10 @@ def _place(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
 def _expected(design: VideoDesign, cell: VideoCell, column: str) -> str:
     """What is known beforehand of a probe's reading."""
     entry, metric = design.perturbations[cell.perturbation], design.columns[column]
-    aligned, positions = column != metric.columns[0], design.frames // 2
+    positions = design.models[cell.model].positions
     if metric.compares == "regions" and entry.correspondence != "in-place":
         return "undefined: the masks are those of the clean clip"
-    if metric.compares == "regions" and not aligned:
+    if metric.compares == "regions" and column == metric.main:
         return "the score of the clean clip"
     if entry.family == "calibration":
         return "0 (the noise floor)"
@@ -115,7 +121,7 @@ def _expected(design: VideoDesign, cell: VideoCell, column: str) -> str:
             value = numbers.number(positions / (positions - 1))
             return f"{value} = {positions}/{positions - 1} if the encoder returned unrelated frames, reversed"
         return f"{numbers.number((positions - 2) / (positions - 1))} if it returned unrelated frames, reversed"
-    if aligned:
+    if metric.is_aligned(column):
         return "0 if the encoder moved its features exactly as the pixels moved"
     return "about 1 if the positions compared are unrelated"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ ON_THE_SHEET = 30
 
 _THUMBNAIL = 112
 _TIMED = 3
+_SIZED_FOR = "base"
+"""The model that the size of clean features is given for: the smallest released one."""
+_FLOAT32 = 4
+"""Bytes of one feature."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Collection:
         notes = Counter(note.split(":")[0] for clip in clips for note in clip.notes)
         masks = [sample.masks for sample in timed]
         values = self.frames * self.resolution**2
+        features = math.prod(self.blocks.encoder(_SIZED_FOR).feature_shape(self.frames, self.resolution))
         return {
             "data_set": self.name,
             "clips": len(clips),
@@ -84,8 +90,7 @@ class Collection:
             "annotated": masks[0] is not None,
             "notes": dict(notes),
             "mebibytes_decoded": round(len(clips) * values * (4 if masks[0] is not None else 3) / 2**20, 1),
-            # Two frames and 16×16 pixels a token, 768 channels in float32: the released `base`.
-            "mebibytes_of_features_base": round(len(clips) * values / 512 * 768 * 4 / 2**20, 1),
+            f"mebibytes_of_features_{_SIZED_FOR}": round(len(clips) * features * _FLOAT32 / 2**20, 1),
             "seconds_to_decode": round(seconds * len(clips), 1),
             "time_to_decode": duration(seconds * len(clips)),
         }

@@ -178,9 +178,19 @@ def dataset_entry(block: Dataset, clips: Digest | None) -> dict[str, Any]:
     return _with_spec(block, clip_manifest_digest=clips, n_clips=block.n_clips)
 
 
-def model_entry(block: Encoder, weights: Digest | None, size_rank: int, role: ModelRole) -> dict[str, Any]:
-    """A model as a document holds it."""
-    return _with_spec(block, weights_digest=weights, untrained=block.untrained, size_rank=size_rank, role=role)
+def model_entry(
+    block: Encoder, weights: Digest | None, size_rank: int, role: ModelRole, frames: int, resolution: int
+) -> dict[str, Any]:
+    """A model as a document with clips of this length and size holds it."""
+    positions = block.feature_shape(frames, resolution)[0]
+    return _with_spec(
+        block,
+        weights_digest=weights,
+        untrained=block.untrained,
+        size_rank=size_rank,
+        role=role,
+        positions=positions,
+    )
 
 
 def perturbation_entry(block: Perturbation) -> dict[str, Any]:
@@ -190,7 +200,13 @@ def perturbation_entry(block: Perturbation) -> dict[str, Any]:
 
 def metric_entry(block: Metric) -> dict[str, Any]:
     """A metric as a document holds it."""
-    return _with_spec(block, range=list(block.range), compares=block.compares, columns=list(block.columns))
+    return _with_spec(
+        block,
+        range=list(block.range),
+        compares=block.compares,
+        columns=list(block.columns),
+        aligned=dict(block.aligned),
+    )
 
 
 def _check_input(name: str, encoder: Encoder, design: DraftDesign) -> None:
@@ -262,7 +278,9 @@ def resolve(
             "kind": "video",
             "datasets": {n: dataset_entry(blocks.dataset(n), clips[n]) for n in design.datasets},
             "models": {
-                name: model_entry(blocks.encoder(name), weights[name], said.size_rank, said.role)
+                name: model_entry(
+                    blocks.encoder(name), weights[name], said.size_rank, said.role, design.frames, design.resolution
+                )
                 for name, said in design.models.items()
             },
             "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
@@ -309,7 +327,9 @@ def beside_the_design(design: VideoDesign, wanted: Wanted, blocks: Blocks) -> Vi
     }
     new: dict[str, Callable[[str], dict[str, Any]]] = {
         "datasets": lambda name: dataset_entry(blocks.dataset(name), None),
-        "models": lambda name: model_entry(blocks.encoder(name), None, 0, "subject"),
+        "models": lambda name: model_entry(
+            blocks.encoder(name), None, 0, "subject", design.frames, design.resolution
+        ),
         "perturbations": lambda name: perturbation_entry(blocks.perturbation(name)),
     }
     for field, chosen in names.items():

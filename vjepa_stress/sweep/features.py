@@ -18,7 +18,7 @@ from torch import Tensor
 from vjepa_stress.blocks import ClipRef
 from vjepa_stress.digest import Digest
 from vjepa_stress.disk import writing
-from vjepa_stress.errors import IdentityChanged
+from vjepa_stress.errors import BadConfiguration, IdentityChanged
 from vjepa_stress.interfaces import Dataset, Features, LoadedEncoder, Metric, PerClip, Video
 from vjepa_stress.records import read_clips
 
@@ -119,14 +119,29 @@ def _masks_of(clip: ClipRef) -> str:
 class CleanFeatures:
     """Features of the unperturbed clips, and what metrics make of them, computed once for all cells of a model."""
 
-    def __init__(self, encoder: LoadedEncoder, clips: Clips, folder: Path) -> None:
-        self._encoder, self._clips, self._kept = encoder, clips, Kept(folder)
+    def __init__(self, encoder: LoadedEncoder, shape: tuple[int, int, int, int], clips: Clips, folder: Path) -> None:
+        self._encoder, self._shape, self._clips, self._kept = encoder, shape, clips, Kept(folder)
         self._numbers: dict[tuple[Digest, int], PerClip | None] = {}
 
     def get(self, clip: ClipRef, device: torch.device) -> Features:
-        """Features (1, T', H', W', D) of a clean clip."""
-        kept = self._kept.get(clip.digest.hex, lambda: self._encoder.encode(self._clips.video(clip, device)))
-        return kept.to(device)
+        """Features (1, T', H', W', D) of a clean clip.
+
+        Raises:
+            BadConfiguration: when they do not have the shape that the encoder declares.
+        """
+        return self._kept.get(clip.digest.hex, lambda: self._encode(clip, device)).to(device)
+
+    def _encode(self, clip: ClipRef, device: torch.device) -> Features:
+        features = self._encoder.encode(self._clips.video(clip, device))
+        if tuple(features.shape) != (1, *self._shape):
+            raise BadConfiguration(
+                "features do not have the shape that their encoder declares",
+                where=clip.name,
+                expected=f"{(1, *self._shape)}, from feature_shape",
+                found=tuple(features.shape),
+                todo="correct feature_shape of the encoder's class",
+            )
+        return features
 
     def number(self, clip: ClipRef, metric: Metric, which: int, device: torch.device) -> PerClip | None:
         """What a metric's `of_clean` says of a clip, for the metric that stands at place `which`."""

@@ -80,13 +80,14 @@ class Outcome:
 _loaded: dict[tuple[str, str], LoadedEncoder] = {}
 
 
-def _load(name: str, launch: Launch, design: VideoDesign, place: Exec, device: torch.device) -> LoadedEncoder:
+def _load(
+    name: str, encoder: Encoder, launch: Launch, design: VideoDesign, place: Exec, device: torch.device
+) -> LoadedEncoder:
     """Load a model, or take the one this process used last: workers run several jobs of one model."""
     numerics = design.numerics
     key = (launch.weights[name], f"{design.models[name].spec_digest} {device} {numerics}")
     if key not in _loaded:
         _loaded.clear()
-        encoder = rebuild(design.models[name].spec, launch.targets, Encoder, f"model {name}", place.plugins)
         _loaded[key] = encoder.load(place.weights.expanduser(), device, numerics.dtype, numerics.compile)
     loaded = _loaded[key]
     if loaded.weights != launch.weights[name]:
@@ -103,7 +104,8 @@ class CellRunner:
         self.launch, self.design, self.place = launch, design, place
         root = StudyRoot(launch.root)
         self.device = choose_device(place.device)
-        self.encoder = _load(model, launch, design, place, self.device)
+        encoder = rebuild(design.models[model].spec, launch.targets, Encoder, f"model {model}", place.plugins)
+        self.encoder = _load(model, encoder, launch, design, place, self.device)
         self.clips = Clips(
             rebuild(design.datasets[dataset].spec, launch.targets, Dataset, f"data {dataset}", place.plugins),
             root.clips(launch.study, dataset, launch.clips[dataset]),
@@ -112,7 +114,8 @@ class CellRunner:
             design.resolution,
             scratch / dataset,
         )
-        self.clean = CleanFeatures(self.encoder, self.clips, scratch / f"{dataset}-{model}")
+        shape = encoder.feature_shape(design.frames, design.resolution)
+        self.clean = CleanFeatures(self.encoder, shape, self.clips, scratch / f"{dataset}-{model}")
         self.metrics = [
             rebuild(entry.spec, launch.targets, Metric, f"metric {name}", place.plugins)
             for name, entry in design.metrics.items()
