@@ -31,7 +31,7 @@ class StressError(Exception):
         todo: str | None = None,
     ) -> None:
         self.what, self.where, self.expected, self.found, self.todo = what, where, expected, found, todo
-        rows = [("where", where), ("expected", expected), ("found", found), ("what to do", todo)]
+        rows = [("where", where), ("expected", expected), ("found", found), ("fix", todo)]
         lines = [f"  {label}: {value}" for label, value in rows if value is not None]
         super().__init__("\n".join([what, *lines]))
 
