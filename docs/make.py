@@ -332,7 +332,7 @@ def keep_training(folder: Path) -> None:
         ]
         for name, lines in kept.items()
     }
-    found = {"command": "vjepa-stress pretrain model=NAME", "every": 5, "logs": rounded}
+    found = {"command": "vjepa-stress pretrain NAME", "every": 5, "logs": rounded}
     (HERE / "measured" / "training.json").write_text(json.dumps(found) + "\n")
 
 

@@ -82,6 +82,14 @@ def test_rejections(value: object) -> None:
         b"1" * 5000,
         b"1e999",
         b'"\\ud800"',
+        b'"\\u001b[31m"',
+        b'{"\\u001b":1}',
+        b'"\\r"',
+        b'"\x7f"',
+        b'"\xc2\x9b"',  # a C1 control: another way to begin an escape sequence
+        b'"\xe2\x80\xae"',  # right-to-left override
+        b'["\xe2\x80\x8b"]',  # zero width space
+        b'"\xe2\x80\xa8"',  # line separator
         b'{"a":1',
         b"\xef\xbb\xbf{}",
         b"\xff",
@@ -94,14 +102,15 @@ def test_strict_parsing_refuses(text: bytes) -> None:
         parse_json(text)
 
 
+PRINTABLE = st.characters(codec="ascii", exclude_categories=["Cc"], include_characters="\n\t")
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
     # Whole numbers beyond 2**53 are written without an exponent, and such text is refused when it is read.
     | st.floats(-(2**53) + 1, 2**53 - 1)
-    | st.text(st.characters(codec="ascii")),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="ascii")), inner),
+    | st.text(PRINTABLE),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(PRINTABLE), inner),
 )
 
 

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,21 +135,46 @@ def test_an_outsider_can_validate_with_the_schemas(finished: StudyRoot) -> None:
     valid("verdict", json.loads(next(finished.path.glob("outputs/**/verdict.json")).read_text()))
 
 
-def test_the_block_of_your_own_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (PROJECT / "docs/usage.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (block,) = re.findall(r"```yaml\n(# my_conf.*?)```", page, re.DOTALL)
-    (tmp_path / "my_blocks.py").write_text(code)
-    (tmp_path / "my_conf/perturbation").mkdir(parents=True)
-    (tmp_path / "my_conf/perturbation/fog.yaml").write_text(block)
-    (tmp_path / "my_conf/data").symlink_to(study.CONF / "data")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    draft = (study.HERE / "draft.yaml").read_text().replace("frame_drops", "fog")
-    assert "fog" in draft
-    root = study.new_root(tmp_path / "root", draft)
-    more = ("--config-dir", tmp_path / "my_conf", "exec.plugins=[my_blocks]", "exec.threads=1")
-    draft_file = root.path / "prereg/small/draft.yaml"
-    assert (done := study.command("register", "--json", draft_file, *more)).code == 0, done.err
-    done = study.command("run", "--json", "--root", root.path, "study=small", "-m", *more)
-    assert done.code == 0, done.err
-    assert study.command("verdict", "--root", root.path, "small").code == 0
+def commands(section: str) -> list[str]:
+    """The command lines that a page quotes, as a person would paste them."""
+    return re.findall(r"^    (vjepa-stress .*)$", section, re.MULTILINE)
+
+
+def test_building_blocks_of_your_own_work_as_the_page_says(tmp_path: Path) -> None:
+    """The files of the recipe are written as they stand, and its command lines are given to a shell."""
+    section = (PROJECT / "docs/usage.md").read_text().split("## Building blocks of your own")[1].split("\n## ")[0]
+    root, bin_ = tmp_path / "foggy study", tmp_path / "bin"
+    files = re.findall(r"```\w+\n# (\S+)\n(.*?)```", section, re.DOTALL)
+    assert len(files) == section.count("```") // 2 == 5
+    for name, text in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    bin_.mkdir()
+    program = bin_ / "vjepa-stress"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m vjepa_stress "$@"\n')
+    program.chmod(0o755)
+    path = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(path)}
+    lines = [*commands(section), *re.findall(r"`(vjepa-stress run foggy --config-dir .*?)`", section)]
+    assert len(lines) == 6
+    for line in lines:
+        done = subprocess.run(  # noqa: S602 - the point is that a shell takes the line as it stands
+            line, shell=True, cwd=root, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        assert "Traceback" not in done.stderr
+        if line == "vjepa-stress list perturbations":
+            assert re.search(r"^fog +Blend towards white$", done.stdout, re.MULTILINE)
+        if line == "vjepa-stress verdict foggy":
+            assert re.search(r"^H1 +confirmed +Drift rises with fog$", done.stderr, re.MULTILINE)
+
+
+def test_every_command_that_a_page_quotes_is_one() -> None:
+    """Each quoted line parses for a shell, names a command and has no placeholder that a shell would interpret."""
+    known = set(re.findall(r"^  (\w+) ", study.command("--help").out.split("Commands:")[1], re.MULTILINE))
+    quoted = [line for page in PAGES for line in commands(page.read_text())]
+    assert len(quoted) > 20
+    for line in quoted:
+        words = shlex.split(line, comments=True)
+        assert words[1] in known or words[1].startswith("--"), line
+        assert not any(word.startswith("study=") for word in words), line

@@ -84,7 +84,7 @@ def test_the_ten_lines_of_the_library_page(tmp_path: Path) -> None:
 
 
 def test_a_run_of_the_replica_names_everything_that_is_missing(tmp_path: Path) -> None:
-    done = study.command("run", "--root", PROJECT, "study=vjepa21", "-m", f"exec.weights={tmp_path}")
+    done = study.command("run", "--root", PROJECT, "vjepa21", f"exec.weights={tmp_path}")
     assert done.code == 2
     places = "exec.data={davis: ", "exec.data={ssv2: ", "labels/validation.json", "ImageSets/2017/val.txt"
     for part in ("data set davis", "data set ssv2", *places, *(f"vjepa-stress fetch {size}" for size in SIZES)):
@@ -93,7 +93,7 @@ def test_a_run_of_the_replica_names_everything_that_is_missing(tmp_path: Path) -
 
 def test_wrong_folders_are_named_with_everything_that_is_missing(tmp_path: Path) -> None:
     wrong = f"exec.data={{davis: {tmp_path}, ssv2: {tmp_path}}}"
-    done = study.command("run", "--root", PROJECT, "study=vjepa21", "-m", f"exec.weights={tmp_path}", wrong)
+    done = study.command("run", "--root", PROJECT, "vjepa21", f"exec.weights={tmp_path}", wrong)
     assert done.code == 2
     for part in ("not the folder of DAVIS", "not the folder of Something", *(f"fetch {size}" for size in SIZES)):
         assert part in done.err

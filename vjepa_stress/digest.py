@@ -15,6 +15,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from vjepa_stress.errors import BadDocument
+from vjepa_stress.terminal import printable, unsafe_character
 
 LARGEST_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader agrees on (RFC 8785, section 3.2.2.3)."""
@@ -102,12 +103,22 @@ def _constant(text: str) -> float:
     raise BadDocument("JSON has no such number", found=text)
 
 
+def _check_safe(text: str) -> None:
+    """Refuse what could overwrite or reorder the text around it wherever the document is shown."""
+    if (character := unsafe_character(text)) is not None:
+        raise BadDocument(
+            "a text holds a control or invisible formatting character",
+            expected="printable text; newlines and tabs are allowed",
+            found=f'{character} in "{printable(text[:80])}"',
+            todo="delete the character; if it is part of a file name, rename the file",
+        )
+
+
 def _check_text(value: Any) -> None:
     if isinstance(value, str):
         if not unicodedata.is_normalized("NFC", value):
             raise BadDocument("a text is not in Unicode normal form C", found=repr(value[:80]))
-        if any("\ud800" <= c <= "\udfff" for c in value):
-            raise BadDocument("a text holds half of a surrogate pair", found=repr(value[:80]))
+        _check_safe(value)
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_text(key)
@@ -121,7 +132,8 @@ def parse_json(data: bytes, where: object = None) -> Any:
     """Parse JSON bytes strictly.
 
     Raises:
-        BadDocument: for anything that is not JSON, duplicate keys, text that is not NFC, NaN or infinities,
+        BadDocument: for anything that is not JSON, duplicate keys, text that is not NFC, text with control or
+            invisible formatting characters other than newline and tab, NaN or infinities,
             integers of 2**53 or more in size.
     """
     try:
@@ -134,7 +146,9 @@ def parse_json(data: bytes, where: object = None) -> Any:
         )
         _check_text(value)
     except BadDocument as error:
-        raise BadDocument(error.what, where=where, expected=error.expected, found=error.found) from error
+        raise BadDocument(
+            error.what, where=where, expected=error.expected, found=error.found, todo=error.todo
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadDocument("these bytes are not JSON", where=where, found=str(error)) from error
     return value

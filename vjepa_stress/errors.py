@@ -5,6 +5,8 @@ The class decides the exit code: 2 bad input, 3 tampered, 4 the machine gave up,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -31,7 +33,7 @@ class StressError(Exception):
         todo: str | None = None,
     ) -> None:
         self.what, self.where, self.expected, self.found, self.todo = what, where, expected, found, todo
-        rows = [("where", where), ("expected", expected), ("found", found), ("what to do", todo)]
+        rows = [("where", where), ("expected", expected), ("found", found), ("fix", todo)]
         lines = [f"  {label}: {value}" for label, value in rows if value is not None]
         super().__init__("\n".join([what, *lines]))
 
@@ -44,6 +46,12 @@ def _rebuild(
     kind: type[StressError], what: str, where: object, expected: object, found: object, todo: str | None
 ) -> StressError:
     return kind(what, where=where, expected=expected, found=found, todo=todo)
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str | None:
+    """A question that names what was probably meant, or None when nothing known is close to what was found."""
+    close = get_close_matches(found, list(known))
+    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 class BadInput(StressError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -54,6 +56,20 @@ class CodeState(BaseModel):
     commit: str | None
 
 
+def make_importable(root: Path, plugins: tuple[str, ...]) -> None:
+    """Let plugins be imported that lie in a study root, or in its folder `plugins`.
+
+    Such a folder comes last on the import path, and only when it holds a plugin that is named: it hides no installed
+    package. Every process that uses plugins calls this first.
+    """
+    for plugin in plugins:
+        for folder in (root / "plugins", root):
+            there = (folder / f"{plugin}.py").is_file() or (folder / plugin / "__init__.py").is_file()
+            if there and str(folder) not in sys.path:
+                sys.path.append(str(folder))
+                importlib.invalidate_caches()
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc")
 
@@ -76,7 +92,11 @@ def code_tree(plugins: tuple[str, ...] = ()) -> dict[str, Digest]:
     for plugin in plugins:
         spec = importlib.util.find_spec(plugin)
         if spec is None or spec.origin is None:
-            raise BadInput("this plugin cannot be imported", where=plugin, todo="put its folder on PYTHONPATH")
+            raise BadInput(
+                f"the plugin {plugin} cannot be imported",
+                expected=f"{plugin}.py or a folder {plugin} in the study root, or an installed package",
+                todo="put the module into the study root or its folder plugins, or install it",
+            )
         origin = Path(spec.origin)
         for path in _files(origin.parent) if origin.name == "__init__.py" else [origin]:
             tree[f"plugins/{plugin}/{path.relative_to(origin.parent).as_posix()}"] = sha256_file(path)

@@ -65,7 +65,7 @@ def measure(folder: Path) -> dict[str, Any]:
     # An instrument, not a stand-in: the real function runs, and what it returns is read.
     with mock.patch.object(app, "run_cells", watched):
         started = time.perf_counter()
-        done = study.run(root, "-m", plugins)
+        done = study.run(root, plugins)
         total = time.perf_counter() - started
     assert done.code == 0, done.err
     assert done.json["computed"] == CELLS

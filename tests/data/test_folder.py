@@ -19,6 +19,7 @@ from vjepa_stress.data.folder import Folder
 from vjepa_stress.data.video import decode, fit
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput, BadVideo, MissingExtra, StressError
+from vjepa_stress.terminal import printable
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
@@ -210,6 +211,14 @@ def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
         pytest.skip("this file system takes no such name")
     with pytest.raises(BadInput, match="not Unicode"):
         folder(n_clips=1).identify(tmp_path, 8)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Ka.mp4", "a\u202e4pm.mp4", "a\u200b.mp4"])
+def test_a_name_that_could_disguise_itself_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(film(frames=30))
+    with pytest.raises(BadInput, match="invisible formatting character") as refusal:
+        folder(n_clips=1).identify(tmp_path, 8)
+    assert printable(str(refusal.value)) == str(refusal.value)
 
 
 def test_all_unusable_files_are_named_at_once(home: Path) -> None:

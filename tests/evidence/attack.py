@@ -18,7 +18,7 @@ from vjepa_stress.study_root import StudyRoot
 def three(root: StudyRoot, name: str = "small", run: bool = True) -> list[Done]:
     """Launch, verdict and audit."""
     where = ("--root", root.path)
-    launched = [study.command("run", f"study={name}", "-m", "--config-dir", study.CONF, *where)] if run else []
+    launched = [study.command("run", name, "--config-dir", study.CONF, *where)] if run else []
     return [*launched, study.command("verdict", name, *where), study.command("audit", name, *where)]
 
 

@@ -48,7 +48,7 @@ def test_a_hundred_flips_of_it_through_processes(demo: StudyRoot) -> None:
     data = path.read_bytes()
     for _ in range(100):
         path.write_bytes(flipped(data, chance.randrange(len(data)), chance))
-        for words in (("run", "study=demo", "-m"), ("verdict", "demo"), ("audit", "demo")):
+        for words in (("run", "demo"), ("verdict", "demo"), ("audit", "demo")):
             done = study.shell(*words, "--root", demo.path)
             assert done.code in (3, 2), done.err
             assert "Traceback" not in done.err
@@ -57,7 +57,7 @@ def test_a_hundred_flips_of_it_through_processes(demo: StudyRoot) -> None:
 def test_one_flip_through_processes(demo: StudyRoot) -> None:
     path = demo.document("demo", "v1")
     path.write_bytes(path.read_bytes().replace(b'"confirm_at":0.9', b'"confirm_at":0.8', 1))
-    for words in (("run", "study=demo", "-m"), ("verdict", "demo"), ("audit", "demo")):
+    for words in (("run", "demo"), ("verdict", "demo"), ("audit", "demo")):
         done = study.shell(*words, "--root", demo.path)
         assert (done.code, "Traceback" in done.err) == (3, False), done.err
 

@@ -105,7 +105,7 @@ def test_added_cells_alone_are_computed(attacked: StudyRoot) -> None:
     manifests = [json.loads(path.read_text()) for path in study.cells(attacked).glob("*-0.4-*/manifest.json")]
     assert {one["prereg_digest"] for one in manifests} == {freeze.load(attacked, "small").digest}
     assert study.command("audit", "small", "--root", attacked.path).code == 0
-    again = study.run(attacked, "-m", "--again")
+    again = study.run(attacked, "--again")
     assert (again.code, again.json["computed"]) == (0, study.CELLS + 4), again.err
     assert study.contents(attacked, 2) == study.contents(attacked)
     # The first complete attempt goes on counting: an amendment is no way to have a later one judged.

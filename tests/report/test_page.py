@@ -14,6 +14,7 @@ from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
 from vjepa_stress.study_root import StudyRoot
+from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.multiplicity import resampling
@@ -158,3 +159,14 @@ def test_an_exploratory_finding_is_stamped(nasty: StudyRoot, tmp_path: Path) -> 
     assert "<dc:title>EXPLORATORY M2 and ΔM3</dc:title>" in report.figures[CLOUDS]
     assert "1 cells missing" in report.markdown
     assert "1 cells missing" in report.html
+
+
+def test_control_characters_never_reach_a_page(finished: StudyRoot) -> None:
+    """Documents refuse them; what else a page quotes, such as file names and messages, is escaped."""
+    evidence = gate(finished, "small")
+    notice = "clips/\x1b[2Ka\u202egnp.mp4 <b>\x9b1m"
+    page = build(evidence, evaluate(evidence), "chained", [notice])
+    for text in (page.html, page.markdown):
+        assert printable(text) == text
+        assert "clips/\\u{1b}[2Ka\\u{202e}gnp.mp4" in text.replace("\\\\", "\\").replace("\\[", "[")
+    assert "&lt;b&gt;" in page.html

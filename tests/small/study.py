@@ -40,10 +40,7 @@ def command(*words: str | Path) -> Done:
     """Run a command in this process, through the same entry as the console script."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:  # argparse
-            code = stop.code if isinstance(stop.code, int) else 1
+        code = main([str(word) for word in words])
     return Done(code, out.getvalue(), err.getvalue())
 
 
@@ -82,9 +79,8 @@ def register(root: StudyRoot, *more: str) -> Done:
 def run(root: StudyRoot, *more: str) -> Done:
     """Run what is missing of the small study."""
     # One thread: models this small gain nothing from more, and the machine may be busy with other tests.
-    words = more or ("-m",)
-    threads = () if any(word.startswith("exec.threads") for word in words) else ("exec.threads=1",)
-    return command("run", "--root", root.path, "study=small", "--config-dir", CONF, "--json", *words, *threads)
+    threads = () if any(word.startswith("exec.threads") for word in more) else ("exec.threads=1",)
+    return command("run", "small", "--root", root.path, "--config-dir", CONF, "--json", *more, *threads)
 
 
 def finished(folder: Path) -> StudyRoot:

@@ -65,24 +65,24 @@ def test_a_video_that_changes_after_the_registration(tmp_path: Path, videos: Pat
     assert study.register(root, where).code == 0
     good = (videos / "1.mp4").read_bytes()
     (videos / "1.mp4").write_bytes(film(frames=25))
-    clear(study.run(root, "-m", where), 3, "the clips of videos are not the registered ones")
+    clear(study.run(root, where), 3, "the clips of videos are not the registered ones")
     (videos / "1.mp4").write_bytes(truncated(good))
-    clear(study.run(root, "-m", where), 2, "1.mp4")
+    clear(study.run(root, where), 2, "1.mp4")
     (videos / "1.mp4").write_bytes(good)
-    assert study.run(root, "-m", where).code == 0
+    assert study.run(root, where).code == 0
 
 
 def test_without_its_data_a_study_is_pinned_by_the_first_launch(tmp_path: Path, videos: Path) -> None:
     root, where = study.new_root(tmp_path / "root", VIDEOS), f"exec.data={{videos: {videos}}}"
     registered = study.register(root)
     clear(registered, 0, "clips of videos are not pinned now")
-    clear(study.run(root, "-m"), 2, "needs a folder of videos")
+    clear(study.run(root), 2, "needs a folder of videos")
     assert study.run(root, where, "model=tiny", "perturbation=reverse").code == 0
     pinned = (videos / "1.mp4").read_bytes()
     (videos / "1.mp4").write_bytes(film(frames=25))
-    clear(study.run(root, "-m", where), 3, "not the registered ones")
+    clear(study.run(root, where), 3, "not the registered ones")
     (videos / "1.mp4").write_bytes(pinned)
-    assert study.run(root, "-m", where).code == 0
+    assert study.run(root, where).code == 0
     report = study.command("report", "--root", root.path, "small")
     assert report.code == 0
     page = next((root.path / "outputs" / "small").glob("*/report.md")).read_text()
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     draft = (study.HERE / "draft.yaml").read_text().replace("tiny_wide", "base")
     root, where = study.new_root(tmp_path / "root", draft), f"exec.weights={tmp_path / 'nothing'}"
     clear(study.register(root, where), 0, "weights of base are not pinned now")
-    clear(study.run(root, "-m", where), 2, "vjepa-stress fetch base")
+    clear(study.run(root, where), 2, "vjepa-stress fetch base")
     assert [leaf.event for leaf in ledger.read(root).leaves] == ["registered"]
 
 
@@ -236,7 +236,6 @@ def test_bad_usage(finished: StudyRoot, words: tuple[str, ...]) -> None:
     ("words", "found"),
     [
         (("rerun", "small", "model=tiny"), "model"),
-        (("rerun", "small", "study=small", "exec.threads=1"), "study"),
         (("register", str(study.HERE / "draft.yaml"), "strength=0.5"), "strength"),
         (("data", "describe", "demo_procedural", "data=footage"), "dataset"),
     ],

@@ -17,7 +17,7 @@ from vjepa_stress.study_root import StudyRoot
 
 def _run_and_kill(root: StudyRoot, after: float) -> bool:
     """Start the real command and kill it; whether it was killed before its end."""
-    words = ("run", "--root", root.path, "study=small", "--config-dir", study.CONF, "-m", "exec.threads=1")
+    words = ("run", "--root", root.path, "small", "--config-dir", study.CONF, "exec.threads=1")
     process = study.start(*words)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=after)
@@ -29,7 +29,7 @@ def _run_and_kill(root: StudyRoot, after: float) -> bool:
 
 def _first_cell_takes(root: StudyRoot) -> float:
     """Seconds from the start of the command until its first cell is there; then it is killed."""
-    words = ("run", "--root", root.path, "study=small", "--config-dir", study.CONF, "-m", "exec.threads=1")
+    words = ("run", "--root", root.path, "small", "--config-dir", study.CONF, "exec.threads=1")
     started, process = time.monotonic(), study.start(*words)
     while not any(study.cells(root).glob("small-*")) and process.poll() is None:
         time.sleep(0.02)

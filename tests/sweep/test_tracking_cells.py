@@ -81,7 +81,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, homes: dict[str, Path]) ->
             tmp_path_factory.mktemp("tracked") / "root", draft("small_davis", "small_ssv2", "small")
         )
         data = "exec.data={" + ",".join(f"{name}: '{home}'" for name, home in homes.items()) + "}"
-        for done in (study.register(root, data), study.run(root, "-m", data)):
+        for done in (study.register(root, data), study.run(root, data)):
             assert done.code == 0, done.err
     for command in ("verdict", "report", "audit"):
         done = study.command(command, "--root", root.path, "small")
@@ -151,7 +151,7 @@ def test_the_clean_score_is_computed_once_a_model_and_clip(tmp_path: Path) -> No
 
     # An instrument, not a stand-in: the real method runs.
     with mock.patch.object(FunctionalUtility, "of_clean", watched):
-        done = study.run(root, "-m")
+        done = study.run(root)
     assert done.code == 0, done.err
     assert done.json["computed"] == 8
     assert len(asked) == 2 * 3  # models × clips, whatever the number of cells
@@ -163,7 +163,7 @@ def test_where_it_runs_changes_no_number(tracked: StudyRoot, tmp_path: Path) -> 
     before = torch.get_num_threads()
     try:
         words = ("model=pixels", "perturbation=occlusion", "strength=0.4,1.0")
-        assert study.run(root, "-m", *words, "exec.threads=2").code == 0
+        assert study.run(root, *words, "exec.threads=2").code == 0
     finally:
         torch.set_num_threads(before)
     for strength in ("0.4", "1"):
@@ -179,10 +179,10 @@ def test_other_bytes_than_registered_are_refused(homes: dict[str, Path], tmp_pat
     path = home / "Annotations" / "480p" / "bear" / "00003.png"
     path.write_bytes(trees.palette_png(trees.objects(4, *trees.real_frames()[0].shape[:2])))
     for verify in ("changed", "full"):
-        done = study.run(root, "-m", data, "--verify", verify)
+        done = study.run(root, data, "--verify", verify)
         assert done.code == 3, done.err
         assert "the clips of small_davis are not the registered ones" in done.err
-    done = study.run(root, "-m", data, "exec.verify=sometimes")
+    done = study.run(root, data, "exec.verify=sometimes")
     assert done.code == 2
 
 
@@ -233,7 +233,7 @@ def peak(folder: Path, clips: int) -> float:
     there = ["--root", str(root.path), "--config-dir", str(folder / "conf")]
     done = study.command("register", root.prereg / "small" / "draft.yaml", *there)
     assert done.code == 0, done.err
-    words = ["run", "study=small", "-m", "exec.threads=1", *there]
+    words = ["run", "small", "exec.threads=1", *there]
     run = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True)
     code, kibibytes = run.stderr.split()[-2:]
     assert code == "0", run.stderr

@@ -55,7 +55,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 def words(conf: Path, out: Path, *more: str) -> list[str]:
-    return ["pretrain", "model=small", *TINY, *more, "--config-dir", str(conf), "--out", str(out), "--json"]
+    return ["pretrain", "small", *TINY, *more, "--config-dir", str(conf), "--out", str(out), "--json"]
 
 
 def train(conf: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
@@ -253,21 +253,21 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ([], "name a model"),
-        (["model=base"], "not trained with this project"),
-        (["model=pixels_8"], "not trained with this project"),
-        (["model=pocket_b", "training.clips=3"], "do not divide"),
-        (["model=pocket_b", "training.steps=many"], "steps"),
-        (["model=pocket_b", "training.speed=9"], "speed"),
-        (["model=nobody"], "nobody"),
-        (["model=pocket_b", "training.predictor_heads=5"], "channels a head"),
-        (["model=pocket_b", "training.resolution=92"], "do not divide into tokens"),
-        (["model=pocket_b", "training.frames=7"], "do not divide into tokens"),
-        (["model=pocket_b", "training.learning_rate=1e39"], "learning_rate"),
-        (["model=pocket_b", "training.weight_decay=[0,1e39]"], "weight decay"),
-        (["model=pocket_b", "chunk=1/2"], "chunk"),
-        (["model=pocket_b", "strength=0.5"], "only a model can be chosen"),
-        (["model=pocket_a,pocket_b"], "one at a time"),
+        ([], "Missing argument 'MODEL'"),
+        (["base"], "not trained with this project"),
+        (["pixels_8"], "not trained with this project"),
+        (["pocket_b", "training.clips=3"], "do not divide"),
+        (["pocket_b", "training.steps=many"], "steps"),
+        (["pocket_b", "training.speed=9"], "speed"),
+        (["nobody"], "nobody"),
+        (["pocket_b", "training.predictor_heads=5"], "channels a head"),
+        (["pocket_b", "training.resolution=92"], "do not divide into tokens"),
+        (["pocket_b", "training.frames=7"], "do not divide into tokens"),
+        (["pocket_b", "training.learning_rate=1e39"], "learning_rate"),
+        (["pocket_b", "training.weight_decay=[0,1e39]"], "weight decay"),
+        (["pocket_b", "chunk=1/2"], "chunk"),
+        (["pocket_b", "strength=0.5"], "takes no choice of cells"),
+        (["pocket_q"], "did you mean pocket_"),
     ],
 )
 def test_what_cannot_be_trained_is_said(

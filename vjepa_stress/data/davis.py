@@ -118,7 +118,7 @@ class Davis(Dataset):
                 expected=f"JPEGImages/480p, Annotations/480p and ImageSets/{self.year}/{self.split}.txt",
                 found="none was given",
                 todo="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
-                "then say where it lies: exec.data={NAME: /path/to/DAVIS}",
+                "then say where it lies: 'exec.data={NAME: /path/to/DAVIS}'",
             )
         wanted = ("JPEGImages", "Annotations", "ImageSets")
         for root in (home, home / "DAVIS"):

@@ -120,7 +120,7 @@ class Folder(Dataset):
                 "this data set needs a folder of videos",
                 expected="a folder",
                 found="none was given",
-                todo="say where the videos lie: exec.data={NAME: /path/to/videos}",
+                todo="say where the videos lie: 'exec.data={NAME: /path/to/videos}'",
             )
         return list_videos(home)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vjepa_stress.data.container import SUFFIXES
 from vjepa_stress.errors import BadInput
+from vjepa_stress.terminal import printable, unsafe_character
 
 _LISTED = 10
 """How many files one message names."""
@@ -90,11 +91,12 @@ def _walk(root: Path) -> list[Path]:
 
 
 def _add(found: dict[str, Path], name: str, path: Path) -> None:
-    if any("\ud800" <= c <= "\udfff" for c in name):
+    if (character := unsafe_character(name)) is not None:
         raise BadInput(
-            "the name of a video is not Unicode, so that no document could hold it",
-            where=os.fsencode(path),
-            todo="rename the file",
+            "the name of a video holds bytes that are not Unicode, a control or an invisible formatting character",
+            where=printable(str(path)),
+            found=character,
+            todo="rename the file: no document can hold such a name",
         )
     normal = unicodedata.normalize("NFC", name)
     if normal in found:

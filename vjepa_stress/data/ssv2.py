@@ -120,7 +120,7 @@ class SSv2(Dataset):
                 expected=f"{VIDEO_FOLDERS[0]}/*.webm and labels/{self.labels}",
                 found="none was given",
                 todo="get it from its publisher, Qualcomm, after registration there, "
-                "then say where it lies: exec.data={NAME: /path/to/ssv2}",
+                "then say where it lies: 'exec.data={NAME: /path/to/ssv2}'",
             )
         folders = [home / name for name in VIDEO_FOLDERS]
         folder = next((place for place in folders if _holds_videos(place)), None)

@@ -99,7 +99,7 @@ class Released(Encoder):
             raise NotHere(
                 "the weights are not on this machine",
                 expected=path,
-                todo=f"run `vjepa-stress fetch {self.size}`",
+                todo=f"vjepa-stress fetch {self.size}",
             )
         with _reading(path) as stream:
             digest = sha256_stream(stream)

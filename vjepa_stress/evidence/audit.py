@@ -74,7 +74,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
     # An audit logs nothing: what nobody has seen yet, it must not show.
     seen = bool(view.of(study, Viewed))
     if not seen:
-        notices.append(f"nobody has looked yet; vjepa-stress verdict {study} shows and logs it")
+        notices.append(f"nobody has looked yet; to show the verdict and log the look: vjepa-stress verdict {study}")
     return Audit(
         study,
         established_tier(evidence),
@@ -126,7 +126,9 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
                 found=seen.short,
             )
         recomputed = evaluate(gate(root, stored.study, as_of=seen.size))
-        notices.append(f"{path}: more has happened since this verdict; vjepa-stress verdict writes it anew")
+        notices.append(
+            f"{path}: more has happened since this verdict; update it: vjepa-stress verdict {stored.study}"
+        )
     # The code that judges now may be newer than the code that judged; its digest is informative.
     mine = parse_json(recomputed.to_bytes())
     for where, expected, found in _differences("", mine, value | {"judging_code": mine["judging_code"]}):
@@ -135,7 +137,7 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
             where=f"{path}{where}",
             expected=expected,
             found=found,
-            todo=f"vjepa-stress verdict {recomputed.study} writes it anew",
+            todo=f"vjepa-stress verdict {recomputed.study}",
         )
     return notices
 
@@ -171,6 +173,6 @@ def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
                 where=path,
                 expected=expected,
                 found=found,
-                todo=f"vjepa-stress verdict {document.study} and report {document.study} write them anew",
+                todo=f"vjepa-stress verdict {document.study} && vjepa-stress report {document.study}",
             )
     return [name for name in sorted(latest) if (folder / name).is_file()]

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from vjepa_stress.ledger import Registered, read
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import Attempts, cell_folders, failures, read_cell
 from vjepa_stress.study_root import StudyRoot
+
+
+@dataclass(frozen=True)
+class RegisteredStudy:
+    """A study of the ledger: its name, newest version, when it was first registered, and its title."""
+
+    study: str
+    version: str
+    registered: str
+    title: str
+
+
+def registered(root: StudyRoot) -> list[RegisteredStudy]:
+    """The studies of a root, by name.
+
+    Raises:
+        Tampered: when the ledger or a registration does not hold.
+    """
+    view = read(root)
+    found = []
+    for study in sorted({leaf.study for leaf in view.leaves if isinstance(leaf, Registered)}):
+        registration = freeze.load(root, study, view)
+        newest = registration.document
+        found.append(RegisteredStudy(study, newest.version, registration.leaf.at, newest.title))
+    return found
 
 
 def status_of(root: StudyRoot, study: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from vjepa_stress.errors import (
     LedgerTampered,
     NoSuccessor,
     NotRegistered,
+    did_you_mean,
 )
 from vjepa_stress.ledger import (
     Amended,
@@ -128,25 +129,34 @@ def register(
     """
 
     def check(view: LedgerView) -> None:
-        for leaf in view.of(document.study):
-            raise AlreadyRegistered(
-                f"the study {document.study} is registered; a promise is amended, never made again",
-                where=root.ledger,
-                found=f"{leaf.event} at {leaf.at} as {leaf.document}",
-                todo=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
-            )
-        if document.parent is not None or document.version != "v1":
-            raise NoSuccessor(
-                f"an amendment to nowhere: {document.study} is not registered",
-                where="version and parent",
-                expected="v1 without a parent",
-                found=f"{document.version}, parent {document.parent or 'none'}",
-                todo="register v1 first",
-            )
-        check_outputs(root, document.study)
+        check_first(root, view, document)
         data_status.check(root, view, document, clip_manifests)
 
     return _freeze(root, Registered, document, clip_manifests, {}, check)
+
+
+def check_first(root: StudyRoot, view: LedgerView, document: Preregistration) -> None:
+    """Refuse a document that cannot be the first of a study, whatever the ledger says of its data status.
+
+    Raises:
+        AlreadyRegistered, NoSuccessor, LedgerTampered: saying what does not fit.
+    """
+    for leaf in view.of(document.study):
+        raise AlreadyRegistered(
+            f"the study {document.study} is registered; a promise is amended, never made again",
+            where=root.ledger,
+            found=f"{leaf.event} at {leaf.at} as {leaf.document}",
+            todo=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
+        )
+    if document.parent is not None or document.version != "v1":
+        raise NoSuccessor(
+            f"an amendment to nowhere: {document.study} is not registered",
+            where="version and parent",
+            expected="v1 without a parent",
+            found=f"{document.version}, parent {document.parent or 'none'}",
+            todo="register v1 first",
+        )
+    check_outputs(root, document.study)
 
 
 def extend(
@@ -270,8 +280,8 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
         raise NotRegistered(
             f"the study {study} is not registered here",
             where=root.ledger,
-            found=f"studies {studies}" if studies else "an empty ledger",
-            todo=f"vjepa-stress register prereg/{study}/draft.yaml",
+            found=f"the studies {', '.join(studies)}" if studies else "an empty ledger",
+            todo=did_you_mean(study, studies) or f"vjepa-stress register prereg/{study}/draft.yaml",
         )
     lineage: list[Edition] = []
     for leaf in leaves:

@@ -51,7 +51,7 @@ def check_shown(folder: Path, view: LedgerView, study: str) -> None:
                 where=path,
                 expected=digests[-1],
                 found=found or "no file",
-                todo=f"restore it, or move it away: vjepa-stress verdict {study} and report {study} write them anew",
+                todo=f"restore it, or move it and run: vjepa-stress verdict {study} && vjepa-stress report {study}",
             )
 
 

@@ -16,6 +16,7 @@ from vjepa_stress.ledger import Completed, Launched, Promise, Viewed
 from vjepa_stress.prereg.lineage import changes, find
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
+from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
 
@@ -101,6 +102,7 @@ def _environment(html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_safe,
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
@@ -113,6 +115,11 @@ def _environment(html: bool) -> Environment:
         "words": words,
     }
     return environment
+
+
+def _safe(value: object) -> object:
+    """What a template shows of a value: no text reaches a page with characters that could reorder it."""
+    return type(value)(printable(value)) if isinstance(value, str) else value  # escaped HTML stays escaped HTML
 
 
 def _read(verdict: HypothesisVerdict, name: str | None) -> str:

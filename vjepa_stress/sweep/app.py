@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,19 +18,19 @@ from vjepa_stress import ledger
 from vjepa_stress.design.video import VideoCell, as_video
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.disk import write_durably
-from vjepa_stress.errors import BadConfiguration, BadInput, MachineFailure, StressError
-from vjepa_stress.ledger import Completed, Explored, Failed, Registered
+from vjepa_stress.errors import BadInput, MachineFailure, StressError
+from vjepa_stress.ledger import Completed, Explored, Failed
 from vjepa_stress.prereg import freeze
-from vjepa_stress.provenance import code_state, shipped
+from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Blocks, Exec, strictly
+from vjepa_stress.sweep.bind import Exec, strictly
 from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
 from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
+from vjepa_stress.sweep.request import FIELDS, Request, refused
 from vjepa_stress.sweep.run import run_cells
-
-_FIELDS = {"data": "dataset", "model": "model", "perturbation": "perturbation", "strength": "strength"}
+from vjepa_stress.sweep.settings import quoted
 
 
 @dataclass(frozen=True)
@@ -60,146 +57,6 @@ class RunResult:
     checkpoint: str
 
 
-@dataclass(frozen=True)
-class Request:
-    """A command line, taken apart."""
-
-    overrides: tuple[str, ...]
-    multirun: bool
-    config_dir: Path | None
-    study: str | None
-    wanted: Wanted
-    place: Exec
-    training: dict[str, Any] | None = None
-
-    @property
-    def blocks(self) -> Blocks:
-        """The building blocks this command line can name."""
-        return Blocks(self.config_dir, self.place.plugins)
-
-    def choosing_nothing(self) -> Request:
-        """This request, of a command for which no cells can be chosen.
-
-        Raises:
-            BadInput: when it names a study, a model or anything else that chooses cells.
-        """
-        if self._chosen:
-            raise BadInput(
-                "this command takes no choice of cells",
-                found=", ".join(sorted(self._chosen)),
-                expected="overrides of exec only, for instance exec.threads=2",
-            )
-        return self
-
-    @property
-    def _chosen(self) -> set[str]:
-        """What restricts the cells."""
-        found = {key for key, value in {"study": self.study, **vars(self.wanted)}.items() if value is not None}
-        return found | {"chunk" for text in self.overrides if text.startswith("chunk=")}
-
-    def one_model(self) -> str:
-        """The one model named.
-
-        Raises:
-            BadInput: when there is none.
-        """
-        if self.wanted.model is None:
-            raise BadInput("name a model", expected="model=NAME, as in conf/model", found="none")
-        if self._chosen != {"model"}:
-            raise BadInput("only a model can be chosen here", found=", ".join(sorted(self._chosen - {"model"})))
-        return str(self.wanted.model[0])
-
-
-def read_request(
-    overrides: Sequence[str], multirun: bool, config_dir: Path | None, application: str = "config"
-) -> Request:
-    """Take Hydra overrides apart.
-
-    Args:
-        overrides: as typed.
-        multirun: whether several values may stand for one key.
-        config_dir: a configuration folder of the user's own, searched last.
-        application: the file in `conf/` that is composed; `pretrain` has a recipe in it.
-
-    Raises:
-        BadInput: when Hydra does not understand them, or they name something unknown.
-    """
-    if config_dir is not None and not config_dir.is_dir():
-        raise BadInput("there is no such configuration folder", where=config_dir)
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        chosen: dict[str, tuple[Any, ...]] = {}
-        plain = []
-        for override, text in zip(parsed, overrides, strict=True):
-            key = override.key_or_group
-            if key in {*_FIELDS, "study", "chunk", "launch"}:
-                values = tuple(override.sweep_iterator()) if override.is_sweep_override() else (override.value(),)
-                if len(values) > 1 and (not multirun or key == "study"):
-                    todo = "add -m" if application == "config" else "name one at a time"
-                    raise BadInput("several values need a multirun", found=text, todo=todo)
-                chosen[key] = values
-            elif override.is_sweep_override():
-                raise BadInput("only data, model, perturbation, strength and chunk can be swept", found=text)
-            elif not key.startswith("hydra"):
-                plain.append(text)
-        search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
-        with initialize_config_dir(str(shipped("conf")), version_base="1.3", job_name="vjepa-stress"):
-            config = compose(application, overrides=[*plain, *search])
-        composed: dict[str, Any] = {
-            key: OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
-            for key in ("exec", "training")
-            if key in config
-        }
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _refused(error) from error
-    if "launch" in chosen:
-        raise BadInput("launch is set by the launching process", found=chosen["launch"][0])
-    wanted: dict[str, Any] = {
-        field: tuple(_typed(key, value) for value in chosen[key]) for key, field in _FIELDS.items() if key in chosen
-    }
-    study = str(chosen["study"][0]) if "study" in chosen else None
-    return Request(
-        tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key_or_group != "study"),
-        multirun,
-        config_dir,
-        study,
-        Wanted(**wanted),
-        strictly(Exec, composed["exec"], "exec"),
-        composed.get("training"),
-    )
-
-
-def _refused(error: Exception) -> BadConfiguration:
-    # Hydra's composition error is empty; what went wrong is its cause.
-    reason = str(error) or str(error.__cause__)
-    return BadConfiguration("Hydra does not accept this command line", found=reason)
-
-
-def _typed(key: str, value: Any) -> str | float:
-    if key != "strength":
-        return str(value)
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise BadInput("a strength is a number", found=value, expected="0 < strength <= 1") from error
-
-
-def study_of(root: StudyRoot, request: Request) -> str:
-    """The study named on the command line, or the only one there is.
-
-    Raises:
-        BadInput: when none is named and there is not exactly one.
-    """
-    if request.study is not None:
-        return request.study
-    known = sorted({leaf.study for leaf in ledger.read(root).leaves if isinstance(leaf, Registered)})
-    if len(known) != 1:
-        raise BadInput(
-            "name a study", expected="study=" + "|".join(known or ["STUDY"]), found=f"{len(known)} studies"
-        )
-    return known[0]
-
-
 def sweep(
     root: StudyRoot, study: str, request: Request, *, again: bool = False, deviation: str | None = None
 ) -> RunResult:
@@ -218,17 +75,13 @@ def sweep(
 
 def _run_hydra(launch: Launch, request: Request) -> None:
     """Hand the launch to Hydra: one job a model unless the command line says otherwise."""
-    path = str(launch.write()).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*request.overrides, f"study={launch.study}", f"launch='{path}'"]
-    if request.multirun:
-        if request.wanted.model is None:
-            overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells})))
-        if request.place.chunks > 1:
-            n = request.place.chunks
-            overrides.append("chunk=" + ",".join(f"'{k}/{n}'" for k in range(1, n + 1)))
-        overrides += [f"hydra.sweep.dir='{_quoted(launch.folder / 'hydra')}'", "--multirun"]
-    else:
-        overrides.append(f"hydra.run.dir='{_quoted(launch.folder / 'hydra')}'")
+    overrides = [*request.overrides, f"study={launch.study}", f"launch={quoted(str(launch.write()))}"]
+    if request.wanted.model is None:
+        overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells})))
+    if request.place.chunks > 1:
+        n = request.place.chunks
+        overrides.append("chunk=" + ",".join(f"'{k}/{n}'" for k in range(1, n + 1)))
+    overrides += [f"hydra.sweep.dir={quoted(str(launch.folder / 'hydra'))}", "--multirun"]
     if request.config_dir:
         overrides += ["--config-dir", str(request.config_dir.resolve())]
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
@@ -237,26 +90,23 @@ def _run_hydra(launch: Launch, request: Request) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise _refused(error) from error
+        raise refused(error) from error
     finally:
         sys.argv = before[0]
         if before[1] is None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace("'", "\\'")
-
-
 def job(config: DictConfig) -> None:
     """One Hydra job: the cells of a launch that this job's configuration names."""
     launch = Launch.read(Path(config.launch))
     place = strictly(Exec, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
+    make_importable(launch.root, place.plugins)
     chosen = HydraConfig.get().runtime.choices
     wanted = Wanted(
         **{
             field: (chosen[group],)
-            for group, field in _FIELDS.items()
+            for group, field in FIELDS.items()
             if group != "strength" and chosen.get(group) not in (None, "null")
         },
         strength=None if config.strength is None else (float(config.strength),),
@@ -320,8 +170,8 @@ def unfinished(result: RunResult) -> StressError:
     missing = result.cells - result.there - result.computed
     return MachineFailure(
         f"{missing} of {result.cells} cells were not computed; the others are kept",
-        found="\n    ".join(["", *result.failed[:10]]).rstrip() or "their jobs ended without a word",
-        todo="mend the cause, then run the same command again: it computes only what is missing",
+        found="\n    ".join(["", *result.failed[:10]]).rstrip() or "the jobs ended without an error message",
+        todo="remove the cause, then run the same command again: it computes only what is missing",
     )
 
 

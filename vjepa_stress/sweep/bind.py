@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vjepa_stress.blocks import Block
-from vjepa_stress.errors import BadConfiguration, IdentityChanged, StressError
+from vjepa_stress.errors import BadConfiguration, IdentityChanged, StressError, did_you_mean
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.provenance import shipped
 from vjepa_stress.sweep.yaml_file import load_yaml
@@ -110,7 +110,7 @@ def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, 
             where=where,
             expected=f"_target_ inside {', '.join(allowed)}",
             found=repr(target),
-            todo="name a package of your own with exec.plugins=[package]",
+            todo="name your own module: 'exec.plugins=[my_blocks]', or `plugins` in vjepa-stress.toml",
         )
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -252,7 +252,7 @@ class Blocks:
             f"there is no {group} named {name!r}",
             where=", ".join(str(folder / group) for folder in self.folders),
             expected=", ".join(known),
-            todo="add a YAML of your own and name its folder with --config-dir",
+            todo=did_you_mean(name, known) or "add a YAML of your own and name its folder with --config-dir",
         )
 
     def _bind(self, group: Group, name: str, base: type[Kind]) -> Kind:

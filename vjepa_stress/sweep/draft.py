@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vjepa_stress.blocks import Block, ModelRole
 from vjepa_stress.data.inspection import Manner, inspecting
 from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video
-from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.digest import Digest, parse_json, sha256
 from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
 from vjepa_stress.fields import now
@@ -166,7 +166,9 @@ def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
     """
     with counting(f"reading {name}") as progress, inspecting(Manner(place.verify == "full", progress)):
         clips = blocks.dataset(name).identify(place.home(name), frames)
-    return ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
+    data = ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
+    parse_json(data, f"clips of {name}")  # a name that no document can hold is refused before anything is logged
+    return data
 
 
 def _with_spec(block: Block, **more: Any) -> dict[str, Any]:

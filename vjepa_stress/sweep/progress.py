@@ -20,6 +20,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from vjepa_stress.terminal import printable
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -35,17 +37,17 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     """Show progress on standard error while the block runs."""
     if sys.stderr.isatty():
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[doing]}"),
+            TextColumn("{task.fields[doing]}", markup=False),
             console=Console(stderr=True),
         ) as bar:
-            task = bar.add_task(title, total=total, doing="")
-            yield lambda now_doing: bar.update(task, advance=1, doing=now_doing)
+            task = bar.add_task(printable(title), total=total, doing="")
+            yield lambda now_doing: bar.update(task, advance=1, doing=printable(now_doing))
         return
     started = last = time.monotonic()
     done = found = 0
@@ -59,7 +61,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
         if done == total or at - last >= _SECONDS_BETWEEN_LINES:
             last = at
             left = (at - started) / max(1, done - found) * (total - done)
-            print(f"{title}: {done}/{total}, about {duration(left)} left, {now_doing}", file=sys.stderr, flush=True)
+            line = f"{title}: {done}/{total}, about {duration(left)} left, {now_doing}"
+            print(printable(line), file=sys.stderr, flush=True)
 
     yield advance
 
@@ -89,9 +92,14 @@ def duration(seconds: float) -> str:
 def byte_progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a download: the block calls with the bytes that are there and, where known, their total."""
     if sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+        )
         with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=None)
+            task = bar.add_task(printable(title), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
     last = time.monotonic()
@@ -101,6 +109,6 @@ def byte_progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES or done == total:
             last = time.monotonic()
             share = f" of {total / 1e6:.0f}" if total else ""
-            print(f"{title}: {done / 1e6:.0f}{share} MB", file=sys.stderr, flush=True)
+            print(printable(f"{title}: {done / 1e6:.0f}{share} MB"), file=sys.stderr, flush=True)
 
     yield show

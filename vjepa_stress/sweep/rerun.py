@@ -60,7 +60,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
         raise CellsIncomplete(
             "no attempt of this study is complete, so there is nothing to compare with",
             where=study,
-            todo=f"vjepa-stress run study={study} -m",
+            todo=f"vjepa-stress run {study}",
         )
     folder = root.attempt(study, registration.root_digest, attempts.counted)
     stored = stored_cells(registration, attempts, attempts.counted, folder)

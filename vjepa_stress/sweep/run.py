@@ -38,6 +38,7 @@ from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Exec, rebuild
 from vjepa_stress.sweep.features import CleanFeatures, Clips, scratch_folder
 from vjepa_stress.sweep.plan import Launch
+from vjepa_stress.terminal import printable
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -262,7 +263,8 @@ def _failure(launch: Launch, cell: VideoCell, error: Exception) -> RunFailure:
         attempt=launch.attempt,
         cell=cell,
         error=type(error).__name__,
-        message=str(error) if isinstance(error, StressError) else f"{type(error).__name__}: {error}",
+        # A failure is a document: it holds no control characters, whatever the message quotes.
+        message=printable(str(error) if isinstance(error, StressError) else f"{type(error).__name__}: {error}"),
         at=now(),
         host=platform.node() or "unknown",
     )

@@ -117,7 +117,7 @@ def check_cells(state: GateState) -> None:
                 where=state.folder,
                 expected=f"{len(expected)} cells",
                 found=f"{len(missing)} missing {missing[:3]}, {len(extra)} not registered {extra[:3]}",
-                todo=f"vjepa-stress run {state.study} computes what is missing",
+                todo=f"vjepa-stress run {state.study}",
             )
         )
     elif not state.attempts.covered(state.attempt):
@@ -125,7 +125,7 @@ def check_cells(state: GateState) -> None:
             CellsIncomplete(
                 "the attempt has all its cells, and the ledger has no completion of it",
                 where=state.folder,
-                todo=f"vjepa-stress run {state.study} completes it",
+                todo=f"vjepa-stress run {state.study}",
             )
         )
     _check_completions(state, found, incomplete=bool(missing))

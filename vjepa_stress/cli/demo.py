@@ -1,0 +1,50 @@
+"""`demo`: the other commands, one after the other, on a study that ships."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vjepa_stress.cli import judge, output, sweep
+from vjepa_stress.cli.options import Json
+from vjepa_stress.cli.output import Result
+from vjepa_stress.cli.parser import command
+
+
+@command("vjepa-stress demo --out my-demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of the demo's study root")] = Path(
+        "vjepa-stress-demo"
+    ),
+    as_json: Json = False,
+) -> Result:
+    """Take the study that ships from run to audit.
+
+    Runs, judges, reports, audits and reruns it in a study root of its own.
+    """
+    from vjepa_stress.sweep.demo import STUDY, prepare
+
+    root = prepare(out).path
+    # Such small models gain nothing from more threads, and numbers do not depend on them.
+    threads = f"exec.threads={min(os.cpu_count() or 1, 4)}"
+    steps: tuple[tuple[str, tuple[str, ...], Callable[[], Result]], ...] = (
+        ("run", (threads,), lambda: sweep.run(STUDY, [threads], root=root)),
+        ("verdict", (), lambda: judge.verdict(STUDY, root=root)),
+        ("report", (), lambda: judge.report(STUDY, root=root)),
+        ("audit", (), lambda: judge.audit(STUDY, root=root)),
+        ("rerun", (threads,), lambda: sweep.rerun(STUDY, [threads], root=root)),
+    )
+    values: dict[str, Any] = {"root": str(root)}
+    for name, overrides, step in steps:
+        output.say(f"\n$ {shlex.join(['vjepa-stress', name, STUDY, *overrides, '--root', str(root)])}")
+        result = step()
+        values[name] = result.values
+        if not as_json:
+            output.show(dataclasses.replace(result, next=None))
+    return Result({**values, "report": values["report"]["report"]}, as_json)
