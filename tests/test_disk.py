@@ -66,7 +66,7 @@ def test_a_refusal_names_the_path_and_the_reason(tmp_path: Path, number: int, ex
         raise OSError(number, os.strerror(number))
     assert error.value.where == tmp_path
     assert error.value.found == os.strerror(number)
-    assert error.value.todo
+    assert error.value.fix
     assert isinstance(error.value.__cause__, OSError)
 
 

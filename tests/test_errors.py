@@ -22,7 +22,7 @@ KINDS = sorted(set(below(StressError)), key=lambda kind: kind.__name__)
 
 
 def test_a_message_has_one_line_for_each_field_given() -> None:
-    full = StressError("it broke", where="here", expected=1, found=0, todo="mend it")
+    full = StressError("it broke", where="here", expected=1, found=0, fix="mend it")
     lines = str(full).splitlines()
     assert lines[:4] == ["it broke", "  where: here", "  expected: 1", "  found: 0"]
     assert [line.partition(": ")[2] for line in lines[4:]] == ["mend it"]
@@ -32,11 +32,11 @@ def test_a_message_has_one_line_for_each_field_given() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_survives_pickling(kind: type[StressError]) -> None:
-    error = kind("it broke", where="here", expected=1, found=0, todo="mend it")
+    error = kind("it broke", where="here", expected=1, found=0, fix="mend it")
     back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert type(back) is kind
     assert str(back) == str(error)
-    assert (back.what, back.where, back.expected, back.found, back.todo) == ("it broke", "here", 1, 0, "mend it")
+    assert (back.what, back.where, back.expected, back.found, back.fix) == ("it broke", "here", 1, 0, "mend it")
 
 
 def test_the_branch_decides_the_exit_code() -> None:

@@ -35,7 +35,7 @@ def test_no_root_here_or_above(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as error:
         StudyRoot.find(tmp_path)
     assert error.value.where == tmp_path.resolve()
-    assert error.value.todo
+    assert error.value.fix
 
 
 def test_a_root_that_is_given_must_be_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

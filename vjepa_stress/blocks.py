@@ -73,7 +73,7 @@ class Block(BaseModel):
                 where=f"{cls.__module__}.{cls.__qualname__}",
                 expected=f"kind: {cls.block_type}/ and a name of a-z, 0-9 and _; revision: 1 or more",
                 found=", ".join(f"{key}: {own.get(key)!r}" for key in ("kind", "revision")),
-                todo=f'add to the body of the class: kind = "{cls.block_type}/{name}" and revision = 1',
+                fix=f'add to the body of the class: kind = "{cls.block_type}/{name}" and revision = 1',
             )
         return kind, revision
 

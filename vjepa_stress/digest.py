@@ -110,7 +110,7 @@ def _check_safe(text: str) -> None:
             "a text holds a control or invisible formatting character",
             expected="printable text; newlines and tabs are allowed",
             found=f'{character} in "{printable(text[:80])}"',
-            todo="delete the character; if it is part of a file name, rename the file",
+            fix="delete the character; if it is part of a file name, rename the file",
         )
 
 
@@ -147,7 +147,7 @@ def parse_json(data: bytes, where: object = None) -> Any:
         _check_text(value)
     except BadDocument as error:
         raise BadDocument(
-            error.what, where=where, expected=error.expected, found=error.found, todo=error.todo
+            error.what, where=where, expected=error.expected, found=error.found, fix=error.fix
         ) from error
     except (ValueError, RecursionError) as error:
         raise BadDocument("these bytes are not JSON", where=where, found=str(error)) from error

@@ -33,14 +33,14 @@ def writing(path: Path) -> Iterator[None]:
                 "the disk took no more data; what was complete is kept",
                 where=path,
                 found=error.strerror,
-                todo="make room, then run the same command again: it goes on where it was",
+                fix="make room, then run the same command again: it goes on where it was",
             ) from error
         if error.errno in _REFUSED:
             raise CannotWrite(
                 "this folder cannot be written",
                 where=path,
                 found=error.strerror,
-                todo="choose another folder, or change its permissions",
+                fix="choose another folder, or change its permissions",
             ) from error
         raise
 

@@ -18,7 +18,7 @@ class StressError(Exception):
         where: the file, field or cell it concerns.
         expected: what should have been there.
         found: what was there.
-        todo: what the reader can do about it.
+        fix: what the reader can do about it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -30,22 +30,22 @@ class StressError(Exception):
         where: object = None,
         expected: object = None,
         found: object = None,
-        todo: str | None = None,
+        fix: str | None = None,
     ) -> None:
-        self.what, self.where, self.expected, self.found, self.todo = what, where, expected, found, todo
-        rows = [("where", where), ("expected", expected), ("found", found), ("fix", todo)]
+        self.what, self.where, self.expected, self.found, self.fix = what, where, expected, found, fix
+        rows = [("where", where), ("expected", expected), ("found", found), ("fix", fix)]
         lines = [f"  {label}: {value}" for label, value in rows if value is not None]
         super().__init__("\n".join([what, *lines]))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the trip through a worker process with all fields."""
-        return (_rebuild, (type(self), self.what, self.where, self.expected, self.found, self.todo))
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.found, self.fix))
 
 
 def _rebuild(
-    kind: type[StressError], what: str, where: object, expected: object, found: object, todo: str | None
+    kind: type[StressError], what: str, where: object, expected: object, found: object, fix: str | None
 ) -> StressError:
-    return kind(what, where=where, expected=expected, found=found, todo=todo)
+    return kind(what, where=where, expected=expected, found=found, fix=fix)
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str | None:

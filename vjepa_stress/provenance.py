@@ -37,7 +37,7 @@ def shipped(name: str) -> Path:
     for place in (PACKAGE / name, PACKAGE.parent / _CARRIED[name]):
         if place.exists():
             return place
-    raise BadInput("the installation is incomplete", where=PACKAGE, expected=name, todo="install the package again")
+    raise BadInput("the installation is incomplete", where=PACKAGE, expected=name, fix="install the package again")
 
 
 class CodeState(BaseModel):
@@ -95,7 +95,7 @@ def code_tree(plugins: tuple[str, ...] = ()) -> dict[str, Digest]:
             raise BadInput(
                 f"the plugin {plugin} cannot be imported",
                 expected=f"{plugin}.py or a folder {plugin} in the study root, or an installed package",
-                todo="put the module into the study root or its folder plugins, or install it",
+                fix="put the module into the study root or its folder plugins, or install it",
             )
         origin = Path(spec.origin)
         for path in _files(origin.parent) if origin.name == "__init__.py" else [origin]:

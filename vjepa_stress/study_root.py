@@ -37,7 +37,7 @@ class StudyRoot:
             "no study root here",
             where=here,
             expected="a folder that holds prereg/, here or above",
-            todo="go to a study root, name one with --root DIR, or make one: vjepa-stress demo --out DIR",
+            fix="go to a study root, name one with --root DIR, or make one: vjepa-stress demo --out DIR",
         )
 
     @classmethod

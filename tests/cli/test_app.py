@@ -14,7 +14,7 @@ from tests.small import study
 from vjepa_stress.errors import BadConfiguration
 from vjepa_stress.prereg import freeze
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec
+from vjepa_stress.sweep.bind import ExecConfig
 from vjepa_stress.sweep.request import read_request
 from vjepa_stress.sweep.settings import NAME, Settings
 
@@ -152,7 +152,7 @@ def test_lists_name_what_can_be_named(finished: StudyRoot, tmp_path: Path) -> No
 
 
 def test_settings_are_those_of_exec_and_the_configuration_folder() -> None:
-    assert set(Settings.model_fields) == {*Exec.model_fields, "config_dir"}
+    assert set(Settings.model_fields) == {*ExecConfig.model_fields, "config_dir"}
 
 
 def test_new_writes_settings_that_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_values_are_words_and_not_python() -> None:
 def test_every_writer_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     output.say(NASTY)
     output.notices([NASTY])
-    output.report_error(BadInput(NASTY, where=NASTY, found=NASTY, todo=NASTY))
+    output.report_error(BadInput(NASTY, where=NASTY, found=NASTY, fix=NASTY))
     output.show(Result({"title": NASTY}, next=f"vjepa-stress run {NASTY}"))
     output.show(Result({}, parts=(NASTY, Table(("name",), ((NASTY,),)))))
     output.show(Result({"title": NASTY + "\x7f"}, as_json=True))

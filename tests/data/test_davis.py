@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.data import trees
 from vjepa_stress.data.davis import Davis
-from vjepa_stress.data.inspection import Manner, inspecting
+from vjepa_stress.data.inspection import ReadOptions, inspecting
 from vjepa_stress.data.video import fit, fit_masks
 from vjepa_stress.errors import BadInput, BadVideo, NotHere
 from vjepa_stress.sweep.bind import Blocks
@@ -76,7 +76,7 @@ def test_every_byte_counts(home: Path) -> None:
 
 def test_a_second_look_reads_nothing(home: Path) -> None:
     clips, read = davis().identify(home, 16), []
-    with inspecting(Manner(progress=lambda _, name: read.append(name))):
+    with inspecting(ReadOptions(progress=lambda _, name: read.append(name))):
         assert davis().identify(home, 16) == clips
     assert not read
 
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_used(
     with pytest.raises(BadVideo, match=words) as error:
         davis().identify(home, 16)
     assert str(path.relative_to(home)) in str(error.value)
-    assert error.value.todo
+    assert error.value.fix
 
 
 def test_all_that_is_wrong_is_named_at_once(home: Path) -> None:

@@ -272,7 +272,7 @@ def test_folders_without_videos(tmp_path: Path, make: Change, words: str, found:
         folder().identify(home, 8)
     assert str(error.value.found).startswith(found)
     assert error.value.where == home
-    assert error.value.todo
+    assert error.value.fix
 
 
 def test_no_folder_at_all() -> None:

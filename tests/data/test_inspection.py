@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from vjepa_stress.data.inspection import Facts, Inspected, Manner, bytes_of, different, inspect, inspecting, unusable
+from vjepa_stress.data.inspection import (
+    Facts,
+    Inspected,
+    ReadOptions,
+    bytes_of,
+    different,
+    inspect,
+    inspecting,
+    unusable,
+)
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput, BadVideo, CellsIncomplete
 
@@ -82,7 +91,7 @@ def test_a_failure_is_not_remembered(tmp_path: Path) -> None:
 def test_everything_can_be_read_again_and_progress_names_what_is_read(tmp_path: Path) -> None:
     there, look = files(tmp_path, {"a": b"one", "b": b"", "c": b"three"}), Look()
     said: list[tuple[int, str]] = []
-    manner = Manner(progress=lambda total, name: said.append((total, name)))
+    manner = ReadOptions(progress=lambda total, name: said.append((total, name)))
     with inspecting(manner):
         inspect(there, "test-1", look)
     assert said == [(3, "a"), (3, "b"), (3, "c")]
@@ -91,7 +100,7 @@ def test_everything_can_be_read_again_and_progress_names_what_is_read(tmp_path: 
         inspect(there, "test-1", look)
     assert said == [(1, "b")]
     look.seen.clear()
-    with inspecting(Manner(full=True)):
+    with inspecting(ReadOptions(full=True)):
         inspect(there, "test-1", look)
     assert sorted(look.seen) == ["a.bin", "b.bin", "c.bin"]
     # The manner ends with its block.

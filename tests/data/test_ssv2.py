@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from tests.data import trees
-from vjepa_stress.data.inspection import Manner, inspecting
+from vjepa_stress.data.inspection import ReadOptions, inspecting
 from vjepa_stress.data.ssv2 import Label, SSv2, choose, read_labels, spread
 from vjepa_stress.data.video import decode, fit
 from vjepa_stress.digest import sha256
@@ -191,7 +191,7 @@ def test_the_same_video_under_two_numbers(home: Path) -> None:
 
 def read_count(home: Path, full: bool = False) -> int:
     read: list[str] = []
-    with inspecting(Manner(full=full, progress=lambda _, name: read.append(name))):
+    with inspecting(ReadOptions(full=full, progress=lambda _, name: read.append(name))):
         ssv2(9).identify(home, 16)
     return len(read)
 

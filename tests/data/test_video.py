@@ -171,7 +171,7 @@ def test_a_cut_file_is_refused(container: str, codec: str, kept: float) -> None:
     assert error.value.where == "walk.mp4"
     assert error.value.expected
     assert error.value.found
-    assert error.value.todo
+    assert error.value.fix
 
 
 @pytest.mark.parametrize(("container", "codec"), [MP4, ("matroska", "libx264"), ("avi", "mpeg4")])

@@ -16,7 +16,7 @@ from vjepa_stress.data.procedural import Procedural
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import CannotWrite, IdentityChanged
 from vjepa_stress.records import ClipManifest
-from vjepa_stress.sweep.features import Clips, Kept, scratch_folder
+from vjepa_stress.sweep.features import ArrayCache, Clips, scratch_folder
 
 CPU = torch.device("cpu")
 
@@ -68,12 +68,12 @@ def test_an_array_is_made_when_it_is_first_asked_for(tmp_path: Path) -> None:
         made.append(name)
         return torch.arange(6).view(2, 3) + len(name)
 
-    kept = Kept(tmp_path / "arrays")
+    kept = ArrayCache(tmp_path / "arrays")
     assert kept.there("a") is None
     first = kept.get("a", lambda: make("a"))
     assert torch.equal(kept.get("a", lambda: make("a")), first)
     # Another process with the same folder finds it too.
-    there = Kept(tmp_path / "arrays").there("a")
+    there = ArrayCache(tmp_path / "arrays").there("a")
     assert there is not None
     assert torch.equal(there, first)
     assert there.dtype == first.dtype

@@ -6,7 +6,7 @@ from tests.verdict import sketch
 from vjepa_stress.design import Where
 from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.errors import OutsideDesign
-from vjepa_stress.sweep.draft import Wanted
+from vjepa_stress.sweep.draft import CellFilter
 from vjepa_stress.sweep.selection import select
 
 
@@ -30,7 +30,7 @@ def design() -> VideoDesign:
 def test_it_selects_what_a_filter_of_the_design_selects(
     design: VideoDesign, asked: dict[str, tuple[str, ...]]
 ) -> None:
-    assert select(design, Wanted(**asked)) == design.select(Where(**asked))  # type: ignore[arg-type]
+    assert select(design, CellFilter(**asked)) == design.select(Where(**asked))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_it_names_the_level_that_does_not_fit(
     design: VideoDesign, asked: dict[str, tuple[str, ...]], what: str, expected: str, found: str
 ) -> None:
     with pytest.raises(OutsideDesign) as caught:
-        select(design, Wanted(**asked))  # type: ignore[arg-type]
+        select(design, CellFilter(**asked))  # type: ignore[arg-type]
     assert what in caught.value.what
     assert caught.value.expected == expected
     assert found in str(caught.value.found)
@@ -81,5 +81,5 @@ def test_it_names_three_levels_where_two_are_not_enough() -> None:
     ]
     design = VideoDesign.model_validate(sketch.design(cells, clips={"near": 3, "far": 3}))
     with pytest.raises(OutsideDesign) as caught:
-        select(design, Wanted(dataset=("near",), model=("small",), strength=(1.0,)))
+        select(design, CellFilter(dataset=("near",), model=("small",), strength=(1.0,)))
     assert caught.value.what == "no registered cell has dataset near together with model small and strength 1"

@@ -65,7 +65,7 @@ def _needs_run(error: ImportError) -> MissingExtra:
     return MissingExtra(
         "this command computes, and needs the extra [run]",
         found=f"no module named {error.name}",
-        todo="pip install 'vjepa-stress[run]'",
+        fix="pip install 'vjepa-stress[run]'",
     )
 
 
@@ -91,5 +91,5 @@ def refuse_study_override(words: Sequence[str]) -> None:
         if first >= len(rest) or not re.fullmatch(r"[A-Za-z0-9_]+", rest[first]):
             rest.insert(first, found[1])
         raise BadInput(
-            "STUDY is an argument of its own, not an override", found=word, todo=shlex.join([PROGRAM, *rest])
+            "STUDY is an argument of its own, not an override", found=word, fix=shlex.join([PROGRAM, *rest])
         )

@@ -252,7 +252,7 @@ def _say_findings(
             "this draft cannot be registered",
             where=f"{document.study} {document.version}",
             found=f"{len(blocking)} errors and warnings, listed above",
-            todo="correct errors; acknowledge warnings with a reason",
+            fix="correct errors; acknowledge warnings with a reason",
         )
     return findings
 

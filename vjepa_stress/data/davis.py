@@ -117,7 +117,7 @@ class Davis(Dataset):
                 "DAVIS is not here",
                 expected=f"JPEGImages/480p, Annotations/480p and ImageSets/{self.year}/{self.split}.txt",
                 found="none was given",
-                todo="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
+                fix="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
                 "then say where it lies: 'exec.data={NAME: /path/to/DAVIS}'",
             )
         wanted = ("JPEGImages", "Annotations", "ImageSets")
@@ -129,7 +129,7 @@ class Davis(Dataset):
             where=home,
             expected=", ".join(wanted),
             found=", ".join(sorted(path.name for path in home.iterdir())[:10]) if home.is_dir() else "no folder",
-            todo="point to the folder that the archive was unpacked in",
+            fix="point to the folder that the archive was unpacked in",
         )
 
     def _sequences(self, root: Path) -> list[str]:
@@ -142,7 +142,7 @@ class Davis(Dataset):
                 where=path,
                 expected=f"at least {self.n_clips} names of folders, each once",
                 found=f"{len(set(names))} names" + (f", among them {strange[:5]}" if strange else ""),
-                todo="lower n_clips, or " + _AGAIN,
+                fix="lower n_clips, or " + _AGAIN,
             )
         return names[: self.n_clips]
 
@@ -154,7 +154,7 @@ class Davis(Dataset):
     def _check_length(self, root: Path, name: str, indices: Sequence[int]) -> None:
         folder = root / "JPEGImages" / self.size / name
         if not folder.is_dir():
-            raise BadVideo("the folder of a sequence is not there", where=folder, todo=_AGAIN)
+            raise BadVideo("the folder of a sequence is not there", where=folder, fix=_AGAIN)
         frames = sorted(path.stem for path in folder.glob("*.jpg"))
         last = int(frames[-1]) if frames and frames[-1].isdecimal() else -1
         if last < indices[-1]:
@@ -163,7 +163,7 @@ class Davis(Dataset):
                 where=folder,
                 expected=f"frames 0 to {indices[-1]} for {len(indices)} frames at stride {self.step}",
                 found=f"{len(frames)} frames",
-                todo="lower `step`; the registered stride holds for every sequence",
+                fix="lower `step`; the registered stride holds for every sequence",
             )
 
 
@@ -186,7 +186,7 @@ def _check_sizes(found: dict[str, Inspected], root: Path) -> None:
                 where=root / name,
                 expected=f"{first[0]}×{first[1]}",
                 found=f"{size[0]}×{size[1]}",
-                todo=_AGAIN,
+                fix=_AGAIN,
             )
 
 
@@ -202,7 +202,7 @@ def _mask(data: bytes, path: Path) -> UInt8[np.ndarray, "h w"]:
             where=path,
             expected="a PNG with a palette",
             found=f"mode {image.mode}",
-            todo="export it with a palette; colours alone do not say which object is which",
+            fix="export it with a palette; colours alone do not say which object is which",
         )
     return np.asarray(image)
 
@@ -213,6 +213,6 @@ def _decoded(data: bytes, path: Path, kind: str) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise BadVideo(
-            "this image is damaged or of another kind", where=path, expected=kind, found=str(error), todo=_AGAIN
+            "this image is damaged or of another kind", where=path, expected=kind, found=str(error), fix=_AGAIN
         ) from error
     return image

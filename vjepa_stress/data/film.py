@@ -59,7 +59,7 @@ class Film:
                 yield from context.decode(packet)
         except av.FFmpegError as error:
             raise BadVideo(
-                "the video cannot be decoded: it is damaged", where=self.where, found=error.strerror, todo=AGAIN
+                "the video cannot be decoded: it is damaged", where=self.where, found=error.strerror, fix=AGAIN
             ) from error
 
     def collect(self, wanted: set[int]) -> dict[int, av.VideoFrame]:
@@ -92,7 +92,7 @@ class Film:
                     "the video is damaged: the decoder had to make up a part of a frame",
                     where=self.where,
                     found=f"frame {number}",
-                    todo=AGAIN,
+                    fix=AGAIN,
                 )
             if number is not None and number in wanted:
                 found[number] = frame
@@ -103,7 +103,7 @@ class Film:
             where=self.where,
             expected=f"{len(wanted)} frames, the last being {max(wanted)}",
             found=f"{len(found)} frames",
-            todo=AGAIN,
+            fix=AGAIN,
         )
 
 
@@ -121,7 +121,7 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
             where=where,
             expected="MP4, MOV, WebM, MKV or AVI",
             found=f"{len(data)} bytes that begin with {data[:12]!r}",
-            todo="convert it, or take it out of the data set",
+            fix="convert it, or take it out of the data set",
         )
     promised = promised_length(data, kind)
     if promised > len(data):
@@ -129,7 +129,7 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
     try:
         container = av.open(io.BytesIO(data), "r", format=kind)
     except av.FFmpegError as error:
-        raise BadVideo("the container cannot be read", where=where, found=error.strerror, todo=AGAIN) from error
+        raise BadVideo("the container cannot be read", where=where, found=error.strerror, fix=AGAIN) from error
     with container:
         # A picture attached as cover art is a video stream to FFmpeg, but nothing moves in it.
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -137,16 +137,16 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
             raise BadVideo("the file has no video stream", where=where, found=[s.type for s in container.streams])
         stream = streams[0]
         if stream.codec_context is None:
-            raise BadVideo("there is no decoder for this video", where=where, todo="convert it to H.264 or VP9")
+            raise BadVideo("there is no decoder for this video", where=where, fix="convert it to H.264 or VP9")
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode"}
         try:
             packets = [packet for packet in container.demux() if packet.size]
         except av.FFmpegError as error:
-            raise BadVideo("the container breaks off", where=where, found=error.strerror, todo=AGAIN) from error
+            raise BadVideo("the container breaks off", where=where, found=error.strerror, fix=AGAIN) from error
         own = [packet for packet in packets if packet.stream_index == stream.index]
         if not any(not packet.is_discard for packet in own):
-            raise BadVideo("the video has no frames", where=where, found="0 frames", todo=AGAIN)
+            raise BadVideo("the video has no frames", where=where, found="0 frames", fix=AGAIN)
         damaged = sum(packet.is_corrupt for packet in own)
         if damaged:
             raise _cut_short(where, "whole packets", f"{damaged} broken of {len(own)}")
@@ -168,7 +168,7 @@ def _check_duration(film: Film, packets: list[av.Packet[Any]], promised: Fractio
 
 
 def _cut_short(where: object, expected: str, found: str) -> BadVideo:
-    return BadVideo("the video is cut short", where=where, expected=expected, found=found, todo=AGAIN)
+    return BadVideo("the video is cut short", where=where, expected=expected, found=found, fix=AGAIN)
 
 
 def _fraction(ratio: Fraction | None) -> Fraction | None:

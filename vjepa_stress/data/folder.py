@@ -72,7 +72,7 @@ class Folder(Dataset):
                 where=self.distribution or home,
                 expected=f"{needed} videos for {self.n_clips} clips, {self.clips_per_video} a video",
                 found=f"{len(places)} videos",
-                todo="add videos, lower n_clips or raise clips_per_video",
+                fix="add videos, lower n_clips or raise clips_per_video",
             )
         chosen = sorted(places, key=lambda name: digest_of({"selection_seed": self.selection_seed, "file": name}))
         clips: list[ClipRef] = []
@@ -91,7 +91,7 @@ class Folder(Dataset):
                     "two of the chosen videos are the same file under two names",
                     where=self.distribution or home,
                     found=f"{names[source]} and {name}",
-                    todo="remove one of them",
+                    fix="remove one of them",
                 )
             names[source] = name
         if failures:
@@ -120,7 +120,7 @@ class Folder(Dataset):
                 "this data set needs a folder of videos",
                 expected="a folder",
                 found="none was given",
-                todo="say where the videos lie: 'exec.data={NAME: /path/to/videos}'",
+                fix="say where the videos lie: 'exec.data={NAME: /path/to/videos}'",
             )
         return list_videos(home)
 
@@ -137,7 +137,7 @@ class Folder(Dataset):
                 where=self.distribution or home,
                 expected=name,
                 found=f"{len(places)} other videos",
-                todo="put the file back, or point to the folder that the clips were chosen from",
+                fix="put the file back, or point to the folder that the clips were chosen from",
             )
         return places[name]
 
@@ -163,7 +163,7 @@ class Folder(Dataset):
                 where=where,
                 expected=f"at least {needed} frames for {self.clips_per_video} clips of {frames} frames at stride 1",
                 found=f"{available} frames",
-                todo="take it out of the data set",
+                fix="take it out of the data set",
             )
         return self.step if frames == 1 else min(self.step, room // (frames - 1))
 
@@ -183,7 +183,7 @@ def _find_in_distribution(distribution: str, name: str) -> Path:
         raise MissingExtra(
             "the Python distribution that carries these videos is not installed",
             where=distribution,
-            todo="pip install 'vjepa-stress[run]', or install the distribution itself",
+            fix="pip install 'vjepa-stress[run]', or install the distribution itself",
         ) from error
     found = [Path(os.fspath(entry.locate())) for entry in listed or () if entry.name == name]
     if len(found) != 1:
@@ -192,6 +192,6 @@ def _find_in_distribution(distribution: str, name: str) -> Path:
             where=distribution,
             expected=f"one file called {name}",
             found=f"{len(found)} files",
-            todo="install the version that the study names",
+            fix="install the version that the study names",
         )
     return found[0]

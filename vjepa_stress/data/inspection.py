@@ -34,7 +34,7 @@ _WORKERS = 8
 
 
 @dataclass(frozen=True)
-class Manner:
+class ReadOptions:
     """How files are looked at.
 
     Attributes:
@@ -46,11 +46,11 @@ class Manner:
     progress: Callable[[int, str], None] | None = None
 
 
-_manner: ContextVar[Manner] = ContextVar("manner", default=Manner())  # noqa: B039 - frozen
+_manner: ContextVar[ReadOptions] = ContextVar("manner", default=ReadOptions())  # noqa: B039 - frozen
 
 
 @contextmanager
-def inspecting(manner: Manner) -> Iterator[None]:
+def inspecting(manner: ReadOptions) -> Iterator[None]:
     """Look at files in this manner within the block. It changes how long that takes, and no result."""
     before = _manner.set(manner)
     try:
@@ -120,7 +120,7 @@ def bytes_of(path: Path) -> bytes:
             "the file cannot be read",
             where=path,
             found=error.strerror,
-            todo="check that it is there and may be read; a broken link counts as a missing file",
+            fix="check that it is there and may be read; a broken link counts as a missing file",
         ) from error
 
 
@@ -135,7 +135,7 @@ def unusable(failures: Sequence[StressError], what: str) -> BadVideo:
         f"{what} cannot be used",
         expected=failures[0].expected if len({f.what for f in failures}) == 1 else None,
         found="".join(f"\n    {line}" for line in lines),
-        todo="repair these files or take them out of the data set; nothing was put in their place",
+        fix="repair these files or take them out of the data set; nothing was put in their place",
     )
 
 
@@ -152,7 +152,7 @@ def different(names: Mapping[str, Digest], where: object) -> None:
                 "two of the chosen videos are the same file under two names",
                 where=where,
                 found=f"{seen[digest]} and {name}",
-                todo="remove one of them",
+                fix="remove one of them",
             )
         seen[digest] = name
 

@@ -55,7 +55,7 @@ def list_videos(home: Path) -> dict[str, Path]:
             where=home,
             expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
             found=f"{others} other files, {len(outside)} links that lead out of the folder",
-            todo="put the videos themselves there, or point to another folder",
+            fix="put the videos themselves there, or point to another folder",
         )
     return found
 
@@ -68,7 +68,7 @@ def _folder(home: Path) -> Path:
         where=home,
         expected="a folder",
         found="a file" if home.exists() else "nothing",
-        todo="say where the videos lie",
+        fix="say where the videos lie",
     )
 
 
@@ -77,7 +77,7 @@ def _walk(root: Path) -> list[Path]:
 
     def stop(error: OSError) -> None:
         raise BadInput(
-            "a folder cannot be read", where=error.filename, found=error.strerror, todo="change its permissions"
+            "a folder cannot be read", where=error.filename, found=error.strerror, fix="change its permissions"
         ) from error
 
     found: list[Path] = []
@@ -96,7 +96,7 @@ def _add(found: dict[str, Path], name: str, path: Path) -> None:
             "the name of a video holds bytes that are not Unicode, a control or an invisible formatting character",
             where=printable(str(path)),
             found=character,
-            todo="rename the file: no document can hold such a name",
+            fix="rename the file: no document can hold such a name",
         )
     normal = unicodedata.normalize("NFC", name)
     if normal in found:
@@ -104,7 +104,7 @@ def _add(found: dict[str, Path], name: str, path: Path) -> None:
             "the names of two videos differ only in how Unicode writes an accent",
             where=path.parent,
             found=normal,
-            todo="rename or remove one of them",
+            fix="rename or remove one of them",
         )
     found[normal] = path
 

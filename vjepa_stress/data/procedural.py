@@ -86,7 +86,7 @@ class Procedural(Dataset):
                 "this is not the name of a rendered clip",
                 where=clip.name,
                 expected=f"{_PREFIX} and a number",
-                todo="use the references that `identify` gives",
+                fix="use the references that `identify` gives",
             )
         if clip.frames != tuple(range(len(clip.frames))):
             raise BadInput("a rendered clip has its frames in order from 0", where=clip.name, found=list(clip.frames))

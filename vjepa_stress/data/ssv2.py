@@ -76,7 +76,7 @@ class SSv2(Dataset):
                 where=labels,
                 expected=f"{self.n_clips} labels",
                 found=f"{len(everything)} labels",
-                todo="lower n_clips, or use the labels of a larger split",
+                fix="lower n_clips, or use the labels of a larger split",
             )
         self._warn_of_absent(everything, folder, labels)
         numbers = [label.number for label in choose(everything, self.n_clips, self.selection_seed)]
@@ -119,7 +119,7 @@ class SSv2(Dataset):
                 "Something-Something V2 is not here",
                 expected=f"{VIDEO_FOLDERS[0]}/*.webm and labels/{self.labels}",
                 found="none was given",
-                todo="get it from its publisher, Qualcomm, after registration there, "
+                fix="get it from its publisher, Qualcomm, after registration there, "
                 "then say where it lies: 'exec.data={NAME: /path/to/ssv2}'",
             )
         folders = [home / name for name in VIDEO_FOLDERS]
@@ -137,7 +137,7 @@ class SSv2(Dataset):
                 found=("no WebM file" if folder is None else f"videos in {folder.name}")
                 + "; "
                 + ("no labels" if labels is None else "labels"),
-                todo="unpack the videos, or point to the folder they were unpacked in",
+                fix="unpack the videos, or point to the folder they were unpacked in",
             )
         return folder, labels
 
@@ -165,7 +165,7 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise BadInput("the labels cannot be read", where=path, found=str(error), todo="unpack them again") from error
+        raise BadInput("the labels cannot be read", where=path, found=str(error), fix="unpack them again") from error
     if not isinstance(entries, list) or not entries:
         raise BadInput(
             "the labels are no list", where=path, expected="a list of objects", found=type(entries).__name__
@@ -186,7 +186,7 @@ def read_labels(path: Path) -> tuple[Label, ...]:
             where=path,
             expected="an `id` of digits, each once, and a `template` with each",
             found="; ".join(wrong[:_LISTED]) + ("; …" if len(wrong) > _LISTED else ""),
-            todo="test.json has no templates: use the labels of the validation or training split",
+            fix="test.json has no templates: use the labels of the validation or training split",
         )
     return tuple(found.values())
 
@@ -224,7 +224,7 @@ def spread(available: int, frames: int, where: object) -> tuple[int, ...]:
             where=where,
             expected=f"at least {frames} frames",
             found=f"{available} frames",
-            todo="take it out of the labels; a frame used twice would look like a standstill",
+            fix="take it out of the labels; a frame used twice would look like a standstill",
         )
     gaps = max(frames - 1, 1)
     return tuple((2 * number * (available - 1) + gaps) // (2 * gaps) for number in range(frames))

@@ -113,10 +113,10 @@ def index(data: bytes, where: object, *, whole: bool = False) -> VideoIndex:
         frames = film.decoded(0)
         first = next(frames, None)
         if first is None:
-            raise BadVideo("no frame of this video can be decoded", where=where, found=film.codec, todo=AGAIN)
+            raise BadVideo("no frame of this video can be decoded", where=where, found=film.codec, fix=AGAIN)
         for frame in itertools.chain((first,), frames) if whole else ():
             if frame.is_corrupt:
-                raise BadVideo("a frame of this video is damaged", where=where, found=f"pts {frame.pts}", todo=AGAIN)
+                raise BadVideo("a frame of this video is damaged", where=where, found=f"pts {frame.pts}", fix=AGAIN)
         turn = _orientation(first, where)
         width, height = (first.height, first.width) if turn.transposed else (first.width, first.height)
         return VideoIndex(
@@ -258,7 +258,7 @@ def _orientation(frame: av.VideoFrame, where: object) -> Orientation:
             "the rotation flag is not a multiple of 90 degrees",
             where=where,
             found=f"display matrix {a} {b} {c} {d}",
-            todo="rotate the video itself with an editor, or take it out of the data set",
+            fix="rotate the video itself with an editor, or take it out of the data set",
         )
     if crossed > straight:
         return Orientation(True, c < 0, b < 0)
@@ -273,5 +273,5 @@ def _to_rgb(convert: VideoReformatter, frame: av.VideoFrame, where: object) -> U
             "the pixels cannot be converted to RGB",
             where=where,
             found=f"{frame.format.name}, colour matrix {frame.colorspace}: {error}",
-            todo="convert the video to yuv420p",
+            fix="convert the video to yuv420p",
         ) from error

@@ -290,7 +290,7 @@ def as_video(design: Design) -> VideoDesign:
             where="design.kind",
             expected="video",
             found=design.kind,
-            todo="compute the cells with the application that the study was registered for",
+            fix="compute the cells with the application that the study was registered for",
         )
     return design
 

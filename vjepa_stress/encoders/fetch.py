@@ -90,7 +90,7 @@ def _alone(path: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
     except Timeout:
         raise BadInput(
-            "another process is fetching this file", where=path, todo="wait until it is done, or stop it"
+            "another process is fetching this file", where=path, fix="wait until it is done, or stop it"
         ) from None
     try:
         yield
@@ -113,7 +113,7 @@ def _accept(encoder: Released, here: Path, path: Path) -> Digest:
             where=rejected,
             expected=error.expected,
             found=error.found,
-            todo="running the command again downloads it anew; a file that its publisher has replaced for good is "
+            fix="running the command again downloads it anew; a file that its publisher has replaced for good is "
             "another model, with a YAML of its own",
         ) from None
     if encoder.sha256 is None and recorded(path) is None:
@@ -142,7 +142,7 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
                     where=url,
                     expected="the whole file",
                     found=f"{_size(part)} bytes, then: {error}",
-                    todo="look at the network, then run the same command again: it goes on where it was",
+                    fix="look at the network, then run the same command again: it goes on where it was",
                 ) from error
             time.sleep(BACKOFF_S[max(failures - 1, 0)])
 
@@ -198,7 +198,7 @@ def _extent(response: http.client.HTTPResponse, url: str) -> tuple[int, int | No
     """First byte of what the server sends, and length of the whole file (None: the end will be marked)."""
     if response.headers.get_content_type() == "text/html":
         raise BadInput(
-            "the server sends a web page and no checkpoint", where=url, todo="look for a proxy or a login in between"
+            "the server sends a web page and no checkpoint", where=url, fix="look for a proxy or a login in between"
         )
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         extent = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
@@ -207,7 +207,7 @@ def _extent(response: http.client.HTTPResponse, url: str) -> tuple[int, int | No
         return int(extent[1]), int(extent[2])
     if response.length is None and not response.chunked:
         # A broken connection would look like the end, and half a file would be recorded as the known one.
-        raise BadInput("the server does not say how long the file is", where=url, todo="use another mirror")
+        raise BadInput("the server does not say how long the file is", where=url, fix="use another mirror")
     return 0, response.length
 
 
@@ -240,7 +240,7 @@ def _explain(error: urllib.error.HTTPError, url: str, part: Path) -> NoReturn:
             "the server does not give this file",
             where=url,
             found=f"{error.code} {error.reason}",
-            todo="compare the address in the model's YAML with the publisher's page",
+            fix="compare the address in the model's YAML with the publisher's page",
         ) from None
     raise _Interrupted(f"the server answered {error.code} {error.reason}") from None
 

@@ -99,7 +99,7 @@ class Released(Encoder):
             raise NotHere(
                 "the weights are not on this machine",
                 expected=path,
-                todo=f"vjepa-stress fetch {self.size}",
+                fix=f"vjepa-stress fetch {self.size}",
             )
         with _reading(path) as stream:
             digest = sha256_stream(stream)
@@ -119,7 +119,7 @@ class Released(Encoder):
                     where=path,
                     expected=f"{known} ({source})",
                     found=digest,
-                    todo="put the known file back; other weights are another model, with a YAML of its own",
+                    fix="put the known file back; other weights are another model, with a YAML of its own",
                 )
 
 
@@ -145,7 +145,7 @@ def recorded(path: Path) -> Digest | None:
             where=record,
             expected=f"64 hexadecimal digits, two spaces, {path.name}",
             found=text[:80],
-            todo="restore the record; to start anew, delete it and the weights, and fetch again",
+            fix="restore the record; to start anew, delete it and the weights, and fetch again",
         )
     return Digest("sha256:" + found[1].decode())
 
@@ -226,7 +226,7 @@ def _reading(path: Path) -> Iterator[BufferedReader]:
             raise IdentityChanged(
                 "the weights file was written to while it was read",
                 where=path,
-                todo="wait until nobody writes to it, then run the same command again",
+                fix="wait until nobody writes to it, then run the same command again",
             )
 
 
@@ -265,14 +265,14 @@ def _unpickle(stream: BufferedReader, path: Path) -> object:
                 where=path,
                 expected="tensors and plain containers",
                 found=unsafe[1],
-                todo="get the file from its publisher; do not unpickle this one by other means",
+                fix="get the file from its publisher; do not unpickle this one by other means",
             ) from None
         raise BadCheckpoint(
             "this file is no checkpoint, or a damaged one",
             where=path,
             expected="a file that torch.save wrote, complete",
             found=f"{os.fstat(stream.fileno()).st_size} bytes that torch cannot read ({type(error).__name__})",
-            todo="fetch it again",
+            fix="fetch it again",
         ) from None
 
 
@@ -285,7 +285,7 @@ def _encoder_entry(content: object, path: Path, key: str | None) -> Mapping[obje
             where=path,
             expected=f"a state dictionary under {key or 'exactly one of ' + ', '.join(ENCODER_KEYS)}",
             found=f"entries {_some(map(repr, entries))}" if entries else type(content).__name__,
-            todo="say which with `key`" if len(candidates) > 1 else None,
+            fix="say which with `key`" if len(candidates) > 1 else None,
         )
     entry: Mapping[object, object] = entries[candidates[0]]
     return entry

@@ -58,7 +58,7 @@ class Stored(Shaped):
                 "this is no safetensors file that torch reads, or a damaged one",
                 where=path,
                 found=str(error),
-                todo="get it again",
+                fix="get it again",
             ) from None
         model = assemble(self.architecture, checked_copy(tensors, path, self.architecture))
         return LoadedEncoder(weights=digest, encode=pixel_encoder(model, device, dtype, compiled))
@@ -70,7 +70,7 @@ class Stored(Shaped):
             raise NotHere(
                 "the weights are not on this machine",
                 expected=" or ".join(map(str, places)),
-                todo=f"train the model, and put {self.file} there",
+                fix=f"train the model, and put {self.file} there",
             )
         path = there[0]
         try:
@@ -84,7 +84,7 @@ class Stored(Shaped):
                 where=there[1],
                 expected=f"{digest}, as {path}",
                 found=sha256(others[0]),
-                todo="give weights of your own a name of their own, in `file` of the model's YAML",
+                fix="give weights of your own a name of their own, in `file` of the model's YAML",
             )
         if self.sha256 is not None and digest != self.sha256:
             raise IdentityChanged(
@@ -92,6 +92,6 @@ class Stored(Shaped):
                 where=path,
                 expected=f"{self.sha256} (pinned)",
                 found=digest,
-                todo="put the known file back; other weights are another model, with a YAML of its own",
+                fix="put the known file back; other weights are another model, with a YAML of its own",
             )
         return path, data, digest

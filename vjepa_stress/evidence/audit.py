@@ -104,7 +104,7 @@ def studies(root: StudyRoot, view: LedgerView) -> list[str]:
         if folder.name not in found and folder.is_dir():
             check_outputs(root, folder.name)
     if not found:
-        raise NotRegistered("no study is registered here", todo="vjepa-stress register prereg/STUDY/draft.yaml")
+        raise NotRegistered("no study is registered here", fix="vjepa-stress register prereg/STUDY/draft.yaml")
     return found
 
 
@@ -137,7 +137,7 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
             where=f"{path}{where}",
             expected=expected,
             found=found,
-            todo=f"vjepa-stress verdict {recomputed.study}",
+            fix=f"vjepa-stress verdict {recomputed.study}",
         )
     return notices
 
@@ -173,6 +173,6 @@ def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
                 where=path,
                 expected=expected,
                 found=found,
-                todo=f"vjepa-stress verdict {document.study} && vjepa-stress report {document.study}",
+                fix=f"vjepa-stress verdict {document.study} && vjepa-stress report {document.study}",
             )
     return [name for name in sorted(latest) if (folder / name).is_file()]

@@ -82,7 +82,7 @@ class Note:
                 where=where,
                 expected=f"three lines: {ORIGIN}, size, root in base64; then signatures, if any",
                 found=f"{error}: {data[:100]!r}",
-                todo=KEEP,
+                fix=KEEP,
             ) from error
 
     @classmethod

@@ -73,7 +73,7 @@ def _read_pair(root: StudyRoot) -> tuple[bytes | None, bytes]:
         if before == after:
             return before, data
     raise MachineFailure(
-        "the ledger never stands still", where=root.ledger, todo="end the process that keeps writing it"
+        "the ledger never stands still", where=root.ledger, fix="end the process that keeps writing it"
     )
 
 
@@ -81,7 +81,7 @@ def _bytes(path: Path) -> bytes | None:
     try:
         return path.read_bytes() if path.exists() else None
     except IsADirectoryError as error:
-        raise LedgerTampered("a folder has taken the place of the ledger's file", where=path, todo=KEEP) from error
+        raise LedgerTampered("a folder has taken the place of the ledger's file", where=path, fix=KEEP) from error
 
 
 def read(root: StudyRoot) -> LedgerView:
@@ -97,7 +97,7 @@ def read(root: StudyRoot) -> LedgerView:
                 "the ledger has no checkpoint",
                 where=root.checkpoint,
                 expected=f"three lines: {ORIGIN}, size, root",
-                todo=KEEP,
+                fix=KEEP,
             )
         # Not even the first append was finished: nothing was promised yet.
         return LedgerView(())
@@ -109,7 +109,7 @@ def read(root: StudyRoot) -> LedgerView:
             where=root.ledger,
             expected=f"{promised.size} leaves",
             found=f"{sum(1 for line in lines if line)} leaves",
-            todo=KEEP,
+            fix=KEEP,
         )
     kept, rest = lines[: promised.size], lines[promised.size :]
     tree = Tree()
@@ -123,7 +123,7 @@ def read(root: StudyRoot) -> LedgerView:
             where=root.ledger,
             expected=promised.short,
             found=Checkpoint(promised.size, tree.root()).short,
-            todo=KEEP,
+            fix=KEEP,
         )
     # After the last promised newline there may be nothing, or the beginning of an append that was cut off.
     if len(rest) > 1:
@@ -132,7 +132,7 @@ def read(root: StudyRoot) -> LedgerView:
             where=root.ledger,
             expected=f"{promised.size} leaves",
             found=f"{promised.size + len(rest) - 1} or more",
-            todo=KEEP,
+            fix=KEEP,
         )
     notices: tuple[str, ...] = ()
     if rest and rest[0]:
@@ -147,7 +147,7 @@ def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) ->
         canonical = leaf.to_bytes() == line
     except (BadDocument, ValidationError) as error:
         raise LedgerTampered(
-            "a line of the ledger is not an event", where=where, found=str(error), todo=KEEP
+            "a line of the ledger is not an event", where=where, found=str(error), fix=KEEP
         ) from error
     if not canonical or leaf.seq != number or leaf.prev_root != previous:
         raise LedgerTampered(
@@ -155,7 +155,7 @@ def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) ->
             where=where,
             expected=f"canonical JSON, seq {number}, prev_root {previous}",
             found=f"seq {leaf.seq}, prev_root {leaf.prev_root}",
-            todo=KEEP,
+            fix=KEEP,
         )
     return leaf
 
@@ -202,7 +202,7 @@ def append(
             return leaf, checkpoint
     except Timeout as error:
         raise MachineFailure(
-            "another process holds the ledger", where=root.ledger, todo="wait for it to end, then try again"
+            "another process holds the ledger", where=root.ledger, fix="wait for it to end, then try again"
         ) from error
 
 

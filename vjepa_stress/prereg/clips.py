@@ -26,6 +26,6 @@ def verified(path: Path, digest: str, data: bytes | None = None) -> bytes:
             where=path,
             expected=digest,
             found="no such file" if data is None else sha256(data),
-            todo="restore it from a copy",
+            fix="restore it from a copy",
         )
     return data

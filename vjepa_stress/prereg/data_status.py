@@ -97,5 +97,5 @@ def check(
             where="data_status",
             expected=" or ".join(ORDER[ORDER.index(lowest) :]),
             found=f"{document.data_status}; {because}",
-            todo=f"write data_status: {lowest}",
+            fix=f"write data_status: {lowest}",
         )

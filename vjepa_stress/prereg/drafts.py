@@ -111,7 +111,7 @@ class _Expansion:
     def _error(
         self, path: str, what: str, expected: str | None = None, found: object = None, fix: str | None = None
     ) -> BadDocument:
-        return BadDocument(what, where=f"{self.where}, {path}", expected=expected, found=found, todo=fix)
+        return BadDocument(what, where=f"{self.where}, {path}", expected=expected, found=found, fix=fix)
 
     def _misplaced(self, path: str) -> BadDocument:
         return self._error(

@@ -146,7 +146,7 @@ def check_first(root: StudyRoot, view: LedgerView, document: Preregistration) ->
             f"the study {document.study} is registered; a promise is amended, never made again",
             where=root.ledger,
             found=f"{leaf.event} at {leaf.at} as {leaf.document}",
-            todo=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
+            fix=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
         )
     if document.parent is not None or document.version != "v1":
         raise NoSuccessor(
@@ -154,7 +154,7 @@ def check_first(root: StudyRoot, view: LedgerView, document: Preregistration) ->
             where="version and parent",
             expected="v1 without a parent",
             found=f"{document.version}, parent {document.parent or 'none'}",
-            todo="register v1 first",
+            fix="register v1 first",
         )
     check_outputs(root, document.study)
 
@@ -176,7 +176,7 @@ def extend(
     before = load(root, document.study)
     parent = before.lineage[-1]
     check_next(before, document)
-    changed = changes(parent.document, document)
+    changed = tuple(change.path for change in changes(parent.document, document))
     assert document.amendment is not None  # noqa: S101  # it has a parent
     more = {"parent": document.parent, "reason": document.amendment.reason, "changed": changed}
 
@@ -225,7 +225,7 @@ def _freeze(
                 where=path,
                 expected=digest,
                 found=there,
-                todo="restore the ledger that knows it from a copy; if it was never registered, move it away",
+                fix="restore the ledger that knows it from a copy; if it was never registered, move it away",
             )
         write_durably(path, data)
         for name, manifest in clip_manifests.items():
@@ -258,7 +258,7 @@ def _check_pins(before: Registration, document: Preregistration) -> None:
                     f"the {field} of {name} are not those that the first launch pinned",
                     expected=expected,
                     found=found,
-                    todo="put those back, or give the new ones a name of their own",
+                    fix="put those back, or give the new ones a name of their own",
                 )
 
 
@@ -281,7 +281,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
             f"the study {study} is not registered here",
             where=root.ledger,
             found=f"the studies {', '.join(studies)}" if studies else "an empty ledger",
-            todo=did_you_mean(study, studies) or f"vjepa-stress register prereg/{study}/draft.yaml",
+            fix=did_you_mean(study, studies) or f"vjepa-stress register prereg/{study}/draft.yaml",
         )
     lineage: list[Edition] = []
     for leaf in leaves:
@@ -301,7 +301,7 @@ def _open(root: StudyRoot, leaf: Promise) -> Edition:
             where=path,
             expected=leaf.document,
             found="no such file" if data is None else sha256(data),
-            todo="restore the registered bytes; a change is made by an amendment, never by an edit",
+            fix="restore the registered bytes; a change is made by an amendment, never by an edit",
         )
     return Edition(from_bytes(data, path), sha256(data), leaf)
 
@@ -325,5 +325,5 @@ def _check_place(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -
                 where=f"{root.ledger}, line {leaf.seq + 1}, {document.version}",
                 expected=expected,
                 found=found,
-                todo="restore the ledger and the documents from a copy",
+                fix="restore the ledger and the documents from a copy",
             )

@@ -51,7 +51,7 @@ def check_follows(parent: Preregistration, digest: Digest, document: Preregistra
                 where=what,
                 expected=expected,
                 found=found,
-                todo=f"amend the newest document, {parent.version}, with {next_version(parent.version)}",
+                fix=f"amend the newest document, {parent.version}, with {next_version(parent.version)}",
             )
 
 
@@ -70,7 +70,7 @@ def check_claims(earlier: Sequence[Preregistration], document: Preregistration) 
                     f"{old.id} is missing: what was registered can be withdrawn, never dropped",
                     where=f"hypotheses of {document.version}",
                     expected=f"{old.id}, as in {before.version}",
-                    todo=f"keep {old.id}, with `status: withdrawn` if it shall not be judged",
+                    fix=f"keep {old.id}, with `status: withdrawn` if it shall not be judged",
                 )
             if new.claim != old.claim:
                 raise DuplicateIdentifier(
@@ -78,7 +78,7 @@ def check_claims(earlier: Sequence[Preregistration], document: Preregistration) 
                     where=f"{document.version}",
                     expected=f"{old.claim} ({before.version})",
                     found=new.claim,
-                    todo=f"withdraw {old.id}, and give the new claim an id of its own",
+                    fix=f"withdraw {old.id}, and give the new claim an id of its own",
                 )
             if new.status != "withdrawn":
                 _check_withdrawn(before, old, document, new)
@@ -88,7 +88,7 @@ def check_claims(earlier: Sequence[Preregistration], document: Preregistration) 
                     where=f"{document.version}, {old.id}",
                     expected=f"its estimands and rule as in {before.version}",
                     found="changed",
-                    todo="keep them as they were; to claim something else, take another hypothesis id",
+                    fix="keep them as they were; to claim something else, take another hypothesis id",
                 )
 
 
@@ -105,7 +105,7 @@ def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregi
             where=document.version,
             expected=f"{', '.join(f'{old.id}.{name}' for name in lost) or old.id} withdrawn, defined as before",
             found="active, changed or missing",
-            todo="keep it as it was; to claim it anew, take another hypothesis id",
+            fix="keep it as it was; to claim it anew, take another hypothesis id",
         )
     gone = {new.estimands[name].meaning(document.design): name for name in old.withdrawn}
     for name, estimand in new.estimands.items():
@@ -118,7 +118,7 @@ def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregi
                 where=f"{document.version}, {new.id}.{name}",
                 expected=f"another number than {new.id}.{known}, withdrawn in {before.version} or earlier",
                 found=f"the same number as {new.id}.{known}",
-                todo="claim it anew under another hypothesis id",
+                fix="claim it anew under another hypothesis id",
             )
 
 

@@ -42,7 +42,7 @@ def check_shown(folder: Path, view: LedgerView, study: str) -> None:
                 where=path,
                 expected="a `viewed` leaf that names this file",
                 found="none: the ledger was cut, or the file comes from elsewhere",
-                todo="restore the ledger from a copy; a file that does not belong here goes elsewhere",
+                fix="restore the ledger from a copy; a file that does not belong here goes elsewhere",
             )
         found = sha256(path.read_bytes()) if path.is_file() else None
         if found not in digests:
@@ -51,7 +51,7 @@ def check_shown(folder: Path, view: LedgerView, study: str) -> None:
                 where=path,
                 expected=digests[-1],
                 found=found or "no file",
-                todo=f"restore it, or move it and run: vjepa-stress verdict {study} && vjepa-stress report {study}",
+                fix=f"restore it, or move it and run: vjepa-stress verdict {study} && vjepa-stress report {study}",
             )
 
 
@@ -74,5 +74,5 @@ def check_outputs(root: StudyRoot, study: str, mine: Path | None = None) -> None
             where=strange[0],
             expected=f"only {mine.name}" if mine else f"no outputs: {study} is not registered",
             found=", ".join(path.name for path in strange[:5]),
-            todo="restore the ledger that knows them from a copy, or choose another study name",
+            fix="restore the ledger that knows them from a copy, or choose another study name",
         )

@@ -106,6 +106,6 @@ def _without(document: Preregistration, name: str, estimand: str) -> Hypothesis:
             f"{name}.{estimand} cannot be withdrawn alone",
             where=f"the rule of {name}",
             found=found,
-            todo=f"withdraw {name} as a whole, or restate its rule and counts: vjepa-stress amend",
+            fix=f"withdraw {name} as a whole, or restate its rule and counts: vjepa-stress amend",
         )
     return old.model_copy(update={"withdrawn": withdrawn})

@@ -99,5 +99,5 @@ class Attempts:
                 where=where,
                 expected=completion.root,
                 found=found,
-                todo="restore the attempt from a copy",
+                fix="restore the attempt from a copy",
             )

@@ -76,7 +76,7 @@ def read_cell(folder: Path) -> StoredCell:
             raise BadDocument("a manifest must be canonical JSON", where=path)
     except (OSError, BadDocument) as error:
         raise ManifestTampered(
-            "a cell's manifest cannot be trusted", where=path, found=str(error), todo=_AGAIN
+            "a cell's manifest cannot be trusted", where=path, found=str(error), fix=_AGAIN
         ) from error
     shard = folder / "shard.parquet"
     content = shard.read_bytes() if shard.is_file() else None
@@ -86,7 +86,7 @@ def read_cell(folder: Path) -> StoredCell:
             where=shard,
             expected=manifest.shard_digest,
             found="no such file" if content is None else sha256(content),
-            todo=_AGAIN,
+            fix=_AGAIN,
         )
     try:
         table = read_shard(content)
@@ -99,7 +99,7 @@ def read_cell(folder: Path) -> StoredCell:
             where=shard,
             expected=f"{manifest.rows} rows, {manifest.content_digest}",
             found=f"{type(error).__name__}: {error}",
-            todo=_AGAIN,
+            fix=_AGAIN,
         ) from error
     if len(rows) != manifest.rows or found != manifest.content_digest:
         raise ShardTampered(
@@ -107,7 +107,7 @@ def read_cell(folder: Path) -> StoredCell:
             where=shard,
             expected=f"{manifest.rows} rows, {manifest.content_digest}",
             found=f"{len(rows)} rows, {found}",
-            todo=_AGAIN,
+            fix=_AGAIN,
         )
     return StoredCell(folder, manifest, sha256(data), table)
 

@@ -44,7 +44,7 @@ def failures(attempt: Path) -> list[RunFailure]:
                 "a failure's record cannot be trusted",
                 where=path,
                 found=str(error),
-                todo="restore the attempt from a copy",
+                fix="restore the attempt from a copy",
             ) from error
     return sorted(found, key=lambda failure: failure.at)
 

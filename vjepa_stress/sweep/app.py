@@ -24,8 +24,8 @@ from vjepa_stress.prereg import freeze
 from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec, strictly
-from vjepa_stress.sweep.draft import Wanted, beside_the_design, clip_manifest
+from vjepa_stress.sweep.bind import ExecConfig, strictly
+from vjepa_stress.sweep.draft import CellFilter, beside_the_design, clip_manifest
 from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
 from vjepa_stress.sweep.request import FIELDS, Request, refused
@@ -100,10 +100,10 @@ def _run_hydra(launch: Launch, request: Request) -> None:
 def job(config: DictConfig) -> None:
     """One Hydra job: the cells of a launch that this job's configuration names."""
     launch = Launch.read(Path(config.launch))
-    place = strictly(Exec, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
+    place = strictly(ExecConfig, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
     make_importable(launch.root, place.plugins)
     chosen = HydraConfig.get().runtime.choices
-    wanted = Wanted(
+    wanted = CellFilter(
         **{
             field: (chosen[group],)
             for group, field in FIELDS.items()
@@ -171,7 +171,7 @@ def unfinished(result: RunResult) -> StressError:
     return MachineFailure(
         f"{missing} of {result.cells} cells were not computed; the others are kept",
         found="\n    ".join(["", *result.failed[:10]]).rstrip() or "the jobs ended without an error message",
-        todo="remove the cause, then run the same command again: it computes only what is missing",
+        fix="remove the cause, then run the same command again: it computes only what is missing",
     )
 
 

@@ -29,7 +29,7 @@ _BASES: dict[Group, type[Block]] = {
 }
 
 
-class Exec(BaseModel):
+class ExecConfig(BaseModel):
     """Where and how fast a sweep runs; nothing here may change a number.
 
     Attributes:
@@ -110,7 +110,7 @@ def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, 
             where=where,
             expected=f"_target_ inside {', '.join(allowed)}",
             found=repr(target),
-            todo="name your own module: 'exec.plugins=[my_blocks]', or `plugins` in vjepa-stress.toml",
+            fix="name your own module: 'exec.plugins=[my_blocks]', or `plugins` in vjepa-stress.toml",
         )
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -180,7 +180,7 @@ def identity_changed(
         where=where,
         expected=", ".join(f"{key}: {frozen.get(key)!r}" for key in keys),
         found=", ".join(f"{key}: {now.get(key)!r}" for key in keys),
-        todo="restore the configuration and the version of the code that has it, or register an amendment",
+        fix="restore the configuration and the version of the code that has it, or register an amendment",
     )
 
 
@@ -188,7 +188,7 @@ def _no_class(kind: str, where: object) -> BadConfiguration:
     return BadConfiguration(
         f"no class of the kind {kind!r} is known here",
         where=where,
-        todo="name the folder of its YAML with --config-dir, and its package with exec.plugins=[package]",
+        fix="name the folder of its YAML with --config-dir, and its package with exec.plugins=[package]",
     )
 
 
@@ -232,7 +232,7 @@ class Blocks:
                         where=path,
                         expected=home,
                         found=target,
-                        todo="give the class of your own a kind of its own",
+                        fix="give the class of your own a kind of its own",
                     )
         self._classes = known
         return known
@@ -252,7 +252,7 @@ class Blocks:
             f"there is no {group} named {name!r}",
             where=", ".join(str(folder / group) for folder in self.folders),
             expected=", ".join(known),
-            todo=did_you_mean(name, known) or "add a YAML of your own and name its folder with --config-dir",
+            fix=did_you_mean(name, known) or "add a YAML of your own and name its folder with --config-dir",
         )
 
     def _bind(self, group: Group, name: str, base: type[Kind]) -> Kind:

@@ -18,7 +18,7 @@ from vjepa_stress.errors import BadInput, BadVideo, IdentityChanged
 from vjepa_stress.interfaces import Dataset, Sample
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
-from vjepa_stress.sweep.bind import Blocks, Exec
+from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.draft import clip_manifest
 from vjepa_stress.sweep.progress import duration, progress
 
@@ -47,7 +47,7 @@ class Collection:
 
     name: str
     blocks: Blocks
-    place: Exec
+    place: ExecConfig
     frames: int
     resolution: int
 
@@ -111,7 +111,7 @@ class Collection:
                 where=against,
                 expected=sha256(earlier),
                 found=f"{sha256(manifest)}; others or in another order: {', '.join(strange[:10]) or 'order alone'}",
-                todo="put the files back, or prepare again",
+                fix="put the files back, or prepare again",
             )
         broken, clips = [], _clips(manifest)
         with progress(f"decoding {self.name}", len(clips)) as advance:
@@ -127,7 +127,7 @@ class Collection:
                 f"{len(broken)} of {len(clips)} clips cannot be decoded",
                 where=self.home,
                 found="".join(f"\n    {line}" for line in broken),
-                todo="copy or download these files again",
+                fix="copy or download these files again",
             )
         return {
             "data_set": self.name,
@@ -166,7 +166,7 @@ def _earlier(path: Path) -> bytes:
             where=path,
             expected="a file that `data prepare` wrote",
             found=error.strerror,
-            todo="give its path",
+            fix="give its path",
         ) from error
 
 

@@ -37,7 +37,7 @@ def prepare(folder: Path) -> StudyRoot:
             where=folder,
             expected=", ".join(shipped_digests),
             found=", ".join(map(str, promised)),
-            todo="choose another folder with --out DIR",
+            fix="choose another folder with --out DIR",
         )
     for path, data in list(zip(paths, files, strict=True))[len(promised) :]:
         document = freeze.from_bytes(data, path)

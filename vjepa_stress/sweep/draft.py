@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.blocks import Block, ModelRole
-from vjepa_stress.data.inspection import Manner, inspecting
+from vjepa_stress.data.inspection import ReadOptions, inspecting
 from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video
 from vjepa_stress.digest import Digest, parse_json, sha256
 from vjepa_stress.disk import write_durably, writing
@@ -24,7 +24,7 @@ from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
-from vjepa_stress.sweep.bind import Blocks, Exec, strictly
+from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
 from vjepa_stress.sweep.progress import counting
 from vjepa_stress.sweep.yaml_file import load_yaml
 
@@ -108,9 +108,7 @@ def new_draft(root: StudyRoot, study: str) -> Path:
     """
     path = root.prereg / check_study_name(study) / "draft.yaml"
     if path.parent.exists() and any(path.parent.iterdir()):
-        raise AlreadyRegistered(
-            "this study has been started", where=path.parent, todo="edit it, or take another name"
-        )
+        raise AlreadyRegistered("this study has been started", where=path.parent, fix="edit it, or take another name")
     text = (Path(__file__).parent / "new_study.yaml").read_text(encoding="utf-8")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,13 +156,13 @@ def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
     return tuple(sorted(cells, key=VideoCell.order))
 
 
-def clip_manifest(name: str, blocks: Blocks, place: Exec, frames: int) -> bytes:
+def clip_manifest(name: str, blocks: Blocks, place: ExecConfig, frames: int) -> bytes:
     """Identify a data set's clips and write them down.
 
     Raises:
         BadInput: when files are missing or unusable.
     """
-    with counting(f"reading {name}") as progress, inspecting(Manner(place.verify == "full", progress)):
+    with counting(f"reading {name}") as progress, inspecting(ReadOptions(place.verify == "full", progress)):
         clips = blocks.dataset(name).identify(place.home(name), frames)
     data = ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
     parse_json(data, f"clips of {name}")  # a name that no document can hold is refused before anything is logged
@@ -225,7 +223,7 @@ def _check_input(name: str, encoder: Encoder, design: DraftDesign) -> None:
 
 
 def resolve(
-    draft: Draft, blocks: Blocks, place: Exec, notice: Callable[[str], None], parent: Edition | None = None
+    draft: Draft, blocks: Blocks, place: ExecConfig, notice: Callable[[str], None], parent: Edition | None = None
 ) -> tuple[Preregistration, dict[str, bytes]]:
     """Turn a draft into the document that would be frozen, and the clip manifests it pins.
 
@@ -242,7 +240,7 @@ def resolve(
             else "a draft with an `amendment` is the next version of a registered study",
             where=f"draft of {draft.study} {draft.version}",
             expected="amendment: {changes: …, reason: …, severity: …, validity: …}" if not draft.amendment else None,
-            todo=f"vjepa-stress amend {draft.study} FILE",
+            fix=f"vjepa-stress amend {draft.study} FILE",
         )
     design, before, manifests = draft.design, as_video(parent.document.design) if parent else None, {}
     for name in design.models:
@@ -301,7 +299,7 @@ def resolve(
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CellFilter:
     """What a command line asked for; None does not filter."""
 
     dataset: tuple[str, ...] | None = None
@@ -315,7 +313,7 @@ class Wanted:
         return all(wanted is None or cell[field] in wanted for field, wanted in vars(self).items())
 
 
-def beside_the_design(design: VideoDesign, wanted: Wanted, blocks: Blocks) -> VideoDesign:
+def beside_the_design(design: VideoDesign, wanted: CellFilter, blocks: Blocks) -> VideoDesign:
     """A design of any combination of building blocks, for exploration; what was not asked for is as registered.
 
     Raises:

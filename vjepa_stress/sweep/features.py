@@ -51,7 +51,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-class Kept:
+class ArrayCache:
     """Arrays on disk under a name, each made when it is first asked for."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Clips:
         self, dataset: Dataset, manifest: Path, digest: Digest, home: Path | None, resolution: int, folder: Path
     ) -> None:
         self.refs = read_clips(manifest, digest).clips
-        self._dataset, self._home, self._resolution, self._kept = dataset, home, resolution, Kept(folder)
+        self._dataset, self._home, self._resolution, self._kept = dataset, home, resolution, ArrayCache(folder)
 
     def video(self, clip: ClipRef, device: torch.device) -> Video:
         """A clip as (1, 3, T, H, W) in [0, 1]."""
@@ -103,7 +103,7 @@ class Clips:
                 where=clip.name,
                 expected=clip.digest,
                 found=sample.digest,
-                todo="put the registered file back, then run again",
+                fix="put the registered file back, then run again",
             )
         if (masks := sample.masks) is not None:
             # Before the pixels: a clip counts as decoded once these are there. Ids are small: a byte holds most.
@@ -120,7 +120,7 @@ class CleanFeatures:
     """Features of the unperturbed clips, and what metrics make of them, computed once for all cells of a model."""
 
     def __init__(self, encoder: LoadedEncoder, shape: tuple[int, int, int, int], clips: Clips, folder: Path) -> None:
-        self._encoder, self._shape, self._clips, self._kept = encoder, shape, clips, Kept(folder)
+        self._encoder, self._shape, self._clips, self._kept = encoder, shape, clips, ArrayCache(folder)
         self._numbers: dict[tuple[Digest, int], PerClip | None] = {}
 
     def get(self, clip: ClipRef, device: torch.device) -> Features:
@@ -139,7 +139,7 @@ class CleanFeatures:
                 where=clip.name,
                 expected=f"{(1, *self._shape)}, from feature_shape",
                 found=tuple(features.shape),
-                todo="correct feature_shape of the encoder's class",
+                fix="correct feature_shape of the encoder's class",
             )
         return features
 

@@ -36,8 +36,8 @@ from vjepa_stress.records import (
     read_cell,
 )
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Blocks, Exec, Group, identity_changed
-from vjepa_stress.sweep.draft import Wanted, clip_manifest
+from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
+from vjepa_stress.sweep.draft import CellFilter, clip_manifest
 from vjepa_stress.sweep.selection import select
 
 
@@ -89,7 +89,7 @@ class Launch(Frozen):
                 where=self.document,
                 expected=self.prereg_digest,
                 found=found or "no such file",
-                todo="restore the registered bytes, then run again",
+                fix="restore the registered bytes, then run again",
             )
 
     def write(self) -> Path:
@@ -110,7 +110,7 @@ def choose_attempt(attempts: Attempts, again: bool) -> int:
     if again and attempts.launches and not attempts.covered(last):
         raise BadInput(
             f"attempt {last} is not complete, so there is nothing to run again",
-            todo="run without --again: it goes on with the missing cells",
+            fix="run without --again: it goes on with the missing cells",
         )
     return attempts.last + 1 if again else last
 
@@ -135,7 +135,7 @@ def stored_cells(registration: Registration, attempts: Attempts, number: int, fo
                 where=path,
                 expected=f"{' or '.join(attempts.names)}, {known.get(path.name) or 'no such cell'}",
                 found=f"{manifest.prereg_digest}, {manifest.cell}",
-                todo="restore the attempt from a copy",
+                fix="restore the attempt from a copy",
             )
         found[path.name] = stored
     for leaf in attempts.completions(number):
@@ -170,16 +170,16 @@ def kinds_of(design: VideoDesign, cells: Iterable[VideoCell]) -> set[str]:
     return {str(entry.spec.get("kind")) for entry in entries}
 
 
-def _same(what: str, name: str, expected: Digest | None, found: Digest, todo: str) -> Digest:
+def _same(what: str, name: str, expected: Digest | None, found: Digest, fix: str) -> Digest:
     if expected is not None and expected != found:
         raise IdentityChanged(
-            f"the {what} of {name} are not the registered ones", expected=expected, found=found, todo=todo
+            f"the {what} of {name} are not the registered ones", expected=expected, found=found, fix=fix
         )
     return found
 
 
 def identify_weights(
-    registration: Registration, models: Iterable[str], blocks: Blocks, place: Exec
+    registration: Registration, models: Iterable[str], blocks: Blocks, place: ExecConfig
 ) -> dict[str, Digest]:
     """Digest of each model's weights, as registered or pinned.
 
@@ -201,7 +201,7 @@ def identify_weights(
 
 
 def identify_clips(
-    registration: Registration, datasets: Iterable[str], blocks: Blocks, place: Exec
+    registration: Registration, datasets: Iterable[str], blocks: Blocks, place: ExecConfig
 ) -> dict[str, bytes]:
     """Clip manifest of each data set, as registered or pinned.
 
@@ -218,7 +218,7 @@ def identify_clips(
 
 
 def identify_all(
-    registration: Registration, cells: Iterable[VideoCell], blocks: Blocks, place: Exec
+    registration: Registration, cells: Iterable[VideoCell], blocks: Blocks, place: ExecConfig
 ) -> tuple[dict[str, bytes], dict[str, Digest]]:
     """Clip manifests and weights of cells.
 
@@ -245,7 +245,7 @@ def identify_all(
         if len(absent) == 1 and not missing:
             raise next(iter(absent.values()))
         listed = [
-            f"{name}: {error.what}; {error.expected}; {(error.todo or '').replace('NAME', name.split()[-1])}"
+            f"{name}: {error.what}; {error.expected}; {(error.fix or '').replace('NAME', name.split()[-1])}"
             for name, error in absent.items()
         ]
         raise (NotHere if missing else BadInput)(
@@ -253,7 +253,7 @@ def identify_all(
             + ("" if missing else ", or not what they should be"),
             where=registration.document.study,
             found="\n    ".join(["", *listed]),
-            todo="get them, then run the same command again; data sets are described in docs/data.md",
+            fix="get them, then run the same command again; data sets are described in docs/data.md",
         )
     return manifests, weights
 
@@ -270,16 +270,16 @@ def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str
             f"attempt {attempt} was started with other code",
             expected=", ".join(sorted(earlier)),
             found=code.digest,
-            todo='go back to that code, start over with --again, or record why: --deviation "reason"',
+            fix='go back to that code, start over with --again, or record why: --deviation "reason"',
         )
 
 
 def prepare(
     root: StudyRoot,
     registration: Registration,
-    wanted: Wanted,
+    wanted: CellFilter,
     blocks: Blocks,
-    place: Exec,
+    place: ExecConfig,
     *,
     again: bool = False,
     deviation: str | None = None,
@@ -317,7 +317,7 @@ def prepare(
 
     def still_newest(view: LedgerView) -> None:
         if freeze.load(root, study, view).digest != registration.digest:
-            raise BadInput("the study was amended while this launch was prepared", todo="run the same command again")
+            raise BadInput("the study was amended while this launch was prepared", fix="run the same command again")
 
     _, checkpoint = ledger.append(
         root,

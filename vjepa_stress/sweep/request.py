@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from vjepa_stress.errors import BadConfiguration, BadInput, did_you_mean
 from vjepa_stress.provenance import make_importable, shipped
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Blocks, Exec, strictly
-from vjepa_stress.sweep.draft import Wanted
+from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
+from vjepa_stress.sweep.draft import CellFilter
 from vjepa_stress.sweep.settings import Settings
 
 FIELDS = {"data": "dataset", "model": "model", "perturbation": "perturbation", "strength": "strength"}
@@ -52,8 +52,8 @@ class Request:
 
     overrides: tuple[str, ...]
     config_dir: Path | None
-    wanted: Wanted
-    place: Exec
+    wanted: CellFilter
+    place: ExecConfig
     training: dict[str, Any] | None = None
 
     @property
@@ -130,10 +130,10 @@ def read_request(
     wanted: dict[str, Any] = {
         field: tuple(_typed(key, value) for value in chosen[key]) for key, field in FIELDS.items() if key in chosen
     }
-    place = strictly(Exec, composed["exec"], "exec")
+    place = strictly(ExecConfig, composed["exec"], "exec")
     if root is not None:
         make_importable(root.path, place.plugins)
-    return Request(tuple(texts), config_dir, Wanted(**wanted), place, composed.get("training"))
+    return Request(tuple(texts), config_dir, CellFilter(**wanted), place, composed.get("training"))
 
 
 def _parsed(text: str, application: str) -> Override:
@@ -152,7 +152,7 @@ def _parsed(text: str, application: str) -> Override:
         raise BadInput(
             "an override has a bracket that is not closed; the shell may have split it",
             found=text,
-            todo="put the whole override in quotes: 'exec.data={davis: /path/to/DAVIS}'",
+            fix="put the whole override in quotes: 'exec.data={davis: /path/to/DAVIS}'",
         )
     try:
         override = OverridesParser.create().parse_override(text)
@@ -163,14 +163,14 @@ def _parsed(text: str, application: str) -> Override:
     known = [name for name in _KEYS if name != "training" or application == "pretrain"]
     if top not in known:
         raise BadInput(
-            f"{top} cannot be set here", found=text, expected=", ".join(known), todo=did_you_mean(top, known)
+            f"{top} cannot be set here", found=text, expected=", ".join(known), fix=did_you_mean(top, known)
         )
-    if key.startswith("exec.") and (field := key.split(".")[1]) not in Exec.model_fields:
+    if key.startswith("exec.") and (field := key.split(".")[1]) not in ExecConfig.model_fields:
         raise BadInput(
             f"there is no setting exec.{field}",
             found=text,
-            expected=", ".join(Exec.model_fields),
-            todo=did_you_mean(field, Exec.model_fields),
+            expected=", ".join(ExecConfig.model_fields),
+            fix=did_you_mean(field, ExecConfig.model_fields),
         )
     return override
 
@@ -190,7 +190,7 @@ def refused(error: Exception) -> BadConfiguration:
             f"the launcher {name} is not installed" if package else f"there is no {group or 'configuration'} {name}",
             expected=", ".join(options) or None,
             found=name,
-            todo=f"pip install {package}" if package else did_you_mean(name, options),
+            fix=f"pip install {package}" if package else did_you_mean(name, options),
         )
     # Hydra's composition error is empty; what went wrong is its cause.
     reason = str(error) or str(error.__cause__)

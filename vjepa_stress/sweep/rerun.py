@@ -13,7 +13,7 @@ from vjepa_stress.prereg import freeze
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Blocks, Exec
+from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.features import scratch_folder
 from vjepa_stress.sweep.plan import Launch, kinds_of, stored_cells
 from vjepa_stress.sweep.run import CellRunner, Stages, settle
@@ -37,7 +37,7 @@ class Again:
     largest: float
 
 
-def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, place: Exec) -> list[Again]:
+def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, place: ExecConfig) -> list[Again]:
     """Compute some registered cells again and compare them with the attempt that counts; nothing is written.
 
     Args:
@@ -60,7 +60,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
         raise CellsIncomplete(
             "no attempt of this study is complete, so there is nothing to compare with",
             where=study,
-            todo=f"vjepa-stress run {study}",
+            fix=f"vjepa-stress run {study}",
         )
     folder = root.attempt(study, registration.root_digest, attempts.counted)
     stored = stored_cells(registration, attempts, attempts.counted, folder)
@@ -109,7 +109,7 @@ def compare(one: StoredCell, rows: list[Row]) -> Again:
             where=one.manifest.cell,
             expected=f"values within {TOLERANCE:g} of {one.folder / 'shard.parquet'}",
             found=f"a difference of {largest:.2g}",
-            todo="compare the versions and the processor in its manifest with this machine's",
+            fix="compare the versions and the processor in its manifest with this machine's",
         )
     return Again(one.manifest.cell, False, largest)
 

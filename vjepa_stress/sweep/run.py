@@ -35,7 +35,7 @@ from vjepa_stress.records import (
     write_failure,
 )
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.sweep.bind import Exec, rebuild
+from vjepa_stress.sweep.bind import ExecConfig, rebuild
 from vjepa_stress.sweep.features import CleanFeatures, Clips, scratch_folder
 from vjepa_stress.sweep.plan import Launch
 from vjepa_stress.terminal import printable
@@ -82,7 +82,7 @@ _loaded: dict[tuple[str, str], LoadedEncoder] = {}
 
 
 def _load(
-    name: str, encoder: Encoder, launch: Launch, design: VideoDesign, place: Exec, device: torch.device
+    name: str, encoder: Encoder, launch: Launch, design: VideoDesign, place: ExecConfig, device: torch.device
 ) -> LoadedEncoder:
     """Load a model, or take the one this process used last: workers run several jobs of one model."""
     numerics = design.numerics
@@ -101,7 +101,9 @@ def _load(
 class CellRunner:
     """Computes the cells of one model on one data set."""
 
-    def __init__(self, launch: Launch, design: VideoDesign, place: Exec, dataset: str, model: str, scratch: Path):
+    def __init__(
+        self, launch: Launch, design: VideoDesign, place: ExecConfig, dataset: str, model: str, scratch: Path
+    ):
         self.launch, self.design, self.place = launch, design, place
         root = StudyRoot(launch.root)
         self.device = choose_device(place.device)
@@ -207,7 +209,7 @@ def _entry(column: Column, clip: str, measured: Mapping[str, Measurement]) -> En
     return None if scores is None else list(getattr(scores, column.part))
 
 
-def settle(place: Exec) -> None:
+def settle(place: ExecConfig) -> None:
     """Set what torch keeps for the whole process."""
     if place.threads is not None:
         torch.set_num_threads(place.threads)
@@ -216,7 +218,10 @@ def settle(place: Exec) -> None:
 
 
 def run_cells(
-    launch: Launch, cells: Sequence[VideoCell], place: Exec, progress: Callable[[VideoCell], None] = lambda _: None
+    launch: Launch,
+    cells: Sequence[VideoCell],
+    place: ExecConfig,
+    progress: Callable[[VideoCell], None] = lambda _: None,
 ) -> Outcome:
     """Compute cells in this process, one model and data set after the other.
 
@@ -229,7 +234,7 @@ def run_cells(
             "this worker has other code than the process that launched it",
             expected=launch.code.digest,
             found=code.digest,
-            todo="install the same code on every machine, then run again",
+            fix="install the same code on every machine, then run again",
         )
     design = launch.load_design()
     seconds: dict[str, float] = defaultdict(float)

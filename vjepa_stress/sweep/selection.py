@@ -9,12 +9,12 @@ from typing import Any
 
 from vjepa_stress.design.video import VideoCell, VideoDesign
 from vjepa_stress.errors import OutsideDesign
-from vjepa_stress.sweep.draft import Wanted
+from vjepa_stress.sweep.draft import CellFilter
 
 _REGISTERED_ONLY = "run a registered cell, or add --exploratory: such results never reach a verdict"
 
 
-def select(design: VideoDesign, wanted: Wanted) -> tuple[VideoCell, ...]:
+def select(design: VideoDesign, wanted: CellFilter) -> tuple[VideoCell, ...]:
     """Registered cells that were asked for.
 
     Raises:
@@ -32,7 +32,7 @@ def select(design: VideoDesign, wanted: Wanted) -> tuple[VideoCell, ...]:
                     where=field,
                     expected=", ".join(map(_level, known)),
                     found=_level(value) + (f"; did you mean {close[0]}?" if close else ""),
-                    todo=_REGISTERED_ONLY,
+                    fix=_REGISTERED_ONLY,
                 )
     for field, values in asked.items():
         for value in values:
@@ -70,5 +70,5 @@ def _not_together(
         where=f"{field} and {' and '.join(clashing)}",
         expected=f"with {field} {_level(value)}: {known}",
         found=said,
-        todo=_REGISTERED_ONLY,
+        fix=_REGISTERED_ONLY,
     )

@@ -63,7 +63,7 @@ class Settings(BaseModel):
                 where=path,
                 expected=", ".join(cls.model_fields),
                 found=mistakes,
-                todo=_suggestion(value),
+                fix=_suggestion(value),
             ) from error
 
     def _beneath(self, root: Path) -> Settings:

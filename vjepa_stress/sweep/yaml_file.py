@@ -43,5 +43,5 @@ def _check_events(text: str, path: Path) -> None:
                 where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
                 expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
                 found="an anchor or alias" if anchored else f"{level} levels",
-                todo="write values out where they are used; put text with & or * in quotes",
+                fix="write values out where they are used; put text with & or * in quotes",
             )

@@ -172,7 +172,7 @@ def _diverged(where: str) -> MachineFailure:
         "training diverged",
         where=where,
         expected="finite numbers",
-        todo="lower the learning rate, with another --out",
+        fix="lower the learning rate, with another --out",
     )
 
 
@@ -279,7 +279,7 @@ def _resume(training: Training, checkpoint: Path, identity: str) -> None:
             "this is no checkpoint of a training, or a damaged one",
             where=checkpoint,
             found=type(error).__name__,
-            todo="restore it from a copy, or choose another folder with --out to start anew",
+            fix="restore it from a copy, or choose another folder with --out to start anew",
         ) from None
     if found != identity:
         raise BadInput(
@@ -287,7 +287,7 @@ def _resume(training: Training, checkpoint: Path, identity: str) -> None:
             where=checkpoint,
             expected=identity,
             found=found,
-            todo="choose another folder with --out, or the model, recipe, code, device and threads it was begun with",
+            fix="choose another folder with --out, or the model, recipe, code, device and threads it was begun with",
         )
 
 
@@ -304,7 +304,7 @@ def _read_log(log: Path, done: int) -> list[str]:
             where=log,
             expected=f"{done} lines",
             found=f"{len(lines)} lines",
-            todo="restore it from a copy, or choose another folder with --out to start anew",
+            fix="restore it from a copy, or choose another folder with --out to start anew",
         )
     return lines[:done]
 

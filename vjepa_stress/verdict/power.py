@@ -161,7 +161,7 @@ def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str
         if other:
             raise BadDocument(
                 f"scenario {name}: only metrics can be described, but an estimand filters by {sorted(other)}",
-                todo="take the scenario from a pilot, whose shards have these columns",
+                fix="take the scenario from a pilot, whose shards have these columns",
             )
         ordered = sorted(needed, key=Cell.order)
         return GivenWorld(name, scenario, document.design, [(cell, frozenset(needed[cell])) for cell in ordered])

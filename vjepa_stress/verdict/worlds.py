@@ -131,7 +131,7 @@ class PilotWorld:
             raise BadDocument(
                 f"scenario {name}: the pilot has {len(missing)} cells less than the estimands need",
                 found=", ".join(missing[:3]),
-                todo="describe the scenario yourself, or run a pilot with these cells",
+                fix="describe the scenario yourself, or run a pilot with these cells",
             )
         columns = pilot.columns(self.skeleton.cells)
         self.present = pilot.present[:, columns]
@@ -169,7 +169,7 @@ class _Effects:
         if effect is None:
             raise BadDocument(
                 f"scenario {self.name} says nothing of {metric} in {cell}",
-                todo="add an effect, or a wide one before those it has: the last one about a cell holds",
+                fix="add an effect, or a wide one before those it has: the last one about a cell holds",
             )
         level = float(cell[effect.along] or 0.0) if effect.along else 0.0
         key = (metric, effect.mean + effect.slope * level, effect.sd)

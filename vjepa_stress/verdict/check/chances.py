@@ -43,7 +43,7 @@ def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
             where=scenario.study,
             expected="a logged look at its results",
             found="none",
-            todo=f"look at it first, so that the look is logged: vjepa-stress verdict {scenario.study}",
+            fix=f"look at it first, so that the look is logged: vjepa-stress verdict {scenario.study}",
         )
     found = (evidence.registration.digest, evidence.attempt)
     if found != (scenario.document, scenario.attempt):

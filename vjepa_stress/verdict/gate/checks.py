@@ -84,7 +84,7 @@ def check_order(state: GateState) -> None:
                 else "a run was launched before the amendment that it was made under",
                 where=f"{state.root.ledger}, line {leaf.seq + 1}",
                 expected=f"after line {promised.seq + 1}",
-                todo="such a study cannot be judged; register a new one and run it",
+                fix="such a study cannot be judged; register a new one and run it",
             )
         )
 
@@ -106,7 +106,7 @@ def check_cells(state: GateState) -> None:
                 where=stored.folder,
                 expected=cell,
                 found=stored.manifest.cell,
-                todo=_RESTORE,
+                fix=_RESTORE,
             )
     state.stored = {expected[name]: stored for name, stored in found.items() if name in expected}
     state.former = {name: cell for name, cell in former.items() if name in found}
@@ -117,7 +117,7 @@ def check_cells(state: GateState) -> None:
                 where=state.folder,
                 expected=f"{len(expected)} cells",
                 found=f"{len(missing)} missing {missing[:3]}, {len(extra)} not registered {extra[:3]}",
-                todo=f"vjepa-stress run {state.study}",
+                fix=f"vjepa-stress run {state.study}",
             )
         )
     elif not state.attempts.covered(state.attempt):
@@ -125,7 +125,7 @@ def check_cells(state: GateState) -> None:
             CellsIncomplete(
                 "the attempt has all its cells, and the ledger has no completion of it",
                 where=state.folder,
-                todo=f"vjepa-stress run {state.study}",
+                fix=f"vjepa-stress run {state.study}",
             )
         )
     _check_completions(state, found, incomplete=bool(missing))
@@ -144,7 +144,7 @@ def _check_completions(state: GateState, found: dict[str, StoredCell], *, incomp
                     where=state.folder,
                     expected=f"the cells completed in line {leaf.seq + 1} of the ledger",
                     found=f"{len(gone)} missing {gone[:3]}",
-                    todo=_RESTORE,
+                    fix=_RESTORE,
                 )
             )
 
@@ -178,7 +178,7 @@ def check_manifests(state: GateState) -> None:
                     where=stored.folder / "manifest.json",
                     expected=expected,
                     found=found,
-                    todo=_RESTORE,
+                    fix=_RESTORE,
                 )
 
 
@@ -201,7 +201,7 @@ def _launch_of(state: GateState, stored: StoredCell) -> Launched:
             where=where,
             expected=before.short,
             found=view.checkpoint().short,
-            todo="the ledger was cut or rewritten: restore it from a copy",
+            fix="the ledger was cut or rewritten: restore it from a copy",
         )
     leaf = view.leaves[before.size - 1] if before.size else None
     # The document that the launch was made under must have had this very cell.
@@ -216,7 +216,7 @@ def _launch_of(state: GateState, stored: StoredCell) -> Launched:
             where=where,
             expected="the checkpoint right after a `launched` leaf that lists the cell",
             found=before.short,
-            todo=_RESTORE,
+            fix=_RESTORE,
         )
     return leaf
 
@@ -240,7 +240,7 @@ def _object_to_code(state: GateState, where: str, expected: str, found: str) -> 
             where=where,
             expected=expected,
             found=found,
-            todo=f"make another attempt with one code: vjepa-stress run {state.study} --again",
+            fix=f"make another attempt with one code: vjepa-stress run {state.study} --again",
         )
     )
 
@@ -255,7 +255,7 @@ def check_columns(state: GateState) -> None:
                 where=stored.folder,
                 expected=", ".join(schema.names),
                 found=", ".join(stored.table.column_names),
-                todo=_RESTORE,
+                fix=_RESTORE,
             )
 
 
@@ -274,7 +274,7 @@ def check_rows(state: GateState) -> None:
                     where=stored.folder,
                     expected=f"{expected} rows",
                     found=f"{len(names)} rows, {known} of them registered",
-                    todo=f"make another attempt: vjepa-stress run {state.study} --again",
+                    fix=f"make another attempt: vjepa-stress run {state.study} --again",
                 )
             )
 
@@ -298,7 +298,7 @@ def check_values(state: GateState) -> None:
                     where=stored.folder,
                     expected="finite features, values in the metrics' ranges",
                     found=f"out of range: {', '.join(out_of_range)}" if out_of_range else "non-finite features",
-                    todo=f"find the cause; a repaired run is another attempt: vjepa-stress run {state.study} --again",
+                    fix=f"find the cause; a repaired run is another attempt: vjepa-stress run {state.study} --again",
                 )
             )
 
