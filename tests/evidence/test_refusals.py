@@ -59,12 +59,12 @@ def by_other_code(finished: StudyRoot, folder: Path) -> StudyRoot:
 def test_two_hundred_refusals_on_busy_cores(finished: StudyRoot, tmp_path: Path, busy: None) -> None:
     tampered, gone = edited(finished, tmp_path / "tampered"), incomplete(finished, tmp_path / "gone")
     other = by_other_code(finished, tmp_path / "other")
-    run = ("run", "study=small", "--config-dir", study.CONF)
+    run = ("run", "small", "--config-dir", study.CONF)
     refusals: list[tuple[int, str, StudyRoot, tuple[str | Path, ...]]] = [
         (2, "not in the registered design", finished, (*run, "strength=0.55")),
-        (3, "not those of the completed attempt", tampered, (*run, "-m")),
+        (3, "not those of the completed attempt", tampered, run),
         (3, "not those of the completed attempt", tampered, ("rerun", "small")),
-        (11, "started with other code", other, (*run, "-m")),
+        (11, "started with other code", other, run),
         (11, "not exactly the cells registered", gone, ("verdict", "small")),
     ]
     for number in range(TIMES):

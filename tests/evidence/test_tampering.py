@@ -28,7 +28,7 @@ from tests.small import study
 from vjepa_stress import ledger
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.disk import write_durably
-from vjepa_stress.errors import BadDocument, CannotWrite
+from vjepa_stress.errors import BadDocument, CannotWrite, LedgerTampered
 from vjepa_stress.ledger import Registered
 from vjepa_stress.ledger.checkpoint import Note
 from vjepa_stress.prereg import freeze

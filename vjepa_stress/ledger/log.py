@@ -143,7 +143,8 @@ def read(root: StudyRoot) -> LedgerView:
 def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) -> Leaf:
     where = f"{path}, line {number + 1}"
     try:
-        leaf: Leaf = EVENT.validate_python(parse_json(line, where))
+        parse_json(line, where)
+        leaf: Leaf = EVENT.validate_json(line, strict=True)
         canonical = leaf.to_bytes() == line
     except (BadDocument, ValidationError) as error:
         raise LedgerTampered(
@@ -154,7 +155,7 @@ def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) ->
             "a line of the ledger does not follow from the lines before it",
             where=where,
             expected=f"canonical JSON, seq {number}, prev_root {previous}",
-            found=f"seq {leaf.seq}, prev_root {leaf.prev_root}",
+            found=f"seq {leaf.seq}, prev_root {leaf.prev_root}" if canonical else "JSON in another form",
             fix=KEEP,
         )
     return leaf
