@@ -107,9 +107,10 @@ def job(config: DictConfig) -> None:
         **{
             field: (chosen[group],)
             for group, field in FIELDS.items()
-            if group != "strength" and chosen.get(group) not in (None, "null")
+            if group not in ("strength", "seed") and chosen.get(group) not in (None, "null")
         },
         strength=None if config.strength is None else (float(config.strength),),
+        seed=None if config.seed is None else (int(config.seed),),
     )
     cells = _share([cell for cell in launch.cells if wanted.admits(cell)], config.chunk)
     with progress(chosen["model"] if wanted.model else "cells", len(cells)) as advance:

@@ -338,8 +338,10 @@ def beside_the_design(design: VideoDesign, wanted: CellFilter, blocks: Blocks) -
     cells = []
     for dataset, model, name in product(*names.values()):
         probe = value["perturbations"][name]["role"] == "probe"
-        for strength in (None,) if probe else wanted.strength or registered:
-            cell = {"dataset": dataset, "model": model, "perturbation": name, "strength": strength, "seed": 0.0}
+        strengths = (None,) if probe else wanted.strength or registered
+        for strength, seed in product(strengths, wanted.seed or (0,)):
+            levels = {"dataset": dataset, "model": model, "perturbation": name}
+            cell = {**levels, "strength": strength, "seed": float(seed)}
             cells.append(VideoCell(cell))
     value["cells"] = [dict(cell) for cell in sorted(cells, key=VideoCell.order)]
     return validate(VideoDesign, value, "command line")

@@ -22,7 +22,13 @@ from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
 from vjepa_stress.sweep.draft import CellFilter
 from vjepa_stress.sweep.settings import Settings
 
-FIELDS = {"data": "dataset", "model": "model", "perturbation": "perturbation", "strength": "strength"}
+FIELDS = {
+    "data": "dataset",
+    "model": "model",
+    "perturbation": "perturbation",
+    "strength": "strength",
+    "seed": "seed",
+}
 """Fields of a cell by the key that an override chooses them with."""
 
 _KEYS = (*FIELDS, "chunk", "exec", "training", "hydra")
@@ -112,7 +118,7 @@ def read_request(
                 several = override.is_sweep_override()
                 chosen[key] = tuple(override.sweep_iterator()) if several else (override.value(),)
             elif override.is_sweep_override():
-                raise BadInput("only data, model, perturbation, strength and chunk can be swept", found=text)
+                raise BadInput("only data, model, perturbation, strength, seed and chunk can be swept", found=text)
             else:
                 plain.append(_merging(text, key))
             texts.append(_merging(text, key))
@@ -197,7 +203,11 @@ def refused(error: Exception) -> BadConfiguration:
     return BadConfiguration("Hydra does not accept this command line", found=reason.split("\nSee ")[0])
 
 
-def _typed(key: str, value: Any) -> str | float:
+def _typed(key: str, value: Any) -> str | float | int:
+    if key == "seed":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise BadInput("a seed is an index", found=value, expected="0, 1, 2, …", fix="for instance: seed=0")
+        return value
     if key != "strength":
         return str(value)
     try:
