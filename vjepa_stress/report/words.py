@@ -135,11 +135,14 @@ def number(value: float | int | str) -> str:
 
 
 def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:
-    """Registered numbers as text; a value that is the code of one of the rule's own words becomes that word."""
-    return {
-        name: kind.words.get(value, value) if isinstance(value, str) else number(value)
-        for name, value in values.items()
-    }
+    """Registered numbers as text, and the rule's own words for the values that some of its fields have."""
+    texts = {name: number(value) for name, value in values.items()}
+    for key, text in kind.words.items():
+        name, _, condition = key.partition(" ")
+        field, _, value = condition.partition("=")
+        if condition and values.get(field) == value:
+            texts[name] = text
+    return texts
 
 
 def needs(kind: type[Rule], values: Mapping[str, float | int | str], exploratory: bool = False) -> str:

@@ -28,10 +28,10 @@ class Monotone(LeafRule):
         "{along} from first to last by more than that",
         "asks": "a change {along} from first to last by more than {noise} pooled half-widths, {refuted} by one step "
         "{against} by more than that",
-        "along falling": "downwards",
-        "against falling": "upwards",
-        "along rising": "upwards",
-        "against rising": "downwards",
+        "along order=falling": "downwards",
+        "against order=falling": "upwards",
+        "along order=rising": "upwards",
+        "against order=rising": "downwards",
     }
 
     kind: Literal["monotone"]
@@ -52,5 +52,5 @@ class Monotone(LeafRule):
         return -self.noise, self.noise
 
     def numbers(self) -> Numbers:
-        """The noise, and the words for the order."""
-        return {"noise": self.noise, "along": f"along {self.order}", "against": f"against {self.order}"}
+        """The noise and the order."""
+        return {"noise": self.noise, "order": self.order}

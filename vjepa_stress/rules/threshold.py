@@ -23,12 +23,12 @@ class Threshold(LeafRule):
         "refuted": "{what} of {estimand} is {short} {refute_at}",
         "ambiguous": "{what} of {estimand} is neither {beyond} {confirm_at} nor {short} {refute_at}",
         "asks": "{what} {beyond} {confirm_at}, {refuted} {short} {refute_at}",
-        "point": "the value",
-        "interval": "the whole interval",
-        "beyond above": "at or above",
-        "short above": "below",
-        "beyond below": "at or below",
-        "short below": "above",
+        "what use=point": "the value",
+        "what use=interval": "the whole interval",
+        "beyond direction=above": "at or above",
+        "short direction=above": "below",
+        "beyond direction=below": "at or below",
+        "short direction=below": "above",
     }
 
     kind: Literal["threshold"]
@@ -64,11 +64,10 @@ class Threshold(LeafRule):
         return self.use == "interval"
 
     def numbers(self) -> Numbers:
-        """Both thresholds, and the words for direction and use."""
+        """Both thresholds, direction and use."""
         return {
             "confirm_at": self.confirm_at,
             "refute_at": self.refute_at,
-            "what": self.use,
-            "beyond": f"beyond {self.direction}",
-            "short": f"short {self.direction}",
+            "direction": self.direction,
+            "use": self.use,
         }
