@@ -99,10 +99,10 @@ def test_wrong_folders_are_named_with_everything_that_is_missing(tmp_path: Path)
         assert part in done.err
 
 
-def test_the_replica_is_registered_and_its_ill_posed_part_withdrawn() -> None:
+def test_the_replica_is_registered_without_its_ill_posed_part() -> None:
     registration = freeze.load(StudyRoot(PROJECT), "vjepa21")
     assert len(registration.document.design.cells) == 322
     (h2,) = (one for one in registration.document.hypotheses if one.id == "H2")
-    assert h2.withdrawn == ("M1",)
+    assert "M1" not in h2.estimands
     assert h2.rest is not None
     assert {leaf.estimand for leaf in h2.rest.leaves()} == {f"M2_{size}" for size in SIZES}

@@ -37,8 +37,8 @@ class Rule(Frozen, ABC):
 
     Class attributes:
         words: templates of the texts about it, by code; `report.words` fills them in. `confirmed`, `refuted` and
-            `ambiguous` are its clauses, `asks` says what it asks for. `NAME FIELD=VALUE` is what `{NAME}` becomes where
-            the field has the value.
+            `ambiguous` are its clauses, `asks` says what it asks for. `NAME FIELD=VALUE` is what `{NAME}` becomes
+            where the field has the value.
     """
 
     words: ClassVar[Mapping[str, str]]
