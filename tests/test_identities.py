@@ -326,9 +326,9 @@ def test_run_rerun_and_exploring_find_the_class_and_notice_another_revision(
     where = ("--root", root.path)
     with_plugin = ("--config-dir", folder, "exec.plugins=[whole_fog]", "exec.threads=1")
     assert study.command("register", *where, root.prereg / "small" / "draft.yaml", *with_plugin).code == 0
-    explore = ("run", *where, "study=small", "--exploratory", "perturbation=fog", "strength=0.3", *with_plugin)
+    explore = ("run", "small", *where, "--exploratory", "perturbation=fog", "strength=0.3", *with_plugin)
     assert (done := study.command(*explore)).code == 0, done.err
-    assert (done := study.command("run", *where, "study=small", "-m", *with_plugin)).code == 0, done.err
+    assert (done := study.command("run", "small", *where, "-m", *with_plugin)).code == 0, done.err
     every = ("rerun", "small", *where, "--cells", "99")
     assert (done := study.command(*every, *with_plugin)).code == 0, done.err
     done = study.command(*every)
@@ -336,7 +336,7 @@ def test_run_rerun_and_exploring_find_the_class_and_notice_another_revision(
     assert "no class of the kind 'perturbation/fog'" in done.err
 
     monkeypatch.setattr(importlib.import_module("whole_fog").Fog, "revision", 2)
-    for words in (("run", *where, "study=small", "-m", *with_plugin), (*every, *with_plugin)):
+    for words in (("run", "small", *where, "-m", *with_plugin), (*every, *with_plugin)):
         done = study.command(*words)
         assert done.code == 3
         assert "expected: revision: 1" in done.err
