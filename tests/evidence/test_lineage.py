@@ -152,4 +152,4 @@ def test_cells_an_amendment_took_out_are_evidence_all_the_same(attacked: StudyRo
     shutil.rmtree(folder)
     for done in three(attacked, run=False):
         assert done.code == 11
-        assert "evidence all the same" in done.err
+        assert "evidence nevertheless" in done.err

@@ -59,7 +59,7 @@ def test_a_shard_forged_together_with_its_manifest(attacked: StudyRoot, worse: b
 @pytest.mark.parametrize(
     "change",
     [
-        {"weights_digest": "sha256:" + "0" * 64},
+        {"identities": {"weights": "sha256:" + "0" * 64, "clips": "sha256:" + "0" * 64}},
         {"code_digest": "sha256:" + "0" * 64},
         {"config_digest": "sha256:" + "0" * 64},
         {"prereg_digest": "sha256:" + "0" * 64},
@@ -391,7 +391,7 @@ def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
     assert not VERDICT_WORDS & set(re.findall(r"\w+", said))
     stored = (study.outputs(attacked) / "verdict.exploratory.json").read_text()
     assert not VERDICT_WORDS & set(re.findall(r"\w+", stored))
-    parts = [part for one in json.loads(stored)["hypotheses"] for part in one["parts"]]
+    parts = [part for one in json.loads(stored)["hypotheses"] for part in one["decision"]["parts"]]
     assert {part["outcome"] for part in parts} <= {"exploratory-for", "exploratory-open", "exploratory-against"}
     assert parts
     folder = study.outputs(attacked)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
+from vjepa_stress.design.video import as_video
 from vjepa_stress.digest import Digest
 from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers, words
@@ -114,7 +115,7 @@ def test_findings_only_where_there_is_m3(nasty: StudyRoot, finished: StudyRoot) 
 def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
     evidence = gate(nasty, "small")
     document = evidence.registration.document
-    finding = partition(evidence.table, document.design, resampling(document))
+    finding = partition(evidence.table, as_video(document.design), resampling(document))
     assert finding is not None
     assert [(one.name, one.control) for one in finding.correlations if one.kind == "perturbation"] == [
         ("gaussian_noise", None),

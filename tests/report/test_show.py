@@ -12,19 +12,19 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from vjepa_stress.report.plain_words import rule_in_words, where_in_words
 
 from tests.small import study
-
-# ?? Mean
-# ?? RatioOfMeans
 from vjepa_stress.design import Where
+from vjepa_stress.design.video import as_video
 from vjepa_stress.prereg import freeze
+from vjepa_stress.report import words
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.show import Section, as_text, describe
 from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.band import Band
 from vjepa_stress.statistics import Estimand
+from vjepa_stress.statistics.mean import Mean
+from vjepa_stress.statistics.ratio_of_means import RatioOfMeans
 from vjepa_stress.study_root import StudyRoot
 
 
@@ -57,9 +57,10 @@ def test_every_word_of_the_authors_is_shown(registered: StudyRoot) -> None:
             assert said in section.fields.values()
     assert sections["H1: Noise"].lines == (
         "1 estimand",
-        "  rise: rank correlation of mean M2 with strength, over perturbation gaussian_noise; interval: percentile",
+        "  rise: Spearman correlation of mean M2 with strength, over perturbation gaussian_noise; "
+        "interval: percentile",
         "rule",
-        "  rise: value at or above 0.9, refuted below 0.5",
+        "  rise: the value at or above 0.9, refuted below 0.5",
     )
     assert json.loads(registered.document("small", "v1").read_text())["title"] in as_text(sections.values())
 
@@ -78,7 +79,7 @@ def test_cells_are_a_table(registered: StudyRoot) -> None:
 
 def test_what_a_launch_pinned_is_said(registered: StudyRoot, finished: StudyRoot) -> None:
     for root in (registered, finished):
-        design = freeze.load(root, "small").document.design
+        design = as_video(freeze.load(root, "small").document.design)
         table = shown(root)["What is pinned"].table
         assert table is not None
         files = {name: text for _, name, _, _, text in table.rows}
@@ -155,18 +156,22 @@ def test_a_changed_draft_differs(registered: StudyRoot, draft: Any, change: Call
     assert lines[0] != "no difference"
 
 
+def cells(**levels: list[Any]) -> Where:
+    return Where.model_validate(levels)
+
+
 NAMES = st.lists(st.sampled_from("abcdef"), min_size=2, max_size=4, unique=True)
 
 
 @given(NAMES, NAMES)
 def test_a_product_of_levels_is_one_template(models: list[str], perturbations: list[str]) -> None:
     estimands: dict[str, Estimand] = {
-        f"{model}_{name}": Mean(statistic="mean", metric="M1", where=Where(model=(model,), perturbation=(name,)))
+        f"{model}_{name}": Mean(statistic="mean", metric="M1", where=cells(model=[model], perturbation=[name]))
         for model, name in itertools.product(models, perturbations)
     }
     (group,) = grouped(estimands)
     assert isinstance(group.example, Mean)
-    assert where_in_words(group.example.where) == "model {model} · perturbation {perturbation}"
+    assert words.where(group.example.where) == "model {model} · perturbation {perturbation}"
     assert group.levels == f"; for each model {', '.join(models)} and perturbation {', '.join(perturbations)}"
     # One missing, and no template says what there is.
     del estimands[next(iter(estimands))]
@@ -180,15 +185,15 @@ def test_filters_that_vary_together_share_a_variable() -> None:
         model: RatioOfMeans(
             statistic="ratio_of_means",
             metric="M1",
-            numerator=Where(model=(model,), strength=(1.0,)),
-            denominator=Where(model=(model,), strength=(0.5,)),
+            numerator=cells(model=[model], strength=[1.0]),
+            denominator=cells(model=[model], strength=[0.5]),
         )
         for model in ("a", "b")
     }
     (group,) = grouped(estimands)
     assert isinstance(group.example, RatioOfMeans)
-    assert where_in_words(group.example.numerator) == "model {model} · strength 1"
-    assert where_in_words(group.example.denominator) == "model {model} · strength 0.5"
+    assert words.where(group.example.numerator) == "model {model} · strength 1"
+    assert words.where(group.example.denominator) == "model {model} · strength 0.5"
     assert group.levels == "; for each model a, b"
 
 
@@ -196,8 +201,8 @@ def test_parts_of_a_rule_that_say_the_same_share_a_line() -> None:
     parts = [Band(kind="band", estimand=name, low=0, high=1) for name in "abcd"]
     last = Band(kind="band", estimand="e", low=0, high=2)
     same, other = (
-        rule_in_words(AllOf(kind="all_of", of=tuple(parts))),
-        rule_in_words(AllOf(kind="all_of", of=(*parts, last))),
+        words.rule_lines(AllOf(kind="all_of", of=tuple(parts))),
+        words.rule_lines(AllOf(kind="all_of", of=(*parts, last))),
     )
     assert len(list(same)) == 1
     assert list(other)[1:] == [

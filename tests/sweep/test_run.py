@@ -9,6 +9,7 @@ import torch
 
 from tests.small import study
 from vjepa_stress import ledger
+from vjepa_stress.design.video import as_video
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.metrics.drift import frame_fidelity, temporal_consistency
 from vjepa_stress.perturb.seeds import clip_seed
@@ -40,7 +41,7 @@ def test_a_cell_is_what_its_parts_give(finished: StudyRoot) -> None:
     assert set(rows) == {clip.digest for clip in clips}
     for clip in clips:
         video = dataset.read(clip, None, 32).pixels[None].float() / 255
-        seed = clip_seed(registration.document.design.seed, clip.digest, "gaussian_noise")
+        seed = clip_seed(as_video(registration.document.design).seed, clip.digest, "gaussian_noise")
         clean, noisy = loaded.encode(video), loaded.encode(blocks.perturbation("gaussian_noise")(video, 0.6, [seed]))
         assert rows[clip.digest]["M1"] == float(frame_fidelity(clean, noisy))
         assert rows[clip.digest]["M2"] == rows[clip.digest]["M2a"] == float(temporal_consistency(clean, noisy))
@@ -54,7 +55,7 @@ def test_calibration_of_the_path(finished: StudyRoot) -> None:
 
 
 def test_an_untrained_model_is_called_untrained(finished: StudyRoot) -> None:
-    assert freeze.load(finished, "small").document.design.models["tiny"].untrained
+    assert as_video(freeze.load(finished, "small").document.design).models["tiny"].untrained
     for name in ("report.md", "report.html"):
         assert "UNTRAINED" in (study.outputs(finished) / name).read_text()
 

@@ -13,6 +13,7 @@ import torch
 
 from tests.data import trees
 from tests.small import study
+from vjepa_stress.design.video import as_video
 from vjepa_stress.interfaces import Sample
 from vjepa_stress.metrics.tracking import FunctionalUtility, track
 from vjepa_stress.perturb.seeds import clip_seed
@@ -97,7 +98,7 @@ def rows(root: StudyRoot, pattern: str) -> list[dict[str, Any]]:
 
 def test_a_cell_is_what_its_parts_give(tracked: StudyRoot, homes: dict[str, Path]) -> None:
     blocks = Blocks(study.CONF)
-    seed = freeze.load(tracked, "small").document.design.seed
+    seed = as_video(freeze.load(tracked, "small").document.design).seed
     settings = blocks.metric("M3").model_dump()
     occlusion = blocks.perturbation("occlusion")
     for model in ("tiny", "pixels"):

@@ -153,12 +153,17 @@ def withdraw(
 def _frozen(root: StudyRoot, document: Preregistration, digest: Digest, checkpoint: Checkpoint) -> dict[str, Any]:
     """Say what was frozen."""
     from vjepa_stress import ledger
+    from vjepa_stress.prereg import freeze
+    from vjepa_stress.prereg.lineage import changes
+    from vjepa_stress.report import words
 
     leaf = ledger.read(root).leaves[checkpoint.size - 1]
     said = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
     output.say(f"{said}; data status {document.data_status}")
-    for change in leaf.changed if isinstance(leaf, ledger.Revision) else ():
-        output.say(f"  {change}")
+    if isinstance(leaf, ledger.Revision):
+        before, after = freeze.load(root, document.study).lineage[-2:]
+        for change in changes(before.document, after.document):
+            output.say(f"  {words.change(change)}")
     output.say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
     return {
         "study": document.study,

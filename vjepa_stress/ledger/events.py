@@ -52,7 +52,11 @@ class Registered(Promise):
 
 
 class Revision(Promise):
-    """The next document of a registered study was frozen."""
+    """The next document of a registered study was frozen.
+
+    Attributes:
+        changed: paths of what differs from the document before it, such as `H1.rule.confirm_at`.
+    """
 
     parent: Digest = Field(description="of the document before it")
     reason: Reason

@@ -29,7 +29,14 @@ from vjepa_stress.ledger import (
 )
 from vjepa_stress.prereg import data_status
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.lineage import Edition, changes, check_claims, check_follows, is_withdrawal, next_version
+from vjepa_stress.prereg.lineage import (
+    Edition,
+    changed_paths,
+    check_claims,
+    check_follows,
+    is_withdrawal,
+    next_version,
+)
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.prereg.traces import check_outputs, check_shown
 from vjepa_stress.study_root import StudyRoot, check_study_name
@@ -176,7 +183,7 @@ def extend(
     before = load(root, document.study)
     parent = before.lineage[-1]
     check_next(before, document)
-    changed = tuple(change.path for change in changes(parent.document, document))
+    changed = changed_paths(parent.document, document)
     assert document.amendment is not None  # noqa: S101  # it has a parent
     more = {"parent": document.parent, "reason": document.amendment.reason, "changed": changed}
 

@@ -181,6 +181,11 @@ def changes(old: Preregistration, new: Preregistration) -> tuple[Change, ...]:
     return tuple(found)
 
 
+def changed_paths(old: Preregistration, new: Preregistration) -> tuple[str, ...]:
+    """Paths of what differs between two documents, each once."""
+    return tuple(dict.fromkeys(change.path for change in changes(old, new)))
+
+
 def hypothesis_changes(old: Hypothesis | None, new: Hypothesis) -> Iterator[Change]:
     """What differs between a hypothesis and an earlier one with its id, if there is one."""
     if old is None:

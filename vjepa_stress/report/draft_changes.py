@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from vjepa_stress.design import VideoDesign
 from vjepa_stress.prereg.document import Acknowledged, Analysis, Hypothesis, Preregistration, Sensitivity
@@ -34,7 +34,7 @@ def draft_changes(document: Preregistration, draft: _Draft) -> tuple[Change, ...
     for name, part in _PARTS.items():
         try:
             found += part(document, draft)
-        except (ValidationError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             found.append(Change(path=name, kind="invalid"))
     return tuple(found)
 

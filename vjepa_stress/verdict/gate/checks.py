@@ -18,8 +18,10 @@ from vjepa_stress.errors import (
     CodeChanged,
     DuplicateIdentifier,
     FlaggedValues,
+    IdentityChanged,
     LedgerTampered,
     ManifestTampered,
+    NoSuccessor,
     ResultTampered,
     RowsMissing,
     RunBeforeRegistration,
@@ -310,7 +312,7 @@ def check_results(state: GateState) -> None:
 
 CHECKS = (
     Check("outputs", "the study's output folders and the ledger", (LedgerTampered,), check_traces),
-    Check("identifiers", "hypotheses of every version", (DuplicateIdentifier,), check_identifiers),
+    Check("identifiers", "hypotheses of every version", (DuplicateIdentifier, NoSuccessor), check_identifiers),
     Check("order", "the ledger: registrations before launches", (RunBeforeRegistration,), check_order),
     Check(
         "cells",
@@ -320,8 +322,8 @@ CHECKS = (
     ),
     Check(
         "manifests",
-        "manifests, their launches, the registration",
-        (LedgerTampered, ManifestTampered),
+        "manifests, their launches, the registration, the lists of units",
+        (LedgerTampered, ManifestTampered, IdentityChanged),
         check_manifests,
     ),
     Check("code", "code digests of manifests and launches", (CodeChanged,), check_code),

@@ -11,7 +11,7 @@ from pydantic import Field
 from vjepa_stress.design import Cell
 from vjepa_stress.fields import Frozen, Time
 from vjepa_stress.ledger import Execution, Explored, Launched, Viewed, Withdrawn
-from vjepa_stress.prereg.lineage import changes
+from vjepa_stress.prereg.lineage import changed_paths
 from vjepa_stress.records import failures
 from vjepa_stress.verdict.gate.state import GateState
 
@@ -67,7 +67,7 @@ def _amendments(state: GateState) -> Iterator[Deviation]:
                 "version": after.document.version,
                 "launches": sum(isinstance(leaf, Execution) for leaf in earlier),
                 "looks": sum(isinstance(leaf, Viewed) for leaf in earlier),
-                "changed": tuple(change.path for change in changes(before.document, after.document)),
+                "changed": changed_paths(before.document, after.document),
             },
         )
 
