@@ -1,6 +1,4 @@
-"""Building blocks as documents see them, without torch: what identifies a block or a clip, and the vocabularies that
-kernels, documents and judging share.
-"""
+"""Identities of building blocks and clips, and the vocabularies of kernels, documents and judging. Without torch."""
 
 from __future__ import annotations
 
@@ -18,16 +16,16 @@ Correspondence = Literal["in-place", "time-reversed", "mirrored", "rotated"]
 """How positions of a perturbed clip map to positions of the clean clip."""
 
 PerturbationRole = Literal["tier1", "tier2", "probe"]
-"""Tier 1 and 2 have strengths; a probe has a known expected result and runs once."""
+"""Perturbations of tier 1 and 2 have strengths. A probe has a known expected result and no strength."""
 
 Family = Literal["image-noise", "time-axis", "geometry", "calibration"]
-"""What a perturbation disturbs."""
+"""The property of a video that a perturbation changes."""
 
 Compares = Literal["positions", "regions"]
-"""What a metric compares between a clean and a perturbed clip."""
+"""Whether a metric compares the clean and the perturbed clip by position or by region."""
 
 ModelRole = Literal["subject", "control"]
-"""Rules judge subjects; a control cannot know anything and stands beside them."""
+"""Rules judge subjects. A control (an untrained model, raw pixels) is computed in the same cells for comparison."""
 
 SCHEMA_PREFIX = "vjepa-stress"
 
@@ -39,15 +37,15 @@ _KIND = re.compile(r"(dataset|perturbation|encoder|metric)/[a-z][a-z0-9_]*")
 
 
 class Block(BaseModel):
-    """Base of all building blocks: frozen, and closed to unknown fields.
+    """Base class of all building blocks: frozen, without unknown fields.
 
-    Every class that can be used declares `kind` and `revision` itself; neither is inherited. Together with the fields
-    they identify a block, wherever its code lies.
+    Every concrete class declares `kind` and `revision` itself; neither is inherited. Kind, revision and fields
+    identify a block. The location of its code does not.
 
     Attributes:
-        block_type: which of the four types of building blocks it is; declared by their bases.
-        kind: its permanent name, such as `perturbation/gaussian_noise`. It never changes and is never used again.
-        revision: 1, 2, …; a new one whenever the same fields come to mean other numbers.
+        block_type: type of the building block; declared by the four base classes.
+        kind: permanent name, such as `perturbation/gaussian_noise`. It never changes and is never reused.
+        revision: 1, 2, …; it increases when the same fields produce different numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,10 +56,10 @@ class Block(BaseModel):
 
     @classmethod
     def identity(cls) -> tuple[str, int]:
-        """Kind and revision, as this class itself declares them.
+        """Kind and revision, as declared by this class itself.
 
         Raises:
-            BadConfiguration: when it declares none, or none that its type can have.
+            BadConfiguration: when one of them is missing or invalid for the type of block.
         """
         own = {name: vars(cls).get(name) for name in ("kind", "revision") if name not in cls.model_fields}
         kind, revision = own.get("kind"), own.get("revision")
@@ -69,9 +67,9 @@ class Block(BaseModel):
         if not isinstance(kind, str) or not fits or type(revision) is not int or revision < 1:
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
             raise BadConfiguration(
-                "this building block declares no kind and revision of its own",
+                "a building block does not declare a valid kind and revision of its own",
                 where=f"{cls.__module__}.{cls.__qualname__}",
-                expected=f"kind: {cls.block_type}/ and a name of a-z, 0-9 and _; revision: 1 or more",
+                expected=f"kind: {cls.block_type}/ and a name of a-z, 0-9 and _; revision: an integer from 1",
                 found=", ".join(f"{key}: {own.get(key)!r}" for key in ("kind", "revision")),
                 fix=f'add to the body of the class: kind = "{cls.block_type}/{name}" and revision = 1',
             )
@@ -81,25 +79,25 @@ class Block(BaseModel):
         """Everything that identifies this block, as JSON values: kind, revision and all its fields.
 
         Raises:
-            BadConfiguration: as `identity`.
+            BadConfiguration: see `identity`.
         """
         kind, revision = self.identity()
         return {"kind": kind, "revision": revision, **self.model_dump(mode="json")}
 
     def spec_digest(self) -> Digest:
-        """Digest of `spec`, as a preregistration holds it."""
+        """Digest of `spec`, which preregistrations hold."""
         return digest_of(self.spec())
 
 
 class ClipRef(Frozen):
-    """The identity of one clip: which bytes, which frames; as clip manifests hold it.
+    """The identity of one clip: the bytes of its source and the indices of its frames. Clip manifests hold it.
 
     Attributes:
-        digest: digest of `source` and `frames`; two clips are the same clip exactly when these agree.
-        name: where a person finds it; not part of the identity.
-        source: SHA-256 of the source file (for rendered clips: of specification and seed).
-        frames: indices of the frames in display order, counted from 0.
-        notes: what had to be adapted (a shorter stride, a rotation flag, a variable frame rate).
+        digest: digest of `source` and `frames`. Two clips are identical if and only if their digests are equal.
+        name: a name for readers, such as the path of the file; not part of the identity.
+        source: SHA-256 of the source file; for rendered clips, of specification and seed.
+        frames: indices of the frames in display order, from 0.
+        notes: adaptations to the source (a shorter stride, a rotation flag, a variable frame rate).
     """
 
     digest: Digest
@@ -109,19 +107,19 @@ class ClipRef(Frozen):
     notes: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
-    def _digest_holds(self) -> Self:
+    def _digest_matches(self) -> Self:
         if (found := clip_digest(self.source, self.frames)) != self.digest:
-            raise ValueError(f"digest is {self.digest}, but source and frames have {found}")
+            raise ValueError(f"the digest is {self.digest}, but source and frames give {found}")
         return self
 
     @classmethod
     def of(cls, name: str, source: Digest, frames: Sequence[int], notes: Sequence[str] = ()) -> ClipRef:
-        """Build a reference and its digest."""
+        """Create a reference and compute its digest."""
         return cls(
             digest=clip_digest(source, frames), name=name, source=source, frames=tuple(frames), notes=tuple(notes)
         )
 
 
 def clip_digest(source: Digest, frames: Sequence[int]) -> Digest:
-    """Digest that identifies a clip: its source bytes and its frame indices."""
+    """Digest that identifies a clip, computed from the digest of its source and its frame indices."""
     return digest_of({"source": source, "frames": list(frames)})

@@ -1,4 +1,4 @@
-"""Closed sets of classes: one file a member, found by listing the folder of a package."""
+"""Closed sets of classes: one file per member, found by listing the folder of a package."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Member = TypeVar("Member", bound=BaseModel)
 
 
 def find_members(package: str, folders: Iterable[str], base: type[Member], tag: str) -> dict[str, type[Member]]:
-    """The concrete subclasses of `base` that the modules of a package define, by the literal of their field `tag`.
+    """The concrete subclasses of `base` in the modules of a package, by the literal value of their field `tag`.
 
     Modules named `base…` and subpackages are not searched.
 
     Raises:
         TypeError: when two classes have the same tag.
     """
-    found: dict[str, type[Member]] = {}
-    for module in sorted(pkgutil.iter_modules(folders), key=lambda one: one.name):
+    members: dict[str, type[Member]] = {}
+    for module in sorted(pkgutil.iter_modules(folders), key=lambda info: info.name):
         if module.ispkg or module.name.startswith("base"):
             continue
         name = f"{package}.{module.name}"
@@ -32,7 +32,7 @@ def find_members(package: str, folders: Iterable[str], base: type[Member], tag: 
             if value.__module__ != name:
                 continue
             (key,) = get_args(value.model_fields[tag].annotation)
-            if key in found:
-                raise TypeError(f"{name}: {tag} {key!r} is taken by {found[key].__module__}")
-            found[key] = value
-    return found
+            if key in members:
+                raise TypeError(f"{name}: {tag} {key!r} is already used by {members[key].__module__}")
+            members[key] = value
+    return members

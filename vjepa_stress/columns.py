@@ -1,6 +1,6 @@
-"""The columns of a shard: one list for what writes shards, what reads them and what filters their rows.
+"""The columns of a shard. Writing, reading and filtering of shards use this list.
 
-One row is one unit of the design, for videos a clip.
+One row is one unit of the design; in a video design, one clip.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 ColumnKind = Literal["unit", "value", "count", "integers", "values", "flag"]
-"""The unit's digest; a metric's value or null; a count; a list of integers, or of numbers, or null; true or false."""
+"""Digest of the unit; value of a metric or null; count; integers or null; numbers or null; true or false."""
 
 UNIT = "clip"
-"""Name of the column that says which unit a row is of."""
+"""Name of the column with the digest of the unit."""
 
 FLAG = "non_finite"
-"""Name of the column that is true where a feature or value of the row is not finite."""
+"""Name of the column that is true when a feature or a value of the row is not finite."""
 
 COUNTS = ("n", "n_both_zero", "n_one_zero", "n_non_finite")
-"""Columns beside each metric, as `M2_n` and so on, named after the fields of a measurement."""
+"""Counts of each metric, named after the fields of a measurement. Their columns are `M2_n` and so on."""
 
 REGIONS: dict[str, Literal["integers", "values"]] = {"objects": "integers", "J": "values", "F": "values"}
-"""Lists beside a metric that compares regions, as `M3_objects` and so on: one entry an object; null without value."""
+"""Lists of each metric that compares regions, one entry per object, or null when the metric has no value.
+
+Their columns are `M3_objects` and so on.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Column:
     """One column of a shard.
 
     Attributes:
-        name: as the file has it.
-        kind: what it holds.
-        metric: the metric column that it belongs to, itself for a value; empty for the unit and the flag.
-        part: which count or list of the measurement it is; empty for all other kinds.
+        name: its name in the file.
+        kind: the type of its values.
+        metric: the metric that it belongs to; empty for the unit and the flag.
+        part: the count or list of the measurement; empty for all other kinds.
     """
 
     name: str
@@ -47,8 +50,8 @@ def shard_columns(metrics: Sequence[str], regions: Collection[str] = (), unit: s
 
     Args:
         metrics: the metric columns, in the order of the design.
-        regions: those of them that have lists of objects beside them.
-        unit: name of the column with the unit's digest.
+        regions: the metric columns that also have lists of objects.
+        unit: name of the column with the digest of the unit.
     """
     columns = [Column(unit, "unit")]
     for name in metrics:

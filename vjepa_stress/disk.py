@@ -1,4 +1,4 @@
-"""Durable writes: whole files or none, synced, and an operating system's refusal as an error with a fix."""
+"""Durable, atomic writes. Errors of the operating system become errors with a fix."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _REFUSED = {
     errno.ENOTDIR,
     errno.EEXIST,
     errno.EISDIR,
-    errno.ENOENT,  # no folder can be made there, as in /proc
+    errno.ENOENT,  # no folder can be created, as in /proc
     errno.ENAMETOOLONG,
 }
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` into a `CannotWrite` or a `MachineFailure`."""
+    """Convert an `OSError` from writing `path` to a `CannotWrite` or a `MachineFailure`."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
             raise MachineFailure(
-                "the disk took no more data; what was complete is kept",
+                "the disk is full or failed; complete files are kept",
                 where=path,
                 found=error.strerror,
-                fix="make room, then run the same command again: it goes on where it was",
+                fix="free disk space, then run the same command again: it resumes",
             ) from error
         if error.errno in _REFUSED:
             raise CannotWrite(
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in `folder` survive a power cut."""
+    """Sync `folder`, so that a rename or a new file in it survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -55,10 +55,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all, and on the disk when this returns.
+    """Write `data` to `path` atomically. The data are on the disk when this returns.
 
     Raises:
-        CannotWrite, MachineFailure: when the folder does not take it; nothing is left behind.
+        CannotWrite, MachineFailure: when the file cannot be written; no partial file remains.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):

@@ -1,6 +1,6 @@
-"""One tree of errors: each says what was found, what was expected and what to do next.
+"""Errors. Each has what happened, where, what was expected, what was found, and a fix.
 
-The class decides the exit code: 2 bad input, 3 tampered, 4 the machine gave up, 11 cannot be evaluated.
+The class determines the exit code: 2 bad input, 3 tampered, 4 machine failure, 11 not evaluable.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import ClassVar
 
 
 class StressError(Exception):
-    """Base of everything this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Args:
-        what: one sentence that says what went wrong.
-        where: the file, field or cell it concerns.
-        expected: what should have been there.
-        found: what was there.
-        fix: what the reader can do about it.
+        what: one sentence that describes what happened.
+        where: the file, field or cell that is affected.
+        expected: the expected value.
+        found: the actual value.
+        fix: a command or an instruction that resolves the error.
     """
 
     exit_code: ClassVar[int] = 1
@@ -38,7 +38,7 @@ class StressError(Exception):
         super().__init__("\n".join([what, *lines]))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the trip through a worker process with all fields."""
+        """Pickle with all fields, so that an error raised in a worker process stays complete."""
         return (_rebuild, (type(self), self.what, self.where, self.expected, self.found, self.fix))
 
 
@@ -49,97 +49,97 @@ def _rebuild(
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str | None:
-    """A question that names what was probably meant, or None when nothing known is close to what was found."""
+    """The question "did you mean …?" with the names closest to `found`; None when no name is close."""
     close = get_close_matches(found, list(known))
     return f"did you mean {' or '.join(close)}?" if close else None
 
 
 class BadInput(StressError):
-    """What the user gave cannot be used."""
+    """The input of the user is invalid."""
 
     exit_code = 2
 
 
 class BadDocument(BadInput):
-    """A document does not parse, or does not fit its schema."""
+    """A document cannot be parsed, or does not match its schema."""
 
 
 class BadConfiguration(BadInput):
-    """A building block's configuration does not fit its class."""
+    """The configuration of a building block does not match its class."""
 
 
 class NotHere(BadInput):
-    """Files that a study needs are not on this machine; a registration may leave their digest open."""
+    """Files that a study needs are missing on this machine. A registration may leave their digest open."""
 
 
 class BadVideo(BadInput):
-    """A video file is missing, truncated, too short or no video at all."""
+    """A video file is missing, truncated, too short, or not a video."""
 
 
 class BadCheckpoint(BadInput):
-    """A weights file is missing, unsafe or does not fit its architecture."""
+    """A weights file is missing, unsafe, or does not match its architecture."""
 
 
 class OutsideDesign(BadInput):
-    """A cell was asked for that the registration does not list."""
+    """A requested cell is not in the registration."""
 
 
 class NotRegistered(BadInput):
-    """The study, or the version of it, is not in the ledger."""
+    """The study, or this version of it, is not in the ledger."""
 
 
 class AlreadyRegistered(BadInput):
-    """The study exists; it can be amended, never registered again."""
+    """The study is registered. It can be amended, but not registered again."""
 
 
 class DuplicateIdentifier(BadInput):
-    """One hypothesis id stands for two claims in a study and its amendments."""
+    """Two claims have the same hypothesis id, in one document or in several versions."""
 
 
 class NoSuccessor(BadInput):
-    """A document that does not follow from the study's newest one cannot amend it."""
+    """A document is not a valid next version of the study."""
 
 
 class StatusTooEarly(BadInput):
-    """A document claims a data status that the ledger rules out."""
+    """A document declares a data status that the ledger rules out."""
 
 
 class MissingExtra(BadInput):
-    """The command needs an optional part of the package."""
+    """The command needs an optional extra of the package."""
 
 
 class CannotWrite(BadInput):
-    """The chosen folder does not take files."""
+    """The chosen folder cannot be written."""
 
 
 class Tampered(StressError):
-    """Something that was fixed has changed."""
+    """A frozen or logged file has changed."""
 
     exit_code = 3
 
 
 class LedgerTampered(Tampered):
-    """The ledger does not equal its checkpoint, or does not verify."""
+    """The ledger differs from its checkpoint, or cannot be verified."""
 
 
 class DocumentTampered(Tampered):
-    """A frozen document is not the one that was registered."""
+    """A frozen document differs from the registered one."""
 
 
 class ShardTampered(Tampered):
-    """A shard is not the one its manifest describes."""
+    """A shard differs from the one that its manifest describes."""
 
 
 class ManifestTampered(Tampered):
-    """The manifests are not the ones that the ledger's `completed` leaf holds."""
+    """A manifest differs from its launch, or from the `completed` leaf of the ledger."""
 
 
 class IdentityChanged(Tampered):
-    """Weights, clips or specifications are not the registered ones."""
+    """Weights, clips or specifications differ from the registered ones."""
 
 
 class ResultTampered(Tampered):
-    """A verdict or report on disk is not what the evidence gives, or not what was logged."""
+    """A stored verdict or report differs from the recomputed one, or from the logged one."""
 
 
 class NotEvaluable(StressError):
@@ -153,15 +153,15 @@ class RunBeforeRegistration(NotEvaluable):
 
 
 class CellsIncomplete(NotEvaluable):
-    """The cells present are not exactly the cells registered."""
+    """The stored cells are not exactly the registered cells."""
 
 
 class CodeChanged(NotEvaluable):
-    """Cells were computed by code other than the launched one, and no deviation says so."""
+    """Cells were computed by code other than the launched code, and no deviation was declared."""
 
 
 class FlaggedValues(NotEvaluable):
-    """A shard holds a non-finite value."""
+    """A shard holds a value that is not finite or outside the range of its metric."""
 
 
 class RowsMissing(NotEvaluable):
@@ -169,6 +169,6 @@ class RowsMissing(NotEvaluable):
 
 
 class MachineFailure(StressError):
-    """The machine gave up: disk full, input/output error, a job lost."""
+    """The machine failed: disk full, input/output error, job lost, device not usable."""
 
     exit_code = 4

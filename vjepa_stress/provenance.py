@@ -1,4 +1,4 @@
-"""Where the running code comes from: its digest, whether it is dirty, and what it runs on."""
+"""Provenance of the running code: its digest, whether it has uncommitted changes, and versions of packages."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ PACKAGE = Path(__file__).resolve().parent
 _REPORTED = (
     "av", "hydra-core", "matplotlib", "numpy", "omegaconf", "pillow", "pyarrow", "pydantic", "scipy", "torch",
 )  # fmt: skip
-# Copies that the wheel carries inside the package, and their places in a checkout.
+# Copies that the wheel has inside the package, and their locations in a checkout.
 _CARRIED = {"conf": "conf", "pyproject.toml": "pyproject.toml", "studies": "prereg"}
 
 
 def shipped(name: str) -> Path:
-    """Find a file or folder that travels with the package: `conf`, `pyproject.toml` or `studies`.
+    """Path of a file or folder that ships with the package: `conf`, `pyproject.toml` or `studies`.
 
-    A wheel has it inside the package, a checkout at the repository's root.
+    It is inside the package in a wheel, and at the root of the repository in a checkout.
 
     Raises:
-        BadInput: when neither has it.
+        BadInput: when it is missing in both.
     """
-    for place in (PACKAGE / name, PACKAGE.parent / _CARRIED[name]):
-        if place.exists():
-            return place
-    raise BadInput("the installation is incomplete", where=PACKAGE, expected=name, fix="install the package again")
+    for path in (PACKAGE / name, PACKAGE.parent / _CARRIED[name]):
+        if path.exists():
+            return path
+    raise BadInput("the installation is incomplete", where=PACKAGE, expected=name, fix="reinstall the package")
 
 
 class CodeState(BaseModel):
-    """Which code runs.
+    """State of the running code.
 
     Attributes:
-        digest: over every file of the package, `conf/` and `pyproject.toml`; the same in a wheel and a checkout.
-        dirty: the code differs from the commit (checkout) or the wheel's record, or this cannot be told.
+        digest: digest of all files of the package, `conf/` and `pyproject.toml`; equal in a wheel and a checkout.
+        dirty: whether the code differs from the commit (checkout) or from the RECORD of the wheel, or neither exists.
         commit: the commit of a checkout, else null.
     """
 
@@ -57,15 +57,15 @@ class CodeState(BaseModel):
 
 
 def make_importable(root: Path, plugins: tuple[str, ...]) -> None:
-    """Let plugins be imported that lie in a study root, or in its folder `plugins`.
+    """Make plugins in a study root, or in its folder `plugins`, importable.
 
-    Such a folder comes last on the import path, and only when it holds a plugin that is named: it hides no installed
-    package. Every process that uses plugins calls this first.
+    A folder is added only when it holds one of the named plugins. It is added at the end of the import path, so that
+    it does not shadow installed packages. Every process that uses plugins calls this first.
     """
     for plugin in plugins:
         for folder in (root / "plugins", root):
-            there = (folder / f"{plugin}.py").is_file() or (folder / plugin / "__init__.py").is_file()
-            if there and str(folder) not in sys.path:
+            holds_plugin = (folder / f"{plugin}.py").is_file() or (folder / plugin / "__init__.py").is_file()
+            if holds_plugin and str(folder) not in sys.path:
                 sys.path.append(str(folder))
                 importlib.invalidate_caches()
 
@@ -75,10 +75,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def code_tree(plugins: tuple[str, ...] = ()) -> dict[str, Digest]:
-    """Digest of every file that can change a result, by its path in the repository.
+    """Digests of all files that can change a result, by their path in the repository.
 
     Args:
-        plugins: importable top-level packages or modules with building blocks of the user's own.
+        plugins: importable top-level packages or modules with building blocks of the user.
+
+    Raises:
+        BadInput: when a plugin cannot be imported.
     """
     tree: dict[str, Digest] = {}
     for path in _files(PACKAGE):
@@ -114,7 +117,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _differs_from_record() -> bool:
-    """Compare an installed wheel's files with the hashes of its own RECORD."""
+    """Whether the files of an installed wheel differ from the hashes in its RECORD."""
     try:
         recorded = importlib.metadata.files("vjepa-stress") or []
     except importlib.metadata.PackageNotFoundError:
@@ -135,10 +138,10 @@ def _differs_from_record() -> bool:
 
 @functools.cache
 def code_state(plugins: tuple[str, ...] = ()) -> CodeState:
-    """The state of the running code, read once a process."""
+    """The state of the running code, computed once per process."""
     digest = digest_of(code_tree(plugins))
     status = None
-    # A wheel unpacked inside somebody else's repository must not be judged by that repository.
+    # A wheel that is unpacked inside another repository must not be compared with that repository.
     if (PACKAGE.parent / "pyproject.toml").is_file():
         status = _git(
             "status", "--porcelain", "--untracked-files=all", "--", "vjepa_stress", "conf", "pyproject.toml"
@@ -153,7 +156,7 @@ def code_state(plugins: tuple[str, ...] = ()) -> CodeState:
 
 @functools.cache
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on, where installed."""
+    """Versions of Python and of the installed packages that can change numbers."""
     versions = {"python": platform.python_version(), "vjepa-stress": importlib.metadata.version("vjepa-stress")}
     for name in _REPORTED:
         try:

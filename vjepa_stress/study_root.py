@@ -14,35 +14,40 @@ STUDY_NAME = r"^[a-z][a-z0-9_]{0,63}$"
 
 @dataclass(frozen=True)
 class StudyRoot:
-    """Paths of everything a study consists of."""
+    """Paths of all files of a study."""
 
     path: Path
 
     @classmethod
     def find(cls, start: Path | None = None, given: Path | None = None) -> StudyRoot:
-        """The root given, or the nearest folder from `start` upwards that holds `prereg/`.
+        """The given root, or the nearest folder that holds `prereg/`, from `start` upwards.
 
         Raises:
-            BadInput: when there is none.
+            BadInput: when there is no such folder.
         """
         if given is not None:
             if not (given / "prereg").is_dir():
-                raise BadInput("this is not a study root", where=given, expected="a folder that holds prereg/")
+                raise BadInput(
+                    "this folder is not a study root",
+                    where=given,
+                    expected="a folder that holds prereg/",
+                    fix="name another folder with --root DIR, or create a study root: vjepa-stress demo --out DIR",
+                )
             return cls(given.resolve())
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if (folder / "prereg").is_dir():
                 return cls(folder)
         raise BadInput(
-            "no study root here",
+            "there is no study root in this folder or above it",
             where=here,
-            expected="a folder that holds prereg/, here or above",
-            fix="go to a study root, name one with --root DIR, or make one: vjepa-stress demo --out DIR",
+            expected="a folder that holds prereg/",
+            fix="go to a study root, name one with --root DIR, or create one: vjepa-stress demo --out DIR",
         )
 
     @classmethod
     def find_or_start(cls, given: Path | None = None) -> StudyRoot:
-        """The root given, or one that starts here where this folder is empty or no root lies above it."""
+        """The given root; else the nearest root, or the current folder if it is empty or there is no root."""
         if given is not None:
             return cls(given.resolve())
         here = Path.cwd()
@@ -60,37 +65,42 @@ class StudyRoot:
 
     @property
     def ledger(self) -> Path:
-        """The ledger's file."""
+        """File of the ledger."""
         return self.prereg / "ledger.jsonl"
 
     @property
     def checkpoint(self) -> Path:
-        """The file with the ledger's size and root."""
+        """File with the size and root of the ledger."""
         return self.prereg / "checkpoint"
 
     def document(self, study: str, version: str) -> Path:
-        """The frozen preregistration of one version of a study."""
+        """File of the frozen preregistration of one version of a study."""
         return self.prereg / check_study_name(study) / f"{version}.json"
 
     def clips(self, study: str, dataset: str, digest: Digest) -> Path:
-        """The clip manifest with this digest."""
+        """File of the clip manifest with this digest."""
         return self.prereg / study / "clips" / f"{dataset}-{digest.short}.json"
 
     def outputs(self, study: str, root_document: Digest) -> Path:
-        """Everything that ran under a study."""
+        """Folder of all outputs of a study, named after the digest of its first document."""
         return self.path / "outputs" / study / root_document.short
 
     def attempt(self, study: str, root_document: Digest, number: int) -> Path:
-        """One attempt at a study's cells."""
+        """Folder of one attempt at the cells of a study."""
         return self.outputs(study, root_document) / "attempts" / str(number)
 
 
 def check_study_name(study: str) -> str:
-    """Return the name, or refuse one that could leave the folder.
+    """Return the name of a study, or refuse it: a name could otherwise be a path outside the study root.
 
     Raises:
         BadInput: for anything but lowercase letters, digits and underscores.
     """
     if not re.fullmatch(STUDY_NAME, study):
-        raise BadInput("this cannot be a study's name", found=study, expected=f"a name like pocket ({STUDY_NAME})")
+        raise BadInput(
+            "invalid name of a study",
+            found=study,
+            expected=f"a name like pocket ({STUDY_NAME})",
+            fix="use up to 64 lowercase letters, digits and underscores, starting with a letter",
+        )
     return study

@@ -1,11 +1,11 @@
-"""Characters that must not reach a terminal or a page as they are: they recolour, overwrite or reorder text."""
+"""Escaping of characters that recolour, overwrite or reorder text on a terminal or a page."""
 
 from __future__ import annotations
 
 import re
 
-# The characters of the Unicode categories Cc, Cf, Cs, Zl and Zp, except newline and tab. Written out, because a
-# document must not be valid in one version of Python and invalid in another.
+# The characters of the Unicode categories Cc, Cf, Cs, Zl and Zp, except newline and tab. They are listed explicitly,
+# because a document must not be valid in one version of Python and invalid in another.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
@@ -20,10 +20,10 @@ def unsafe_character(text: str) -> str | None:
 
 
 def printable(text: str) -> str:
-    r"""Return a text with every unsafe character written as its code point, for instance `\u{1b}`.
+    r"""Replace every unsafe character of a text by its code point, for instance `\u{1b}`.
 
-    Unsafe are control characters except newline and tab, format characters (bidirectional and zero-width ones among
-    them), lone surrogates, and line and paragraph separators.
+    Unsafe characters are control characters except newline and tab, format characters (including bidirectional and
+    zero-width characters), lone surrogates, and line and paragraph separators.
     """
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 

@@ -75,7 +75,7 @@ def test_every_member_has_its_words() -> None:
     for statistic in STATISTICS.values():
         assert {"name", "of"} <= set(statistic.words)
     for rule in RULES.values():
-        needed = {"confirmed", "refuted", "ambiguous", "asks"} if issubclass(rule, LeafRule) else {"needs"}
+        needed = {"confirmed", "refuted", "ambiguous", "condition"} if issubclass(rule, LeafRule) else {"needs"}
         assert needed <= set(rule.words)
 
 
@@ -232,7 +232,7 @@ class AtMost(LeafRule):
         "confirmed": "the interval of {estimand} is at most {limit}",
         "refuted": "the interval of {estimand} is above {limit}",
         "ambiguous": "{limit} lies in the interval of {estimand}",
-        "asks": "interval at most {limit}, {refuted} above",
+        "condition": "interval at most {limit}, {refuted} above",
     }
 
     kind: Literal["at_most"]

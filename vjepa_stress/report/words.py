@@ -1,7 +1,7 @@
-"""The one place where codes become sentences: verdicts, estimates, rules, findings, deviations.
+"""Texts for codes: verdicts, estimates, rules, findings, deviations.
 
-Templates of statistics and rules are in their own files (`words`); everything else is here. Nothing that is hashed
-or compared depends on this module.
+The templates of a statistic or a rule are in its own file (`words`). All other texts are in this module. Nothing that
+is hashed or compared depends on them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vjepa_stress.verdict.judge import Verdict
 
 OUTCOMES = {"confirmed": "confirmed", "refuted": "refuted", "ambiguous": "ambiguous"}
 _EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
-"""An exploratory reading never uses the words of verdicts."""
+"""Outcomes in an exploratory result, which never uses the words of a verdict."""
 
 METHODS: Mapping[Method, str] = {
     "percentile": "percentile bootstrap over {units}",
     "bca": "BCa bootstrap over {units}",
-    "cluster": "percentile bootstrap over {units}, all pairs of a {unit} together",
+    "cluster": "percentile bootstrap over {units}; the pairs of one {unit} stay together",
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
     "none": "no interval",
@@ -38,46 +38,46 @@ NOTES: Mapping[NoteCode, str] = {
     "too-few-levels": "fewer than three levels",
     "too-few-groups": "fewer than two levels to compare",
     "constant": "a correlation with a constant is undefined",
-    "no-value": "the statistic has no value on these {units}",
-    "no-value-in-resamples": "the statistic has no value on {percent} of the resamples",
-    "no-bias-correction": "the resamples allow no bias correction",
-    "undefined-values": "{columns} is undefined for {value} values",
+    "no-value": "the statistic is undefined for these {units}",
+    "no-value-in-resamples": "the statistic is undefined in {percent} of the resamples",
+    "no-bias-correction": "the bias correction is undefined for these resamples",
+    "undefined-values": "{value} undefined values of {columns}",
     "values-left-out": "{value} undefined values left out",
     "cells-missing": "{value} cells missing",
 }
 
 
 def note(one: Note, unit: str = "clip") -> str:
-    """A remark on an estimate."""
+    """A note on an estimate, as text."""
     value = 0.0 if one.value is None else one.value
     return NOTES[one.code].format(
         unit=unit, units=f"{unit}s", value=f"{value:.0f}", percent=f"{value:.2%}", columns=" or ".join(one.columns)
     )
 
 
-def noted(remarks: Iterable[Note], unit: str = "clip") -> str:
-    """Remarks in one line."""
-    return "; ".join(note(one, unit) for one in remarks)
+def noted(several: Iterable[Note], unit: str = "clip") -> str:
+    """Notes as one line of text."""
+    return "; ".join(note(one, unit) for one in several)
 
 
 def notes(estimate: Estimate, unit: str = "clip") -> str:
-    """All remarks on an estimate, in one line."""
+    """All notes on an estimate, as one line of text."""
     return noted(estimate.notes, unit)
 
 
 def method(estimate: Estimate, unit: str = "clip") -> str:
-    """How an estimate's interval was computed."""
+    """The method of an estimate's interval."""
     pairs = f"{estimate.pairs} pairs; " if estimate.pairs is not None else ""
     return pairs + METHODS[estimate.method].format(unit=unit, units=f"{unit}s")
 
 
 def estimand(one: Statistic) -> str:
-    """What an estimand is, without its filters."""
+    """Description of an estimand, without its filters."""
     return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
 
 
 def estimand_over(one: Statistic) -> str:
-    """What number an estimand is, over which cells, with which interval."""
+    """Description of an estimand with its cells and its interval."""
     over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
     values = {
         name: where(value)
@@ -91,7 +91,7 @@ def estimand_over(one: Statistic) -> str:
 
 
 def where(one: Where) -> str:
-    """The cells of a filter; factors that are not named are not filtered, or have the design's default levels."""
+    """The cells that a filter selects. A factor that is not named is not filtered, or has its default levels."""
     levels = [f"{factor} {', '.join(map(number, chosen))}" for factor, chosen in one.levels.items()]
     conditions = [_condition(condition) for condition in one.rows or ()]
     rows = [f"rows with {' and '.join(conditions)}"] if conditions else []
@@ -106,36 +106,39 @@ def _condition(condition: Condition) -> str:
 
 
 def rule_lines(one: Rule) -> Iterator[str]:
-    """What confirms and what refutes, one line a rule; parts that ask the same of other estimands share a line."""
+    """Conditions of confirmation and refutation, one line per rule.
+
+    Parts that have the same condition on different estimands share a line.
+    """
     if isinstance(one, LeafRule):
         yield f"{one.estimand}: {rule(one)}"
         return
     if not isinstance(one, Combination):
-        raise TypeError(f"a rule reads an estimand or combines rules: {one!r}")
+        raise TypeError(f"neither a LeafRule nor a Combination: {one!r}")
     alike: dict[str, list[Rule]] = {}
     for part in one.of:
         alike.setdefault(rule(part), []).append(part)
-    # Where all parts are alike, the words of the whole say what each of them is.
+    # If all parts have the same condition, the line of the combination includes it.
     yield rule(one) if len(alike) == 1 else rule(one).partition(", each part: ")[0]
     if len(alike) > 1:
-        for asked, parts in alike.items():
+        for condition, parts in alike.items():
             names = [part.estimand for part in parts if isinstance(part, LeafRule)]
-            yield f"  {listed(names) or f'{len(parts)} parts'}: {asked}"
+            yield f"  {listed(names) or f'{len(parts)} parts'}: {condition}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names in a row, the first ones of many."""
+    """Names separated by commas. Of more than `most` names, the first ones and the number of all."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, … ({len(names)})"
 
 
 def number(value: float | int | str) -> str:
-    """A registered number as it was written."""
+    """A registered number, as it was written in the draft."""
     return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:
-    """Registered numbers as text, and the rule's own words for the values that some of its fields have."""
+    """Registered numbers as text, and the texts that the rule has for values of its fields."""
     texts = {name: number(value) for name, value in values.items()}
     for key, text in kind.words.items():
         name, _, condition = key.partition(" ")
@@ -146,13 +149,13 @@ def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[s
 
 
 def needs(kind: type[Rule], values: Mapping[str, float | int | str], exploratory: bool = False) -> str:
-    """How many sub-rules a combination needs."""
+    """The number of sub-rules that a combination needs."""
     outcomes = _EXPLORATORY if exploratory else OUTCOMES
     return kind.words["needs"].format(**_values(kind, values), **outcomes)
 
 
 def clause(verdict: Verdict, unit: str = "clip") -> str:
-    """The clause that fired."""
+    """Description of the clause that fired."""
     exploratory = verdict.outcome.startswith("exploratory")
     outcomes = _EXPLORATORY if exploratory else OUTCOMES
     if verdict.clause == "undefined":
@@ -170,51 +173,52 @@ def clause(verdict: Verdict, unit: str = "clip") -> str:
 
 
 def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:
-    """Why a hypothesis has its verdict.
+    """The reason for the verdict on a hypothesis.
 
     Args:
-        one: the hypothesis.
-        unit: what rows are keyed by.
-        changes: for each version that amends, what its authors say of it.
+        one: the verdict.
+        unit: name of the unit, such as `clip`.
+        changes: the authors' description of each amendment, by version.
     """
     if one.withdrawal is not None:
-        words = (changes or {}).get(one.withdrawal.version, "")
+        description = (changes or {}).get(one.withdrawal.version, "")
         lost = " (Not all of its cells are in the design.)" if one.withdrawal.cells_lost else ""
-        return f"withdrawn in {one.withdrawal.version}{f': {words}' if words else ''}{lost}"
+        return f"withdrawn in {one.withdrawal.version}{f': {description}' if description else ''}{lost}"
     if one.gates:
-        return f"a calibration gate did not hold: {', '.join(f'{name} {said}' for name, said in one.gates.items())}"
+        outcomes = ", ".join(f"{name} {outcome}" for name, outcome in one.gates.items())
+        return f"a calibration gate failed: {outcomes}"
     return clause(one.decision, unit) if one.decision else ""
 
 
 def status(one: HypothesisVerdict) -> str:
-    """The verdict, and which part of the hypothesis it does not cover."""
+    """The verdict, and the withdrawn parts of the hypothesis."""
     parts = ", ".join(f"{one.id}.{name}" for name in one.withdrawn)
     return f"{one.verdict}; part {parts} withdrawn" if parts and one.verdict != "withdrawn" else one.verdict
 
 
 def rule(one: Rule) -> str:
-    """What confirms and what refutes, in registered numbers; leaves that ask the same are named once."""
+    """Conditions of confirmation and refutation, in registered numbers. Equal conditions appear once."""
     if isinstance(one, LeafRule):
-        return _asks(one)
+        return _leaf_condition(one)
     if not isinstance(one, Combination):
-        raise TypeError(f"a rule reads an estimand or combines rules: {one!r}")
-    asked = dict.fromkeys(_asks(leaf) for leaf in one.leaves())
-    return f"{one.kind} of {len(one.of)} ({needs(type(one), one.numbers())}), each part: {'; or '.join(asked)}"
+        raise TypeError(f"neither a LeafRule nor a Combination: {one!r}")
+    conditions = dict.fromkeys(_leaf_condition(leaf) for leaf in one.leaves())
+    return f"{one.kind} of {len(one.of)} ({needs(type(one), one.numbers())}), each part: {'; or '.join(conditions)}"
 
 
-def _asks(leaf: LeafRule) -> str:
-    return leaf.words["asks"].format(estimand=leaf.estimand, **_values(type(leaf), leaf.numbers()), **OUTCOMES)
+def _leaf_condition(leaf: LeafRule) -> str:
+    return leaf.words["condition"].format(estimand=leaf.estimand, **_values(type(leaf), leaf.numbers()), **OUTCOMES)
 
 
 def explain(
     verdict: Verdict, estimates: Mapping[str, Estimate], write: Callable[[float], str] = "{:.6g}".format
 ) -> str:
-    """Which clause fired, and which fired below it, in words and numbers; one line a rule.
+    """Describe the clause that fired and those of all sub-rules, one line per rule.
 
     Args:
-        verdict: what `judge` said.
-        estimates: that it read.
-        write: how to write an estimate; registered numbers stay as they were written.
+        verdict: result of `judge`.
+        estimates: the estimates that `judge` was given.
+        write: formats an estimate. Registered numbers keep the form of the draft.
     """
     return "\n".join(_explained(verdict, estimates, write, ""))
 
@@ -240,30 +244,31 @@ def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
 
 
 FINDINGS = {
-    "no-row": "no row can fulfil its conditions: {column} lies in [{low}, {high}]",
-    "out-of-range": "{kind} has a border at {border}, but this number lies in [{low}, {high}]",
-    "overlapping": "one estimate is confirmed and refuted",
-    "vacuous": "whatever is found, the verdict is {outcome}",
+    "no-row": "no row can meet the conditions of the filter: {column} is in [{low}, {high}]",
+    "out-of-range": "{kind} has a border at {border}, but the estimand is in [{low}, {high}]",
+    "overlapping": "one estimate is both confirmed and refuted",
+    "vacuous": "the verdict is {outcome} for every possible result",
     "unreachable": "no possible result is {outcome}",
-    "moved-positions": "{column} compares positions, and {moving} moves what is there{instead}",
-    "too-few-clips": "with {units} units its interval fits into [{low}, {high}] only if units deviate by "
-    "{largest} or less",
-    "few-clips": "its interval is resampled from {units} units; of fewer than {least} it is too narrow: take more",
+    "moved-positions": "{column} compares positions, but content moves under {moving}{instead}",
+    "too-few-clips": "with {units} units, its interval fits into [{low}, {high}] only if the standard deviation "
+    "between units is {largest} or less",
+    "few-clips": "its interval is resampled from {units} units; intervals from fewer than {least} are too narrow: "
+    "use more units",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
-    "low-power": "in no scenario is it decided in more than {best} of the studies: more units, or another rule",
-    "no-control": "no {factor} is a control: an untrained twin or raw pixels in the same cells shows what a "
-    "metric says of anything",
-    "multiplicity": "{n} hypotheses and no correction for multiplicity: say why, or use `bonferroni`",
-    "no-calibration": "no calibration hypothesis: an identity probe with a maximum shows the noise floor first",
-    "no-scenarios": "no scenarios: it is unknown how likely these rules are to find what they look for",
+    "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
+    "another rule",
+    "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
+    "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
+    "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
+    "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
 
 
 def finding(one: Finding) -> str:
-    """A finding in one line."""
+    """A finding as one line of text."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
-        values["instead"] = f"; {values['aligned']} maps them back first" if values.get("aligned") else ""
+        values["instead"] = f"; {values['aligned']} aligns positions first" if values.get("aligned") else ""
     if one.code == "low-power":
         values["best"] = f"{float(one.values['best']):.0%}"
     own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
@@ -274,7 +279,7 @@ def finding(one: Finding) -> str:
         fix = (
             f"{{warning: {one.code}, hypothesis: {values['hypothesis']}, estimand: {values['estimand']}, reason: …}}"
         )
-        text = f"{text}. Measure something else, or acknowledge it: {fix}"
+        text = f"{text}. Change the estimand, or add to `acknowledged`: {fix}"
     return f"{one.severity} ({one.code}) {one.where}: {text}"
 
 
@@ -288,7 +293,7 @@ DEVIATIONS: Mapping[str, tuple[str, str]] = {
         "{version} at {at} (ledger line {line}), after {launches} and {looks}. Changed: {changed}",
     ),
     "cells-out-of-design": (
-        "cells out of the design",
+        "cells outside the design",
         "{n} cells computed under an earlier version are not judged: {cells}",
     ),
     "exploratory-run": (
@@ -297,25 +302,25 @@ DEVIATIONS: Mapping[str, tuple[str, str]] = {
     ),
     "uncommitted-code": ("uncommitted code", "launch at {at} (ledger line {line}): code {code}"),
     "changed-code": ("changed code", "launch at {at} (ledger line {line}): code {code}"),
-    "other-attempt": ("other attempt", "attempt {attempt}, {state}, is not judged"),
+    "other-attempt": ("other attempt", "attempt {attempt} ({state}) is not judged"),
     "failed-cell": ("failed cell", "{cell} failed at {at}: {error}"),
     "pinned-late": ("pinned late", "{kind} of {name}: pinned by the first launch"),
 }
-"""For each deviation what it is called, and what it says."""
+"""Name and text of each deviation."""
 
 
 def deviation(one: Deviation) -> tuple[str, str]:
-    """What a deviation is called, and a sentence about it."""
+    """Name of a deviation, and a sentence that describes it."""
     values: dict[str, str] = {name: _listed(value) for name, value in one.values.items()}
     if one.code in ("amendment", "withdrawal"):
         values["launches"] = _times(one.values["launches"], "launch", "launches")
         values["looks"] = _times(one.values["looks"], "look", "looks")
-        values["changed"] = values["changed"] or "nothing but the record"
+        values["changed"] = values["changed"] or "only the description of the amendment"
     cells = one.values.get("cells")
     if isinstance(cells, tuple):
         values["n"] = str(len(cells))
-    called, text = DEVIATIONS[one.code]
-    return called, text.format(**values, line=one.line, at=one.at)
+    name, text = DEVIATIONS[one.code]
+    return name, text.format(**values, line=one.line, at=one.at)
 
 
 def _listed(value: str | int | tuple[str, ...]) -> str:
@@ -324,22 +329,22 @@ def _listed(value: str | int | tuple[str, ...]) -> str:
     return ", ".join(value[:5]) + (f", … ({len(value)} in all)" if len(value) > 5 else "")
 
 
-def _times(count: object, one: str, more: str) -> str:
-    return f"{count} {one if count == 1 else more}"
+def _times(count: object, singular: str, plural: str) -> str:
+    return f"{count} {singular if count == 1 else plural}"
 
 
 OBJECTIONS: Mapping[str, str] = {
-    "CellsIncomplete": "the cells present are not exactly the registered ones, or were never completed",
-    "RunBeforeRegistration": "a run was launched before the study, or its amendment, was registered",
-    "CodeChanged": "cells were computed by code other than the launched one",
+    "CellsIncomplete": "the stored cells are not exactly the registered cells, or the attempt is not completed",
+    "RunBeforeRegistration": "a launch precedes the registration of the study or of its amendment",
+    "CodeChanged": "cells were computed by code other than the launched code",
     "RowsMissing": "a shard does not have one row for each registered unit",
-    "FlaggedValues": "a shard holds values that no metric can have",
+    "FlaggedValues": "a shard holds non-finite values, or values outside the range of their metric",
 }
-"""Why a reading is exploratory, by the error that the gate collected."""
+"""Why a result is exploratory, by the class of the error that the gate collected."""
 
 
 def change(one: Change) -> str:
-    """One difference between two documents."""
+    """A difference between two documents, as text."""
     if one.kind == "new":
         return f"{one.path} is new"
     if one.kind == "withdrawn":
@@ -349,7 +354,7 @@ def change(one: Change) -> str:
     if one.kind == "not-there":
         return f"{one.path} is not in the draft"
     if one.kind == "invalid":
-        return f"{one.path}: not valid in the draft"
+        return f"{one.path}: invalid in the draft"
     if one.kind in ("added", "removed"):
         cells = one.after if one.kind == "added" else one.before
         return f"{len(cells)} cells {one.kind}: {', '.join(cells[:5])}{', …' if len(cells) > 5 else ''}"

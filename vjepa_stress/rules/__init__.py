@@ -1,6 +1,6 @@
-"""Decision rules: each file of this folder is one, with its fields, borders, decision and words.
+"""Decision rules, one per file of this folder, with fields, borders, decision and words.
 
-The set is closed. What counts is what lies in this folder: a plugin lives in another package and cannot add to it.
+The set is closed: only this folder is searched, so a plugin cannot add a rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["RULES", "AnyRule", "Combination", "Decision", "LeafRule", "Outcome",
 
 
 RULES = find_members(__name__, __path__, Rule, "kind")
-"""Every rule, by the kind that documents give it."""
+"""Every rule, by its `kind` in documents."""
 
 if TYPE_CHECKING:
     AnyRule = Rule

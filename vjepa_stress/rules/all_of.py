@@ -1,4 +1,4 @@
-"""All of several rules."""
+"""All of several sub-rules."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vjepa_stress.rules.base import Combination, Decision, count
 
 
 class AllOf(Combination):
-    """Any refuted: refuted; all confirmed: confirmed; else ambiguous."""
+    """Any sub-rule refuted: refuted; all confirmed: confirmed; otherwise ambiguous."""
 
     words: ClassVar[Mapping[str, str]] = {"needs": "{confirmed} needs all, {refuted} needs one"}
 
     kind: Literal["all_of"]
 
     def combine(self, outcomes: Sequence[str]) -> Decision:
-        """All, or one."""
+        """Confirmed by all, refuted by one."""
         confirmed, refuted = count(outcomes)
         return Decision(confirmed == len(outcomes), refuted > 0)

@@ -1,4 +1,4 @@
-"""Any of several rules."""
+"""Any of several sub-rules."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vjepa_stress.rules.base import Combination, Decision, count
 
 
 class AnyOf(Combination):
-    """Any confirmed: confirmed; all refuted: refuted; else ambiguous."""
+    """Any sub-rule confirmed: confirmed; all refuted: refuted; otherwise ambiguous."""
 
     words: ClassVar[Mapping[str, str]] = {"needs": "{confirmed} needs one, {refuted} needs all"}
 
     kind: Literal["any_of"]
 
     def combine(self, outcomes: Sequence[str]) -> Decision:
-        """One, or all."""
+        """Confirmed by one, refuted by all."""
         confirmed, refuted = count(outcomes)
         return Decision(confirmed > 0, refuted == len(outcomes))

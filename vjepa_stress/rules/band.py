@@ -1,4 +1,4 @@
-"""An interval inside a band."""
+"""Band: an interval between two numbers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vjepa_stress.statistics.numerics.estimate import Estimate
 
 
 class Band(LeafRule):
-    """Interval inside [low, high]: confirmed; interval and band disjoint: refuted; else ambiguous."""
+    """Interval inside [low, high]: confirmed; interval and band disjoint: refuted; otherwise ambiguous."""
 
     two_sided: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = {
-        "confirmed": "the interval of {estimand} lies inside [{low}, {high}]",
-        "refuted": "the interval of {estimand} lies outside [{low}, {high}]",
+        "confirmed": "the interval of {estimand} is inside [{low}, {high}]",
+        "refuted": "the interval of {estimand} is outside [{low}, {high}]",
         "ambiguous": "the interval of {estimand} crosses a border of [{low}, {high}]",
-        "asks": "interval inside [{low}, {high}], {refuted} when outside",
+        "condition": "interval inside [{low}, {high}], {refuted} when outside",
     }
 
     kind: Literal["band"]
@@ -30,17 +30,17 @@ class Band(LeafRule):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}: nothing could be confirmed")
+            raise ValueError(f"low {self.low} is above high {self.high}: no estimate could be confirmed")
         return self
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
-        """Inside, outside, or across a border."""
+        """Compare the interval with the band."""
         return Decision(self.low <= low and high <= self.high, high < self.low or low > self.high)
 
     def borders(self) -> tuple[float, ...]:
-        """Both ends."""
+        """Both ends of the band."""
         return self.low, self.high
 
     def numbers(self) -> Numbers:
-        """Both ends."""
+        """Both ends of the band."""
         return {"low": self.low, "high": self.high}

@@ -1,6 +1,6 @@
-"""What every rule declares: fields, borders, decision, and words.
+"""Base classes of rules: fields, borders, decision, and words.
 
-A rule is one file in this folder; `vjepa_stress.rules` finds it by listing the folder.
+A rule is one file in this folder. `vjepa_stress.rules` finds it by listing the folder.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vjepa_stress.statistics.numerics.estimate import Estimate
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
 
 Numbers = dict[str, Finite | int | str]
-"""What a clause names: registered numbers, counts, names."""
+"""Values that a clause names: registered numbers, counts, names."""
 
 
 class Decision(NamedTuple):
-    """Where an estimate lies: in the region of confirmation, of refutation, or in neither; never in both."""
+    """Whether an estimate is in the region of confirmation, in that of refutation, or in neither; never in both."""
 
     confirmed: bool
     refuted: bool
@@ -36,9 +36,9 @@ class Rule(Frozen, ABC):
     """A rule maps every possible estimate to exactly one outcome.
 
     Class attributes:
-        words: templates of the texts about it, by code; `report.words` fills them in. `confirmed`, `refuted` and
-            `ambiguous` are its clauses, `asks` says what it asks for. `NAME FIELD=VALUE` is what `{NAME}` becomes
-            where the field has the value.
+        words: templates of its texts, by code; `report.words` fills them in. `confirmed`, `refuted` and `ambiguous`
+            describe its clauses, `condition` describes what it requires. The text `NAME FIELD=VALUE` replaces
+            `{NAME}` when the field has this value.
     """
 
     words: ClassVar[Mapping[str, str]]
@@ -46,24 +46,24 @@ class Rule(Frozen, ABC):
     kind: str
 
     def leaves(self) -> Iterator[LeafRule]:
-        """The rules at the ends of the tree, those that read an estimand."""
+        """The leaves of the tree of rules, which read estimands."""
         raise NotImplementedError
 
     def depth(self) -> int:
-        """Levels of the rule; one that reads an estimand has one."""
+        """Depth of the tree of rules; 1 for a leaf."""
         raise NotImplementedError
 
     def remaining(self, withdrawn: Collection[str]) -> Rule | None:
-        """What is left of the rule without some estimands; None when nothing is.
+        """The rule without some estimands; None when nothing is left.
 
         Raises:
-            ValueError: when a rule that counts would lose sub-rules.
+            ValueError: when a `count` would lose sub-rules.
         """
         raise NotImplementedError
 
     @abstractmethod
     def numbers(self) -> Numbers:
-        """The registered numbers that its clauses name."""
+        """Registered numbers that its clauses name."""
 
 
 class LeafRule(Rule):
@@ -71,7 +71,7 @@ class LeafRule(Rule):
 
     Class attributes:
         reads: whether it reads a number with an interval, or a curve of steps.
-        two_sided: whether the interval must fit between two borders.
+        two_sided: whether the interval must be between two borders.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "number"
@@ -81,36 +81,36 @@ class LeafRule(Rule):
 
     @abstractmethod
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:
-        """Where a defined estimate lies.
+        """The decision for a defined estimate.
 
         Args:
-            value, low, high: of the estimate; never null.
-            estimate: the whole of it, for rules that read its steps.
+            value, low, high: value and interval of the estimate; never null.
+            estimate: the estimate, for rules that read its steps.
         """
 
     @abstractmethod
     def borders(self) -> tuple[float, ...]:
-        """The numbers at which its outcome changes; of a rule that reads a curve, in half-widths."""
+        """Numbers at which the outcome changes. For a rule that reads a curve, in half-widths."""
 
     def stated(self) -> tuple[float, ...]:
-        """Those borders that must lie where the estimand can."""
+        """Borders that must be in the range of the estimand."""
         return self.borders() if self.reads == "number" else ()
 
     @property
     def reads_interval(self) -> bool:
-        """Whether it reads the interval of its estimand, and not the value alone."""
+        """Whether the rule reads the interval of its estimand, or only the value."""
         return True
 
     def leaves(self) -> Iterator[LeafRule]:
-        """Itself."""
+        """The rule itself."""
         yield self
 
     def depth(self) -> int:
-        """One."""
+        """1."""
         return 1
 
     def remaining(self, withdrawn: Collection[str]) -> Rule | None:
-        """Itself, or nothing."""
+        """The rule itself; None when its estimand is withdrawn."""
         return None if self.estimand in withdrawn else self
 
 
@@ -130,11 +130,11 @@ class Combination(Rule):
         """The decision, given the outcomes of its sub-rules."""
 
     def numbers(self) -> Numbers:
-        """How many sub-rules it has."""
+        """The number of sub-rules."""
         return {"n": len(self.of)}
 
     def leaves(self) -> Iterator[LeafRule]:
-        """Those of its sub-rules."""
+        """The leaves of all sub-rules."""
         for part in self.of:
             yield from part.leaves()
 
@@ -143,11 +143,11 @@ class Combination(Rule):
         return 1 + max(part.depth() for part in self.of)
 
     def remaining(self, withdrawn: Collection[str]) -> Rule | None:
-        """The same without the sub-rules that read what is withdrawn."""
-        left = tuple(part for part in (one.remaining(withdrawn) for one in self.of) if part is not None)
+        """The rule without the sub-rules that read withdrawn estimands."""
+        left = tuple(kept for part in self.of if (kept := part.remaining(withdrawn)) is not None)
         return self.model_copy(update={"of": left}) if left else None
 
 
 def count(outcomes: Sequence[str]) -> tuple[int, int]:
-    """How many outcomes are confirmed, and how many refuted."""
-    return sum(one == "confirmed" for one in outcomes), sum(one == "refuted" for one in outcomes)
+    """The numbers of confirmed and of refuted outcomes."""
+    return outcomes.count("confirmed"), outcomes.count("refuted")

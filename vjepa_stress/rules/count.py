@@ -1,4 +1,4 @@
-"""Enough of several rules."""
+"""A given number of several sub-rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from vjepa_stress.rules.base import Combination, Decision, Numbers, Rule, count
 
 
 class Count(Combination):
-    """Confirmed when enough of several sub-rules confirm, refuted when enough of them refute, else ambiguous."""
+    """At least `confirm_at_least` sub-rules confirmed: confirmed; at least `refute_at_least` refuted: refuted.
+
+    Otherwise ambiguous.
+    """
 
     words: ClassVar[Mapping[str, str]] = {
         "needs": "{confirmed} needs {confirm_at_least}, {refuted} needs {refute_at_least}"
@@ -25,21 +28,21 @@ class Count(Combination):
     def _exclusive(self) -> Self:
         n = len(self.of)
         if max(self.confirm_at_least, self.refute_at_least) > n:
-            raise ValueError(f"there are only {n} sub-rules: a count above {n} can never be reached")
+            raise ValueError(f"there are only {n} sub-rules: a count above {n} cannot be reached")
         if self.confirm_at_least + self.refute_at_least <= n:
             raise ValueError(
-                f"with {n} sub-rules, {self.confirm_at_least} could confirm while {self.refute_at_least} refute: "
-                f"the two counts must sum to more than {n}"
+                f"{self.confirm_at_least} of {n} sub-rules can be confirmed while {self.refute_at_least} are "
+                f"refuted: the two counts must sum to more than {n}"
             )
         return self
 
     def combine(self, outcomes: Sequence[str]) -> Decision:
-        """By both counts."""
+        """Compare the outcomes with both counts."""
         confirmed, refuted = count(outcomes)
         return Decision(confirmed >= self.confirm_at_least, refuted >= self.refute_at_least)
 
     def numbers(self) -> Numbers:
-        """Both counts."""
+        """The number of sub-rules, and both counts."""
         return {
             **super().numbers(),
             "confirm_at_least": self.confirm_at_least,
@@ -47,15 +50,15 @@ class Count(Combination):
         }
 
     def remaining(self, withdrawn: Collection[str]) -> Rule | None:
-        """Itself, unless it would lose a sub-rule: its counts were chosen for as many as it has.
+        """The rule itself. It cannot lose a sub-rule, because its counts were chosen for this number of sub-rules.
 
         Raises:
-            ValueError: when it would.
+            ValueError: when a sub-rule reads a withdrawn estimand.
         """
         lost = sorted({leaf.estimand for leaf in self.leaves()} & set(withdrawn))
         if lost:
             raise ValueError(
-                f"{', '.join(lost)} is counted with others, and without it the counts mean something else: "
-                "an amendment must restate them"
+                f"the rule counts {', '.join(lost)} with other estimands; without it the counts have another "
+                "meaning, and an amendment must restate them"
             )
         return self

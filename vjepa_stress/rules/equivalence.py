@@ -1,4 +1,4 @@
-"""An interval inside a margin around zero."""
+"""Equivalence: an interval inside a margin around zero."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vjepa_stress.statistics.numerics.estimate import Estimate
 
 
 class Equivalence(LeafRule):
-    """Interval inside ±margin: confirmed; interval and ±margin disjoint: refuted; else ambiguous.
+    """Interval inside ±margin: confirmed; interval and ±margin disjoint: refuted; otherwise ambiguous.
 
-    At a level of 95 % this is two one-sided tests at α = 0.025 each (Schuirmann 1987).
+    At a level of 95 % this equals two one-sided tests at α = 0.025 each (Schuirmann 1987).
     """
 
     two_sided: ClassVar[bool] = True
@@ -25,17 +25,17 @@ class Equivalence(LeafRule):
     margin: float = Field(gt=0, allow_inf_nan=False)
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
-        """Inside, outside, or across a border."""
+        """Compare the interval with the margin."""
         return Decision(-self.margin <= low and high <= self.margin, high < -self.margin or low > self.margin)
 
     def borders(self) -> tuple[float, ...]:
-        """Both ends."""
+        """Both ends of the margin."""
         return -self.margin, self.margin
 
     def stated(self) -> tuple[float, ...]:
-        """The margin is one number: its mirror image may lie where no value can."""
+        """The margin alone: its negative may be outside the range of the estimand."""
         return (self.margin,)
 
     def numbers(self) -> Numbers:
-        """Both ends."""
+        """Both ends of the margin."""
         return {"low": -self.margin, "high": self.margin}

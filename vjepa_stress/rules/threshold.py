@@ -1,4 +1,4 @@
-"""A value, or a whole interval, at or beyond a threshold."""
+"""Threshold: a value, or a whole interval, at or beyond a number."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vjepa_stress.statistics.numerics.estimate import Estimate
 
 
 class Threshold(LeafRule):
-    """At or beyond `confirm_at`: confirmed; short of `refute_at`: refuted; between: ambiguous.
+    """At or beyond `confirm_at`: confirmed; short of `refute_at`: refuted; otherwise ambiguous.
 
-    With `use: interval` the whole interval must be there; with `use: point` the estimate alone decides.
+    With `use: interval` the whole interval must meet the condition, with `use: point` only the value.
     """
 
     words: ClassVar[Mapping[str, str]] = {
         "confirmed": "{what} of {estimand} is {beyond} {confirm_at}",
         "refuted": "{what} of {estimand} is {short} {refute_at}",
         "ambiguous": "{what} of {estimand} is neither {beyond} {confirm_at} nor {short} {refute_at}",
-        "asks": "{what} {beyond} {confirm_at}, {refuted} {short} {refute_at}",
+        "condition": "{what} {beyond} {confirm_at}, {refuted} {short} {refute_at}",
         "what use=point": "the value",
         "what use=interval": "the whole interval",
         "beyond direction=above": "at or above",
@@ -42,12 +42,13 @@ class Threshold(LeafRule):
         above = self.direction == "above"
         if self.refute_at > self.confirm_at if above else self.refute_at < self.confirm_at:
             raise ValueError(
-                f"confirmed (from {self.confirm_at} {self.direction}) and refuted (short of {self.refute_at}) overlap"
+                f"the regions of confirmation ({self.confirm_at} or {self.direction}) and refutation (short of "
+                f"{self.refute_at}) overlap"
             )
         return self
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
-        """Beyond, short of, or between."""
+        """Compare the interval, or the value, with both thresholds."""
         if self.use == "point":
             low = high = value
         if self.direction == "above":
@@ -55,12 +56,12 @@ class Threshold(LeafRule):
         return Decision(high <= self.confirm_at, low > self.refute_at)
 
     def borders(self) -> tuple[float, ...]:
-        """Where it confirms and where it refutes."""
+        """Both thresholds."""
         return self.confirm_at, self.refute_at
 
     @property
     def reads_interval(self) -> bool:
-        """With `use: interval`."""
+        """True with `use: interval`."""
         return self.use == "interval"
 
     def numbers(self) -> Numbers:
