@@ -1,4 +1,4 @@
-# `make` lists the targets. Each makes its own environment on first use. Needs Python 3.11 or newer, git and make.
+# `make` lists the targets. They create .venv on first use. Requires Python 3.11 or newer, git and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,54 +7,54 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help demo check format lint style types imports test docs bench torture wheel clean
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## the whole path: register, run, judge, report, audit (a few minutes on two cores)
+demo: $(READY)  ## run the demo study: register, run, judge, report, audit (a few minutes on two cores)
 	$(BIN)/vjepa-stress demo --out vjepa-stress-demo
 
-check: lint test  ## what a change must pass before it is committed
+check: lint test  ## lint and test: every commit must pass
 
-format: $(READY)  ## rewrite the code in the project's style
+format: $(READY)  ## format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lint: style types imports  ## style, strict types, import contracts
+lint: style types imports  ## check style, types and import contracts
 
-style: $(READY)  ## lint rules and formatting, nothing is changed
+style: $(READY)  ## check lint rules and formatting, without changes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)  ## strict static types
+types: $(READY)  ## check static types (strict)
 	$(BIN)/mypy
 
-imports: $(READY)  ## which module may import which
+imports: $(READY)  ## check import contracts
 	$(BIN)/lint-imports
 
-test: $(READY)  ## all tests except the long ones (below 8 minutes on two cores)
+test: $(READY)  ## run all tests except slow ones (below 8 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow"
 
-torture: $(READY)  ## the long tests: many kills, flipped bits through the real commands
+torture: $(READY)  ## run slow tests: interrupted runs, flipped bits, through the command line
 	$(BIN)/python -m pytest -m slow
 
-bench: $(READY)  ## measure times and memory, and write docs/measured/
+bench: $(READY)  ## run the benchmarks and write docs/measured/
 	$(BIN)/python -m tests.bench
 
-docs: $(READY)  ## write the generated files again: JSON Schemas, figures, tables
+docs: $(READY)  ## regenerate JSON Schemas, figures and tables
 	$(BIN)/python docs/make.py --demo
 
-wheel: $(READY)  ## build the wheel, install it without extras in an environment of its own, and start it
+wheel: $(READY)  ## build the wheel, install it without extras in a new environment, and run it
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(PYTHON) -m venv dist/env
 	dist/env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd dist && env/bin/vjepa-stress --help
 
-clean:  ## remove what the targets made
+clean:  ## remove what the targets created
 	rm -rf $(VENV) vjepa-stress-demo dist
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev]'
 	touch $@

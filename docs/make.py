@@ -1,11 +1,11 @@
-"""Make again what is generated: JSON Schemas, the tables of the pages, and the demo's picture and verdicts.
+"""Write the generated files: JSON Schemas, the tables of the pages, and the figure and verdicts of the demo.
 
-    python docs/make.py          schemas and tables, from docs/measured/
-    python docs/make.py --demo   first run the demo, and keep its verdicts and its picture
-    python docs/make.py --training DIR   first keep the logs that `vjepa-stress pretrain` left in DIR
+    python docs/make.py                  write schemas and tables, from docs/measured/
+    python docs/make.py --demo           first run the demo, and store its verdicts and its figure
+    python docs/make.py --training DIR   first store the logs that `vjepa-stress pretrain` wrote to DIR
 
-A table stands in a page between `<!-- NAME: … -->` and `<!-- end -->`; NAME is a function below, and the rest says
-which command writes the table. Every generated file says in its first lines that it is generated.
+A table of a page is between `<!-- NAME: … -->` and `<!-- end -->`. NAME is a key of `TABLES`, and the rest names the
+command that writes the table. The first lines of every generated file say that it is generated.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from vjepa_stress.cli import main as command
+from vjepa_stress.digest import parse_json
 from vjepa_stress.ledger import events
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.prereg.schema import json_schema
+from vjepa_stress.prereg.schema import json_schema, validate
 from vjepa_stress.records import ClipManifest, Manifest, RunFailure
+from vjepa_stress.report import words
 from vjepa_stress.report.figures import COLOURS, drawn_alike
 from vjepa_stress.report.numbers import interval, number
 from vjepa_stress.study_root import StudyRoot
@@ -49,7 +51,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
 
 
 def measured(name: str) -> dict[str, Any]:
-    """What a benchmark wrote."""
+    """The numbers that a benchmark wrote."""
     value: dict[str, Any] = json.loads((HERE / "measured" / f"{name}.json").read_text())
     return value
 
@@ -60,7 +62,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def demo() -> str:
-    """Verdicts of the demo."""
+    """The verdicts of the demo."""
     rows = []
     for one in measured("demo")["hypotheses"]:
         shown = [
@@ -75,37 +77,37 @@ def demo() -> str:
 
 
 def costs() -> str:
-    """The figures this release promises, with their limits and commands."""
+    """Costs with a guaranteed limit, and the commands that measure them."""
     encoder, cells = measured("encoder"), measured("cells")
     names = {
-        "eager_over_floor": "encoder, eager, over its matrix products and attention alone",
-        "compiled_over_floor": "encoder, compiled, over the same",
-        "eager_over_rebuilding": "encoder over one that rebuilds its rotary tables in every layer",
+        "eager_over_floor": "time of the eager encoder / its matrix products and attention only",
+        "compiled_over_floor": "time of the compiled encoder / the same",
+        "eager_over_rebuilding": "time of the eager encoder / one that rebuilds its rotary tables in every layer",
     }
     rows = [
         [text, f"{encoder[key]:.3f}", f"{encoder['limits'][key]:.2f}", f"`{encoder['command']}`"]
         for key, text in names.items()
     ]
     cost = f"{cells['milliseconds_a_cell']:.1f} ms"
-    rows.append(["a cell's cost beside its work", cost, f"{cells['limit']:.0f} ms", f"`{cells['command']}`"])
+    rows.append(["overhead per cell", cost, f"{cells['limit']:.0f} ms", f"`{cells['command']}`"])
     return table(["figure", "measured", "limit", "command"], rows)
 
 
 def verdicts_replayed() -> str:
-    """The published numbers under the rules of the replica."""
-    rows = [[name, f"**{verdict.outcome}**", verdict.clause] for name, verdict in replay.replay().items()]
+    """Verdicts of the replication's rules on the published numbers."""
+    rows = [[name, f"**{verdict.outcome}**", words.clause(verdict)] for name, verdict in replay.replay().items()]
     return table(["", "verdict", "clause"], rows)
 
 
 def correlations_replayed() -> str:
-    """The published correlations, their Fisher intervals made again, and whether they are as good as zero."""
+    """The published correlations, their recomputed Fisher intervals, and whether they are equivalent to zero."""
     rows = []
     for name, ends in replay.fisher_ends().items():
         row = replay.PUBLISHED["correlations"][name]
         published = interval(row["low"], row["high"])
-        said = replay.small_enough(name).outcome
-        rows.append([name.replace("_", " "), number(row["r"]), str(row["n"]), published, interval(*ends), said])
-    return table(["", "r", "pairs", "published", "made again", "within ±0.15"], rows)
+        outcome = replay.small_enough(name).outcome
+        rows.append([name.replace("_", " "), number(row["r"]), str(row["n"]), published, interval(*ends), outcome])
+    return table(["", "r", "pairs", "published", "recomputed", "within ±0.15"], rows)
 
 
 def tracking() -> str:
@@ -119,23 +121,23 @@ def tracking() -> str:
         ]
         for channels, entry in measured("tracking")["channels"].items()
     ]
-    return table(["channels", "frame by frame", "here", "times as fast"], rows)
+    return table(["channels", "frame by frame", "here", "speed-up"], rows)
 
 
 def metric_costs() -> str:
-    """Time of the metrics beside the encoder's."""
+    """Time of the metrics relative to the encoder's."""
     found = measured("metrics")
     rows = [
         [name, f"{found['median_seconds'][name]:.3f} s", f"{share:.2%}"] for name, share in found["shares"].items()
     ]
     rows.append(
         [
-            "together",
+            "total",
             f"{sum(found['median_seconds'][name] for name in found['shares']):.3f} s",
             f"{found['share']:.2%}",
         ]
     )
-    return table(["", "a clip", f"share (limit {found['limit']:.0%})"], rows)
+    return table(["", "per clip", f"share (limit {found['limit']:.0%})"], rows)
 
 
 def paired(entry: dict[str, Any]) -> str:
@@ -144,7 +146,7 @@ def paired(entry: dict[str, Any]) -> str:
 
 
 def pocket(what: str) -> str:
-    """What each trained size scores, beside what it began from, its untrained twin and raw pixels."""
+    """Scores of each trained size, compared with its untrained twin, its initial weights and raw pixels."""
     found = measured("pocket")
     rows = []
     for name, scores in found["sizes"].items():
@@ -156,23 +158,23 @@ def pocket(what: str) -> str:
         [
             "",
             "trained",
-            "better than its untrained twin by",
-            "than its first weights by",
-            f"than pixels ({pixels}) by",
+            "gain over untrained twin",
+            "gain over initial weights",
+            f"gain over pixels ({pixels})",
         ],
         rows,
     )
 
 
 def pocket_facts() -> str:
-    """Single numbers of the page."""
+    """Single numbers of the pocket page."""
     found = measured("pocket")
     stream = found["stream"]
     rows = [
-        ["clips of the stream, a second and core", f"{stream['clips_a_second_and_core']:.0f}", str(stream["limit"])],
-        ["error of saying that no object moves, (patches a position)²", number(found["still"]), ""],
+        ["clips of the stream per second and core", f"{stream['clips_a_second_and_core']:.0f}", str(stream["limit"])],
+        ["error when predicting no motion, (patches per position)²", number(found["still"]), ""],
     ]
-    return table(["", "measured", "at least"], rows)
+    return table(["", "measured", "minimum"], rows)
 
 
 def pocket_footage() -> str:
@@ -181,15 +183,15 @@ def pocket_footage() -> str:
     for name, scores in measured("pocket")["sizes"].items():
         one = scores["footage"]
         others = [
-            f"{number(one[other]['mean'])}, worse in {one[other]['worse']} of {one['clips']}"
+            f"{number(one[other]['mean'])}, worse on {one[other]['worse']} of {one['clips']}"
             for other in ("untrained", "first", "pixels")
         ]
         rows.append([f"`{name}`", number(one["mean"]), *others, number(one["torn"])])
-    return table(["", "trained", "untrained twin", "first weights", "pixels", "trained, clips torn"], rows)
+    return table(["", "trained", "untrained twin", "initial weights", "pixels", "trained, shuffled clips"], rows)
 
 
 def pocket_speeds() -> str:
-    """The same for clips of consecutive frames, and for those of every second frame."""
+    """The same, separately for clips of consecutive frames and of every second frame."""
     rows = []
     for name, scores in measured("pocket")["sizes"].items():
         slow, fast = scores["footage_1"], scores["footage_2"]
@@ -199,7 +201,7 @@ def pocket_speeds() -> str:
 
 
 def pocket_drift() -> str:
-    """Trend of M2 with strength, and M2 of what is not perturbed."""
+    """Trend of M2 with strength, and M2 of unperturbed clips."""
     found = measured("pocket")["drift"]
     kinds = list(next(iter(found.values()))["perturbations"])
     rows = [
@@ -210,20 +212,20 @@ def pocket_drift() -> str:
 
 
 def pocket_spread() -> str:
-    """How much of their space features use."""
+    """Effective rank and channel deviations of the features."""
     found = measured("pocket")
-    keys = {"trained": "{}", "first weights": "{}_first", "untrained twin": "{}_untrained"}
+    keys = {"trained": "{}", "initial weights": "{}_first", "untrained twin": "{}_untrained"}
     named = [(f"`{name}`, {label}", key.format(name)) for name in found["sizes"] for label, key in keys.items()]
     rows = []
     for label, key in [*named, ("pixels", "pixels_8")]:
         one = found["spread"][key]
-        deviations = f"{number(one['deviation'])}, least {number(one['least'])}"
+        deviations = f"{number(one['deviation'])}, minimum {number(one['least'])}"
         rows.append([label, str(one["channels"]), number(one["rank"]), deviations])
-    return table(["", "channels", "effective rank", "deviation of a channel"], rows)
+    return table(["", "channels", "effective rank", "standard deviation of a channel"], rows)
 
 
 def coverage() -> str:
-    """Share of intervals that hold the truth."""
+    """Share of intervals that contain the true value."""
     found = measured("stats")["coverage"]
     large, small = found["coverage"]["200"], found["coverage"]["30"]
     rows = [[name, f"{large[name]:.1%}", f"{small[name]:.1%}"] for name in large]
@@ -241,7 +243,7 @@ def statistics_costs() -> str:
             f"{speed['limit_seconds']} s",
         ],
         ["peak memory of that", f"{speed['peak_gibibytes']:.2f} GiB", f"{speed['limit_gibibytes']} GiB"],
-        ["times as fast as scipy, cell by cell", f"{speed['times_faster']:.0f}", "5 or more"],
+        ["speed-up over scipy, cell by cell", f"{speed['times_faster']:.0f}", "5 or more"],
         [
             f"{power['studies']} simulated studies in each of three scenarios, {power['resamples']} resamples",
             f"{power['seconds']:.0f} s",
@@ -274,12 +276,12 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(page: str) -> str:
-    """A page with its tables made again."""
+    """A page with its tables regenerated."""
 
-    def make(match: re.Match[str]) -> str:
+    def fill(match: re.Match[str]) -> str:
         return f"<!-- {match[1]}: generated by {COMMAND} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
-    return re.sub(rf"<!-- ({'|'.join(TABLES)})(?:: [^>]*)? -->\n.*?<!-- end -->", make, page, flags=re.DOTALL)
+    return re.sub(rf"<!-- ({'|'.join(TABLES)})(?:: [^>]*)? -->\n.*?<!-- end -->", fill, page, flags=re.DOTALL)
 
 
 def marked(svg: str) -> str:
@@ -288,7 +290,7 @@ def marked(svg: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file and what it must hold."""
+    """Every generated file with its expected content."""
     schemas = {name: json_schema(kind) for name, kind in DOCUMENTS.items()} | {"leaf": events.json_schema()}
     files = {
         PROJECT / "prereg" / "schema" / f"{name}.json": json.dumps(
@@ -302,29 +304,37 @@ def generated() -> dict[Path, str]:
 
 
 def run_demo() -> None:
-    """Run the demo from nothing; keep its verdicts and its picture."""
+    """Run the demo in a new folder, and store its verdicts and its figure."""
     with tempfile.TemporaryDirectory() as folder:
         if code := command(["demo", "--out", folder]):
             sys.exit(code)
         root = StudyRoot(Path(folder))
-        outputs = root.outputs("demo", freeze.load(root, "demo").root_digest)
-        verdict = json.loads((outputs / "verdict.json").read_text())
+        registration = freeze.load(root, "demo")
+        outputs = root.outputs("demo", registration.root_digest)
+        path = outputs / "verdict.json"
+        verdict = validate(StudyVerdict, parse_json(path.read_bytes(), path), path)
         figure = (outputs / "report-M2.svg").read_text()
         (HERE / "demo.svg").write_text(marked(figure))
+    titles = {hypothesis.id: hypothesis.title for hypothesis in registration.document.hypotheses}
     kept = [
-        {name: one[name] for name in ("id", "title", "verdict", "clause")}
-        | {"estimates": {name: record["estimate"] for name, record in one["estimates"].items()}}
-        for one in verdict["hypotheses"]
+        {
+            "id": one.id,
+            "title": titles[one.id],
+            "verdict": one.verdict,
+            "clause": words.reason(one),
+            "estimates": {name: record.estimate.model_dump(mode="json") for name, record in one.estimates.items()},
+        }
+        for one in verdict.hypotheses
     ]
-    found = {"command": f"{COMMAND} --demo", "prereg_digest": verdict["prereg_digest"], "hypotheses": kept}
+    found = {"command": f"{COMMAND} --demo", "prereg_digest": verdict.prereg_digest, "hypotheses": kept}
     (HERE / "measured" / "demo.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 def keep_training(folder: Path) -> None:
-    """Keep what the logs of training say, every fifth step."""
+    """Store every fifth step of the training logs."""
     logs = {path.parent.name: path.read_text().splitlines() for path in sorted(folder.glob("*/log.jsonl"))}
     if not logs:
-        raise SystemExit(f"{folder}: no logs of training here; expected */log.jsonl")
+        raise SystemExit(f"{folder}: no training logs found; expected */log.jsonl")
     kept = {name: [json.loads(line) for line in lines[::5]] for name, lines in logs.items()}
     rounded = {
         name: [
@@ -337,7 +347,7 @@ def keep_training(folder: Path) -> None:
 
 
 def loss_curves() -> str:
-    """Losses of each size along its training, as SVG."""
+    """Training losses of each size, as SVG."""
     logs = measured("training")["logs"]
     with drawn_alike():
         figure = Figure(figsize=(8, 2.8), layout="constrained")
@@ -364,10 +374,10 @@ def loss_curves() -> str:
 
 
 def main() -> None:
-    """Write what has changed."""
+    """Write the files that changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true", help="run the demo first")
-    parser.add_argument("--training", type=Path, metavar="DIR", help="first keep the logs of training")
+    parser.add_argument("--training", type=Path, metavar="DIR", help="first store the training logs of DIR")
     args = parser.parse_args()
     if args.training:
         keep_training(args.training)

@@ -1,6 +1,6 @@
-"""The published study put to the rules of `vjepa21`: published numbers in, verdicts out.
+"""The rules of `vjepa21` applied to the numbers of the published study.
 
-What was not published is assumed, and named as such: half-widths, and which models the spread of M2 belongs to.
+Unpublished inputs are assumed and marked as such: half-widths, and which model has which of the published means.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ PUBLISHED: dict[str, Any] = yaml.safe_load((HERE / "published.yaml").read_text()
 _DRAFT = HERE.parent / "prereg" / "vjepa21" / "draft.yaml"
 DRAFT: dict[str, Any] = expand(yaml.safe_load(_DRAFT.read_text()), _DRAFT)
 HALF_WIDTH: float = PUBLISHED["half_width_of_cell_means"]["largest"]
-"""Assumed for means over one cell: the largest one published."""
+"""Assumed half-width of a mean over one cell: the largest published one."""
 INDEPENDENT = PUBLISHED["half_width_of_cell_means"]["median"] / math.sqrt(10)
-"""Assumed for a mean over ten strengths: the median one published, if a clip's strengths were independent."""
+"""Assumed half-width of a mean over ten strengths: the published median, if strengths of a clip are independent."""
 EQUAL = PUBLISHED["half_width_of_cell_means"]["median"]
-"""The other end: if a clip's strengths all said the same."""
+"""The other extreme: the same half-width if the strengths of a clip are perfectly correlated."""
 
 
 def rule_of(hypothesis: str) -> Rule:
-    """A rule of the draft."""
+    """The rule of a hypothesis of the draft."""
     (fields,) = (one["rule"] for one in DRAFT["hypotheses"] if one["id"] == hypothesis)
     rule: Rule = TypeAdapter(AnyRule).validate_python(fields)
     return rule
 
 
 def given(value: float, low: float, high: float, method: Method = "percentile", n: int = 200) -> Estimate:
-    """An estimate that was published, or assumed; no rule reads how its interval was computed."""
+    """A published or assumed estimate. No rule reads `method`."""
     return Estimate(value=value, low=low, high=high, n=n, method=method)
 
 
@@ -49,7 +49,7 @@ def near(value: float, half_width: float = HALF_WIDTH) -> Estimate:
 
 
 def curve(half_width: float) -> Estimate:
-    """A scaling curve with the smallest published upward jump; falls elsewhere are assumed to be as large."""
+    """A scaling curve with the smallest published upward jump, and assumed downward jumps of the same size."""
     pooled, up = math.sqrt(2) * half_width, PUBLISHED["smallest_upward_jump"]
     steps = [Step(value=change, half_width=pooled, low=None, high=None, n=200) for change in (-up, up, -up)]
     overall = Step(value=-up, half_width=pooled, low=None, high=None, n=200)
@@ -65,12 +65,12 @@ def correlation(name: str) -> Estimate:
 
 
 def replay(scaling_half_width: float = INDEPENDENT) -> dict[str, Verdict]:
-    """Verdicts of the rules on the published numbers. H1's curves were not published."""
+    """Verdicts of the rules on the published numbers, without H1, whose curves were not published."""
     smallest, largest = PUBLISHED["reverse_M2"]
-    seen = {"M2_base": near(smallest), **{f"M2_{name}": near(largest) for name in ("large", "giant", "gigantic")}}
+    reversal = {"M2_base": near(smallest), **{f"M2_{name}": near(largest) for name in ("large", "giant", "gigantic")}}
     floor = PUBLISHED["identity_largest_M2"]
     ratio = PUBLISHED["ratio"]
-    # "On at least three of four": the fourth is taken for a failure everywhere.
+    # Published as "on at least three of four": the fourth model is assumed to fail at every strength.
     signs = {
         leaf.estimand: near(-0.05 if leaf.estimand.startswith("gigantic") else 0.05, 0.01)
         for leaf in rule_of("H5").leaves()
@@ -78,7 +78,7 @@ def replay(scaling_half_width: float = INDEPENDENT) -> dict[str, Verdict]:
     }
     return {
         "C1": judge(rule_of("C1"), {"floor": given(floor, floor, floor, "none")}),
-        "H2": judge(rule_of("H2"), seen),
+        "H2": judge(rule_of("H2"), reversal),
         "H3": judge(rule_of("H3"), {"hflip": near(PUBLISHED["hflip_M2"])}),
         "H4": judge(rule_of("H4"), {leaf.estimand: curve(scaling_half_width) for leaf in rule_of("H4").leaves()}),
         "H5": judge(rule_of("H5"), {"ratio": given(ratio["value"], ratio["low"], ratio["high"]), **signs}),
@@ -87,7 +87,7 @@ def replay(scaling_half_width: float = INDEPENDENT) -> dict[str, Verdict]:
 
 
 def small_enough(name: str, margin: float = 0.15) -> Verdict:
-    """Whether a correlation is as good as zero: a rule, where the report had a word."""
+    """Whether a correlation is equivalent to zero, by a rule instead of by judgement."""
     rule = Equivalence(kind="equivalence", estimand="r", margin=margin)
     return judge(rule, {"r": correlation(name)})
 

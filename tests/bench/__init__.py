@@ -1,1 +1,1 @@
-"""Measurements that README and docs quote; each writes the file it is quoted from."""
+"""Benchmarks. Each writes the file of `docs/measured/` that README and docs quote."""

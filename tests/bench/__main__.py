@@ -1,4 +1,4 @@
-"""Measure, and keep what was found: each benchmark's numbers go to `docs/measured/<name>.json`."""
+"""Run benchmarks; each writes its results to `docs/measured/<name>.json`."""
 
 import argparse
 import importlib
@@ -18,21 +18,21 @@ KNOWN = sorted(
 
 
 def processor() -> str:
-    """The processor's name."""
-    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
+    """Name of the processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
 def main() -> None:
-    """Run the benchmarks named, or all."""
+    """Run the named benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("name", nargs="*", choices=[[], *KNOWN], help=f"{', '.join(KNOWN)}; all when none is named")
+    parser.add_argument("name", nargs="*", choices=[[], *KNOWN], help=f"{', '.join(KNOWN)}; default: all")
     for name in parser.parse_args().name or KNOWN:
-        found = importlib.import_module(f"tests.bench.bench_{name}").measured()
-        # First, so that whoever opens the file sees that it is generated.
+        results = importlib.import_module(f"tests.bench.bench_{name}").measured()
+        # These keys come first, so that a reader sees at once that the file is generated.
         source = {"command": f"python -m tests.bench {name}", "machine": processor()}
-        text = json.dumps(source | found, indent=2) + "\n"
+        text = json.dumps(source | results, indent=2) + "\n"
         MEASURED.mkdir(parents=True, exist_ok=True)
         (MEASURED / f"{name}.json").write_text(text)
         print(text)

@@ -1,4 +1,4 @@
-"""What a cell costs beside its work (decoding to writing): 300 cells of a model that does nothing."""
+"""Overhead per cell in addition to its work (decoding to writing): 300 cells of a model that computes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRENGTHS = [k / 100 for k in range(1, 101)]
 
 
 def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
-    """The small study with one idle model and these strengths of three perturbations."""
+    """Draft of the small study with one idle model, three perturbations and the given strengths."""
     text = (study.HERE / "draft.yaml").read_text().split("design:")[0]
     rest = (study.HERE / "draft.yaml").read_text().split("hypotheses:")[1]
     strengths = ", ".join(f"{level:g}" for level in levels)
@@ -39,8 +39,8 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     calibration = """
   - id: H1
     title: Noise
-    claim: M2 rises with noise.
-    rationale: A dose and its response.
+    claim: M2 increases with noise.
+    rationale: A dose-response relation.
     family: drift
     prediction: confirmed
     estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
@@ -50,7 +50,7 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Run 300 cells through the real command and subtract the stages that do the work."""
+    """Run 300 cells through the command line, and subtract the time of the stages that do the work."""
     root = study.new_root(folder / "root", idle_draft())
     plugins = "exec.plugins=[idle_encoder]"
     registered = study.register(root, plugins)
@@ -58,12 +58,12 @@ def measure(folder: Path) -> dict[str, Any]:
     outcomes = []
     compute = run.run_cells
 
-    def watched(*arguments: Any) -> Any:
+    def recorded(*arguments: Any) -> Any:
         outcomes.append(compute(*arguments))
         return outcomes[-1]
 
-    # An instrument, not a stand-in: the real function runs, and what it returns is read.
-    with mock.patch.object(app, "run_cells", watched):
+    # This does not replace the function: it runs, and its results are recorded.
+    with mock.patch.object(app, "run_cells", recorded):
         started = time.perf_counter()
         done = study.run(root, plugins)
         total = time.perf_counter() - started
@@ -74,7 +74,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def measured() -> dict[str, Any]:
-    """Median of three runs, after one that warms caches."""
+    """Median of three runs, after one warm-up run."""
     sys.path.insert(0, str(study.PLUGINS))
     runs = []
     for _ in range(4):

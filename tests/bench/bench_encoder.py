@@ -1,12 +1,12 @@
-"""How much time the encoder spends beside its matrix products and attention.
+"""Time of the encoder relative to its matrix products and attention.
 
-Base size, 256 px, 16 frames (2048 tokens), float32, one thread on the CPU. Four things are run in turn, so that what
-else the machine does hits all of them, and medians are compared:
+Base size, 256 px, 16 frames (2048 tokens), float32, one CPU thread. Four variants run in turn, so that other load on
+the machine affects all of them, and their medians are compared:
 
-* floor: the matrix products (no biases) and scaled dot-product attention of one forward, and nothing else;
+* floor: only the matrix products (without biases) and scaled dot-product attention of one forward pass;
 * eager: the encoder;
-* compiled: the encoder as a sweep with `compile: true` runs it, normalisation included;
-* rebuilding: the encoder with its rotary table made anew in every block.
+* compiled: the encoder as a sweep with `compile: true` runs it, including normalisation;
+* rebuilding: the encoder with its rotary table recomputed in every block.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHAPE = (1, 3, 16, 256, 256)
 
 
 def floor(model: VJEPA21, tokens: Tensor, blocks: Tensor) -> None:
-    """The products and attention of one forward, on inputs of the same shapes and layouts."""
+    """Matrix products and attention of one forward pass, on inputs of the same shapes and layouts."""
     weights = dict(model.named_parameters())
     heads, channels = model.config.num_heads, model.config.head_dim
     F.linear(blocks, weights["patch_embed.proj.weight"].flatten(1))
@@ -43,7 +43,7 @@ def floor(model: VJEPA21, tokens: Tensor, blocks: Tensor) -> None:
 
 
 def rebuilding(model: VJEPA21, video: Tensor) -> Tensor:
-    """The forward with a rotary table for every block."""
+    """The forward pass with a new rotary table for every block."""
     t, h, w = model.grid(video)
     x = model.patch_embed(video) + model.video_mod_embed
     for block in model.blocks:
@@ -53,7 +53,7 @@ def rebuilding(model: VJEPA21, video: Tensor) -> Tensor:
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run, by what was run."""
+    """Seconds of each run, by variant."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = VJEPA21(SIZES["base"]).eval().requires_grad_(False)
@@ -70,7 +70,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
         torch.testing.assert_close(rebuilding(model, video), model(video), rtol=0, atol=0)
         compiled(video)
         for turn in range(rounds):
-            # Every other round backwards: whoever comes after the heaviest would else always do so.
+            # Every other round runs in reverse, so that no variant always follows the heaviest one.
             for name in list(runs)[:: 1 if turn % 2 else -1]:
                 start = time.perf_counter()
                 runs[name]()
@@ -80,7 +80,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
 
 
 def measured(rounds: int = 5) -> dict[str, Any]:
-    """Ratios of medians, and the seconds behind them."""
+    """Ratios of medians, and the measured seconds."""
     seconds = measure(rounds)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {

@@ -1,9 +1,9 @@
-"""What M1, M2 and M3 add to a cell: their time for one clip beside the encoder's.
+"""Time of M1, M2 and M3 for one clip, relative to the encoder's.
 
 Base size, 384 px, 16 frames (8 × 24 × 24 positions of 768 channels), random features, masks of 3 objects, float32,
-one thread on the CPU. The clean clip's features and its M3 are there already, as in a sweep: what is new in a cell is
-one forward of the perturbed clip, and the metrics. Medians of processor time; all are run in turn, so that what else
-the machine does hits all.
+one CPU thread. The clean clip's features and its M3 are precomputed, as in a sweep: a cell adds one forward pass of
+the perturbed clip, and the metrics. Medians of processor time. Everything runs in turn, so that other load on the
+machine affects all measurements.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ METRICS: dict[str, Metric] = {
 
 
 def discs() -> Tensor:
-    """Masks of three discs that drift, (1, frames, height, width)."""
+    """Masks of three moving discs, (1, frames, height, width)."""
     row, column = torch.arange(PIXELS)[:, None], torch.arange(PIXELS)
     masks = torch.zeros(1, FRAMES, PIXELS, PIXELS, dtype=torch.int64)
     for frame in range(FRAMES):
@@ -44,21 +44,21 @@ def discs() -> Tensor:
 
 
 def observation() -> Observation:
-    """A clip and the same with noise, both at random."""
+    """Random features of a clip, and the same with noise."""
     draws = torch.Generator().manual_seed(0)
     clean, noise = torch.randn(2, 1, POSITIONS, SIDE, SIDE, CHANNELS, generator=draws)
-    masks, everywhere = discs(), torch.ones(SIDE, SIDE, dtype=torch.bool)
-    before = METRICS["M3"].of_clean(clean, masks)
-    return Observation(clean, clean + noise, clean + noise, everywhere, True, masks, before)
+    masks, compared = discs(), torch.ones(SIDE, SIDE, dtype=torch.bool)
+    clean_m3 = METRICS["M3"].of_clean(clean, masks)
+    return Observation(clean, clean + noise, clean + noise, compared, True, masks, clean_m3)
 
 
 def measure(rounds: int, forwards: int) -> dict[str, list[float]]:
-    """Processor seconds of each run, by what was run."""
+    """Processor seconds of each run, for the encoder and each metric."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = VJEPA21(SIZES["base"]).eval().requires_grad_(False)
-    video, seen = torch.rand(1, 3, FRAMES, PIXELS, PIXELS), observation()
-    runs: dict[str, Callable[[], object]] = {name: functools.partial(one, seen) for name, one in METRICS.items()}
+    video, observed = torch.rand(1, 3, FRAMES, PIXELS, PIXELS), observation()
+    runs: dict[str, Callable[[], object]] = {name: functools.partial(one, observed) for name, one in METRICS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *runs)}
 
     def timed(name: str, run: Callable[[], object]) -> None:
@@ -67,7 +67,7 @@ def measure(rounds: int, forwards: int) -> dict[str, list[float]]:
         seconds[name].append(time.process_time() - start)
 
     with torch.inference_mode():
-        for run in runs.values():  # what is made once is no cost of a clip
+        for run in runs.values():  # warm-up: work that is done once does not count
             run()
         for turn in range(forwards):
             timed("encoder", lambda: model(video))
@@ -79,11 +79,11 @@ def measure(rounds: int, forwards: int) -> dict[str, list[float]]:
 
 
 def measured(rounds: int = 5, forwards: int = 3) -> dict[str, Any]:
-    """Shares of a clip's time, and the seconds behind them."""
+    """Shares of the time of a clip, and the measured seconds."""
     seconds = measure(rounds, forwards)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    whole = sum(median.values())
-    shares = {name: median[name] / whole for name in METRICS}
+    total = sum(median.values())
+    shares = {name: median[name] / total for name in METRICS}
     return {
         "shares": shares,
         "share": sum(shares.values()),

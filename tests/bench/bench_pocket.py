@@ -1,8 +1,8 @@
-"""What the pocket models learned, beside their untrained twins and raw pixels, on clips they were not trained on.
+"""Evaluation of the pocket models against their untrained twins and raw pixels, on clips not used for training.
 
-Held-out rendered clips (`conf/data/procedural_held_out.yaml`), and the two real videos. Every difference is paired by
-clip, with a bootstrap over clips. Everything here is computed anew from seeds and weights, on one thread, so that it
-gives the same numbers on the same machine.
+The clips are held-out rendered clips (`conf/data/procedural_held_out.yaml`) and clips of the two real videos. Every
+difference is paired by clip, with a bootstrap over clips. Everything is computed from seeds and weights on one
+thread, so that the same machine gives the same numbers.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ TIER_1 = ("gaussian_noise", "motion_blur", "low_light", "frame_drops", "occlusio
 STRENGTHS = tuple(k / 10 for k in range(1, 11))
 RECIPE = strictly(Recipe, load_yaml(shipped("conf") / "training" / "pocket.yaml"), "training")
 MISSING = Path("nowhere")
-"""No folder of checkpoints: these models ship with the package."""
+"""Folder of checkpoints that does not exist: these models ship with the package."""
 FIT = 160
-"""Rendered clips after the held-out ones, of the same series, that probes are fitted on."""
+"""Rendered clips for fitting probes: those after the held-out clips in the same series."""
 MOVING = 600
-"""Rendered clips after those, of the same series, that velocities are asked of."""
+"""Rendered clips for the velocity probe: the next ones in the same series."""
 GALLERY = 12
-"""Objects that return from clip to clip, to be told apart."""
+"""Number of recurring objects that the identity probe distinguishes."""
 SHOTS = {"bikes.mp4": (0, 30, 76, 137, 187, 242, 250), "carphone_pristine.mp4": (0, 120)}
-"""Frames at which shots of the real videos begin, and the end: across a hard cut there is nothing to follow."""
+"""First frame of each shot of the real videos, and the end. Clips do not cross cuts: no patch continues there."""
 STEPS = (1, 2)
-"""Frames from one frame of a clip of footage to the next."""
+"""Distances in frames between consecutive frames of a footage clip."""
 RADIUS = 4
-"""Patches that a patch may move from one position to the next when it is followed through real footage."""
+"""Largest displacement, in patches per temporal position, when a patch is followed through real footage."""
 DRIFT_CLIPS = 8
 HOW = Resampling()
 CPU = torch.device("cpu")
@@ -78,7 +78,7 @@ Encode = Callable[[Video], Features]
 
 
 def model(name: str) -> Encode:
-    """A size; its untrained twin, NAME_untrained; the weights its training began from, NAME_first; or pixels_8."""
+    """The encoder of a size, its untrained twin (NAME_untrained), its initial weights (NAME_first), or pixels_8."""
     size = "_".join(name.split("_")[:2])
     encoder = Blocks().encoder(size)
     if isinstance(encoder, Stored) and name.endswith("_untrained"):
@@ -90,21 +90,24 @@ def model(name: str) -> Encode:
 
 
 class Gallery(Procedural):
-    """Rendered clips whose objects are a few that return from clip to clip, at other places, sizes and angles."""
+    """Rendered clips with recurring objects, at different positions, sizes and angles in each clip."""
+
+    kind = "dataset/pocket_gallery"
+    revision = 1
 
     def cast(self, index: int, count: int) -> list[int]:
-        """Which of the gallery's objects a clip shows, none twice."""
+        """The different objects of the gallery that a clip shows."""
         return random.Random(index).sample(range(GALLERY), count)
 
     def scene(self, index: int, frames: int) -> Scene:
-        """The scene, its objects painted and cut out as those of the gallery."""
+        """The scene, with the textures and shapes of objects of the gallery."""
         scene = super().scene(index, frames)
         cast = [_portrait(self, number) for number in self.cast(index, len(scene.objects))]
-        painted = zip(scene.objects, cast, strict=True)
-        return replace(scene, objects=tuple(replace(layer, texture=texture) for layer, texture in painted))
+        pairs = zip(scene.objects, cast, strict=True)
+        return replace(scene, objects=tuple(replace(layer, texture=texture) for layer, texture in pairs))
 
     def names(self, index: int) -> Tensor:
-        """Which one of the gallery each object is: (positions, 1 + objects, GALLERY), no one for the background."""
+        """One-hot identity of each object, (positions, 1 + objects, GALLERY); zeros for the background."""
         cast = self.cast(index, len(super().scene(index, FRAMES).objects))
         known = F.one_hot(torch.tensor([0, *cast]), GALLERY).double()
         known[0] = 0
@@ -113,13 +116,13 @@ class Gallery(Procedural):
 
 @functools.cache
 def _portrait(clips: Gallery, number: int) -> np.ndarray:
-    """An object of the gallery: the first one of a scene far behind all that are used."""
+    """An object of the gallery: the first object of a scene whose index no clip uses."""
     texture: np.ndarray = Procedural.scene(clips, 10_000 + number, 1).objects[0].texture
     return texture
 
 
 def held_out() -> tuple[Procedural, Procedural]:
-    """The clips to evaluate on, and those after them to fit on."""
+    """The clips for evaluation, and the next ones for fitting."""
     clips = Blocks().dataset("procedural_held_out")
     assert isinstance(clips, Procedural)
     return clips, clips.model_copy(update={"first_index": clips.n_clips, "n_clips": FIT})
@@ -127,7 +130,7 @@ def held_out() -> tuple[Procedural, Procedural]:
 
 @functools.cache
 def read_footage(step: int) -> list[Sample]:
-    """All clips of the two real videos that lie within a shot, end to end."""
+    """All non-overlapping clips of the two real videos that are within one shot."""
     videos = Blocks().dataset("footage")
     assert isinstance(videos, Folder)
     sources = {clip.name.partition("#")[0]: clip.source for clip in videos.identify(None, FRAMES)}
@@ -141,7 +144,7 @@ def read_footage(step: int) -> list[Sample]:
 
 
 def of_patches(grid: Tensor, tubelet: int = 2, patch: int = 8) -> Tensor:
-    """Per-pixel object numbers (T, H, W) to the number that most pixels of each patch's block have; ties go low."""
+    """Most frequent object number in each patch of per-pixel numbers (T, H, W); the lower number wins ties."""
     t, h, w = grid.shape
     blocks = grid.reshape(t // tubelet, tubelet, h // patch, patch, w // patch, patch)
     votes = F.one_hot(blocks.permute(0, 2, 4, 1, 3, 5).flatten(3), 5).sum(3)
@@ -149,7 +152,7 @@ def of_patches(grid: Tensor, tubelet: int = 2, patch: int = 8) -> Tensor:
 
 
 def velocities(clips: Procedural, index: int) -> Tensor:
-    """Exact motion of each layer's centre, in patches a position: (positions, 1 + objects, 2), columns and rows."""
+    """Exact velocity of each centre in patches per position: (positions, 1 + objects, 2), columns and rows."""
     scene = clips.scene(index, FRAMES)
     centres = torch.tensor(np.stack([[layer.x, layer.y] for layer in (scene.background, *scene.objects)]))
     positions = centres.reshape(-1, 2, FRAMES // 2, 2).mean(3) * (RESOLUTION / 8)
@@ -157,15 +160,15 @@ def velocities(clips: Procedural, index: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Rendered:
     """One rendered clip.
 
     Attributes:
         sample: pixels and masks.
         video: the pixels as a batch of one.
-        objects: number of the object that each patch shows, 0 for the background: (positions, rows, columns).
-        facts: what probes are to say of each object, number 0 being the background: (positions, 1 + objects, K).
-            How it moves; in clips of a gallery which of its objects it is, one of K.
+        objects: number of the object that each patch shows, 0 for the background, (positions, rows, columns).
+        facts: targets of the probes for the background (0) and each object, (positions, 1 + objects, K):
+            velocities, or for clips of a gallery the one-hot identity.
     """
 
     sample: Sample
@@ -174,35 +177,35 @@ class Seen:
     facts: Tensor
 
 
-def rendered(clips: Procedural) -> list[Seen]:
+def rendered(clips: Procedural) -> list[Rendered]:
     """Read all clips of a series."""
-    found = []
+    read = []
     for number, clip in enumerate(clips.identify(None, FRAMES)):
         sample = clips.read(clip, None, RESOLUTION)
         assert sample.masks is not None
         index = clips.first_index + number
         facts = clips.names(index) if isinstance(clips, Gallery) else velocities(clips, index)
-        found.append(Seen(sample, (sample.pixels.float() / 255)[None], of_patches(sample.masks), facts))
-    return found
+        read.append(Rendered(sample, (sample.pixels.float() / 255)[None], of_patches(sample.masks), facts))
+    return read
 
 
-def others_of(name: str) -> dict[str, str]:
-    """What a size is set beside."""
+def baselines(name: str) -> dict[str, str]:
+    """The models that a size is compared with."""
     return {"untrained": f"{name}_untrained", "first": f"{name}_first", "pixels": "pixels_8"}
 
 
 def against(values: dict[str, list[float]], name: str, sign: float) -> dict[str, Any]:
-    """Mean of one model, and by how much it is better than twin, first weights and pixels, clip by clip."""
+    """Mean of one model, and its gains over untrained twin, initial weights and pixels, paired by clip."""
     own = np.array(values[name])
     rows: dict[str, Estimate] = {"mean": bootstrap_mean(own, HOW)}
-    for label, other in others_of(name).items():
+    for label, other in baselines(name).items():
         rows[f"over_{label}"] = difference(sign * own, sign * np.array(values[other]), HOW)
-    known = int(np.isfinite(own).sum())
-    return {label: {"value": one.value, "low": one.low, "high": one.high, "n": known} for label, one in rows.items()}
+    n = int(np.isfinite(own).sum())
+    return {label: {"value": one.value, "low": one.low, "high": one.high, "n": n} for label, one in rows.items()}
 
 
 def on_footage(found: dict[str, dict[str, Any]], name: str, *steps: int) -> dict[str, Any]:
-    """Errors of a few clips that lean on each other (two videos): means, and how often each other model is worse."""
+    """Mean errors of a few dependent clips (of two videos), and on how many of them each baseline is worse."""
     values = {other: np.hstack([one[f"footage_{step}"] for step in steps]) for other, one in found.items()}
     own = values[name]
     return {
@@ -211,28 +214,28 @@ def on_footage(found: dict[str, dict[str, Any]], name: str, *steps: int) -> dict
         "torn": np.hstack([found[name][f"footage_{step}_torn"] for step in steps]).mean(),
         **{
             label: {"mean": values[other].mean(), "worse": int((own < values[other]).sum())}
-            for label, other in others_of(name).items()
+            for label, other in baselines(name).items()
         },
     }
 
 
 def scores(name: str) -> dict[str, Any]:
-    """What one model gets, clip by clip."""
+    """Scores of one model, clip by clip."""
     torch.set_num_threads(1)
-    encode, (clips, more) = model(name), series()
+    encode, (clips, fit) = model(name), series()
     features = [encode(one.video)[0] for one in clips]
-    others = [encode(one.video)[0] for one in more]
-    together = torch.stack(features)
-    deviation, rank = spread_of(together)
-    least = float(together.flatten(0, -2).double().std(0, correction=0).min())
+    fit_features = [encode(one.video)[0] for one in fit]
+    stacked = torch.stack(features)
+    deviation, rank = spread_of(stacked)
+    least = float(stacked.flatten(0, -2).double().std(0, correction=0).min())
     found = {
         "m3": [utility(f, one) for f, one in zip(features, clips, strict=True)],
-        "which": which(features, clips, others, more),
-        "figure": figures(features, clips, others, more),
-        "velocity": motion_errors(encode, others, more),
-        "identity": recognised(encode),
+        "which": within_clip_accuracy(features, clips, fit_features, fit),
+        "figure": figure_accuracy(features, clips, fit_features, fit),
+        "velocity": motion_errors(encode, fit_features, fit),
+        "identity": across_clip_accuracy(encode),
         **{key: errors for step in STEPS for key, errors in footage_errors(encode, step).items()},
-        "spread": {"channels": together.shape[-1], "deviation": deviation, "least": least, "rank": rank},
+        "spread": {"channels": stacked.shape[-1], "deviation": deviation, "least": least, "rank": rank},
         "drift": drift(encode, clips[:DRIFT_CLIPS]) if name in SIZES else None,
     }
     print(f"{name} done", file=sys.stderr)
@@ -240,36 +243,36 @@ def scores(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def series() -> tuple[list[Seen], list[Seen]]:
-    """The clips to evaluate on, and those to fit on."""
-    clips, more = (rendered(one) for one in held_out())
-    return clips, more
+def series() -> tuple[list[Rendered], list[Rendered]]:
+    """The clips for evaluation, and those for fitting."""
+    clips, fit = (rendered(one) for one in held_out())
+    return clips, fit
 
 
 @functools.cache
-def moving() -> list[Seen]:
-    """The clips that velocities are asked of."""
-    _, more = held_out()
-    return rendered(more.model_copy(update={"first_index": more.first_index + FIT, "n_clips": MOVING}))
+def moving() -> list[Rendered]:
+    """The clips for evaluating the velocity probe."""
+    _, fit = held_out()
+    return rendered(fit.model_copy(update={"first_index": fit.first_index + FIT, "n_clips": MOVING}))
 
 
 @functools.cache
-def gallery() -> tuple[list[Seen], list[Seen]]:
-    """Clips of returning objects: those to evaluate on, and those to fit on."""
-    held, more = held_out()
-    look = held.model_dump(exclude={"n_clips", "first_index"})
-    clips, others = (
-        rendered(Gallery(**look, first_index=one.first_index, n_clips=one.n_clips)) for one in (held, more)
+def gallery() -> tuple[list[Rendered], list[Rendered]]:
+    """Clips with recurring objects: those for evaluation, and those for fitting."""
+    held, fit = held_out()
+    fields = held.model_dump(exclude={"n_clips", "first_index"})
+    clips, fit_clips = (
+        rendered(Gallery(**fields, first_index=one.first_index, n_clips=one.n_clips)) for one in (held, fit)
     )
-    return clips, others
+    return clips, fit_clips
 
 
 SIDES = {"m3": 1.0, "identity": 1.0, "which": 1.0, "figure": 1.0, "velocity": -1.0}
-"""What is compared, and whether more is better."""
+"""The scores that are compared, and their sign: 1 where higher is better, -1 where lower is."""
 
 
 def measured() -> dict[str, Any]:
-    """Everything, by size."""
+    """All results, by size."""
     names = [*(f"{size}{kind}" for size in reversed(SIZES) for kind in ("", "_untrained", "_first")), "pixels_8"]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         found = dict(zip(names, pool.map(scores, names), strict=True))
@@ -296,14 +299,14 @@ def measured() -> dict[str, Any]:
 
 
 def stream_rate(clips: int = 100) -> float:
-    """Clips that training can render in a second of processor time, as it renders them."""
+    """Training clips rendered per second of processor time."""
     started = time.process_time()
     for index in range(clips):
         training_clip(0, index, frames=RECIPE.frames, rendered=RECIPE.rendered_frames, size=RECIPE.resolution)
     return clips / (time.process_time() - started)
 
 
-def utility(features: Tensor, clip: Seen) -> float:
+def utility(features: Tensor, clip: Rendered) -> float:
     """M3 of one clip."""
     metric, masks = Blocks().metric("M3"), clip.sample.masks
     assert isinstance(metric, FunctionalUtility)
@@ -312,10 +315,10 @@ def utility(features: Tensor, clip: Seen) -> float:
 
 
 def footage_errors(encode: Encode, step: int) -> dict[str, list[float]]:
-    """How far from home patches of each clip of footage end, followed to its last position and back.
+    """Forward-backward error of each footage clip: patches are followed to its last position and back.
 
-    And what it is where there is nothing to follow, each position being torn from another clip: features that tell
-    the place of a patch, and not what it shows, would not notice.
+    The same error is computed on shuffled clips, whose positions come from different clips. Features that encode only
+    the place of a patch and not its content have the same error on both.
     """
     features = [encode(one.pixels.float()[None] / 255)[0] for one in read_footage(step)]
     torn = [
@@ -327,49 +330,53 @@ def footage_errors(encode: Encode, step: int) -> dict[str, list[float]]:
     }
 
 
-def which(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
-    """Accuracy of the identity probe in each clip; its penalty is the best one of other clips."""
+def within_clip_accuracy(
+    features: list[Tensor], clips: list[Rendered], fit_features: list[Tensor], fit: list[Rendered]
+) -> list[float]:
+    """Accuracy of the within-clip identity probe; its penalty is the best one on other clips."""
 
-    def at(penalty: float, of: list[Tensor], seen: list[Seen]) -> list[float]:
-        return [identity_accuracy(f, one.objects, penalty) for f, one in zip(of, seen, strict=True)]
+    def accuracies(penalty: float, of: list[Tensor], clips_read: list[Rendered]) -> list[float]:
+        return [identity_accuracy(f, one.objects, penalty) for f, one in zip(of, clips_read, strict=True)]
 
-    best = max(PENALTIES, key=lambda penalty: float(np.nanmean(at(penalty, others[:30], more[:30]))))
-    return at(best, features, clips)
+    best = max(PENALTIES, key=lambda penalty: float(np.nanmean(accuracies(penalty, fit_features[:30], fit[:30]))))
+    return accuracies(best, features, clips)
 
 
-def figures(features: list[Tensor], clips: list[Seen], others: list[Tensor], more: list[Seen]) -> list[float]:
-    """How well a probe fitted on other clips tells objects from background: the mean of both accuracies."""
+def figure_accuracy(
+    features: list[Tensor], clips: list[Rendered], fit_features: list[Tensor], fit: list[Rendered]
+) -> list[float]:
+    """Balanced accuracy of a probe fitted on other clips that separates objects from background."""
 
-    def told(of: list[Tensor], seen: list[Seen], every: int = 1) -> list[tuple[Tensor, Tensor]]:
-        pairs = [(f.flatten(0, 2), one.objects.flatten()) for f, one in zip(of, seen, strict=True)]
+    def examples(of: list[Tensor], clips_read: list[Rendered], every: int = 1) -> list[tuple[Tensor, Tensor]]:
+        pairs = [(f.flatten(0, 2), one.objects.flatten()) for f, one in zip(of, clips_read, strict=True)]
         return [(x[::every], (y[::every, None] > 0).double()) for x, y in pairs]
 
-    probe = fitted(told(others, more, every=4))
+    probe = fitted(examples(fit_features, fit, every=4))
     found = []
-    for x, y in told(features, clips):
-        # Cut at the part of patches that show an object: they are so few that weak features never reach a half.
+    for x, y in examples(features, clips):
+        # The cut is the share of patches that show an object. It is small, so that weak features do not reach 0.5.
         right = (probe(x) > probe.mean) == (y > 0.5)
         found.append(float((right[y > 0.5].double().mean() + right[y < 0.5].double().mean()) / 2))
     return found
 
 
-def motion_errors(encode: Encode, others: list[Tensor], more: list[Seen]) -> list[float]:
-    """Mean squared error of objects' velocities in each of many clips, by a probe fitted on other clips."""
-    probe, clips = fitted(of_objects(others, more)), moving()
+def motion_errors(encode: Encode, fit_features: list[Tensor], fit: list[Rendered]) -> list[float]:
+    """Mean squared error of objects' velocities in each clip, by a probe fitted on other clips."""
+    probe, clips = fitted(of_objects(fit_features, fit)), moving()
     features = [encode(one.video)[0] for one in clips]
     return [float((probe(x) - y).square().mean()) for x, y in of_objects(features, clips)]
 
 
-def recognised(encode: Encode) -> list[float]:
-    """In each clip, how often a probe fitted on other clips says which object of the gallery is seen."""
-    clips, more = gallery()
-    known, others = ([encode(one.video)[0] for one in of] for of in (clips, more))
-    probe = fitted(of_objects(others, more))
-    return [float((probe(x).argmax(1) == y.argmax(1)).double().mean()) for x, y in of_objects(known, clips)]
+def across_clip_accuracy(encode: Encode) -> list[float]:
+    """Accuracy in each clip of a probe fitted on other clips that identifies objects of the gallery."""
+    clips, fit = gallery()
+    features, fit_features = ([encode(one.video)[0] for one in of] for of in (clips, fit))
+    probe = fitted(of_objects(fit_features, fit))
+    return [float((probe(x).argmax(1) == y.argmax(1)).double().mean()) for x, y in of_objects(features, clips)]
 
 
-def of_objects(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, Tensor]]:
-    """Features of each object at each position, the mean over the patches that show it, and the facts about it."""
+def of_objects(features: list[Tensor], clips: list[Rendered]) -> list[tuple[Tensor, Tensor]]:
+    """Mean features over the patches that show each object at each position, and the targets of the object."""
     found = []
     for f, one in zip(features, clips, strict=True):
         shown = [
@@ -382,8 +389,8 @@ def of_objects(features: list[Tensor], clips: list[Seen]) -> list[tuple[Tensor, 
     return found
 
 
-def drift(encode: Encode, clips: list[Seen]) -> dict[str, Any]:
-    """M2 and loss of tracking by strength for each perturbation, and what a scenario needs to know of them."""
+def drift(encode: Encode, clips: list[Rendered]) -> dict[str, Any]:
+    """M2 and dM3 by strength for each perturbation, and the parameters of a scenario."""
     blocks = Blocks()
     clean = [encode(one.video) for one in clips]
     before = [utility(f[0], one) for f, one in zip(clean, clips, strict=True)]
@@ -394,19 +401,19 @@ def drift(encode: Encode, clips: list[Seen]) -> dict[str, Any]:
         tables = {metric: np.empty((len(clips), len(STRENGTHS))) for metric in scores}
         for row, (one, f) in enumerate(zip(clips, clean, strict=True)):
             for column, strength in enumerate(STRENGTHS):
-                seen = encode(perturb(one.video, strength, [clip_seed(0, one.sample.digest, kind)]))
-                tables["M2"][row, column] = float(temporal_consistency(f, seen))
-                tables["dM3"][row, column] = before[row] - utility(seen[0], one)
+                perturbed = encode(perturb(one.video, strength, [clip_seed(0, one.sample.digest, kind)]))
+                tables["M2"][row, column] = float(temporal_consistency(f, perturbed))
+                tables["dM3"][row, column] = before[row] - utility(perturbed[0], one)
         found[kind] = {"trend": trend(tables["M2"], STRENGTHS, HOW).value, "means": tables["M2"].mean(0).tolist()}
         for metric, table in tables.items():
             slope, mean = np.polyfit(STRENGTHS, table.mean(0), 1)
             found[kind][metric] = {"mean": mean, "slope": slope, "sd": table.std(0, ddof=1).mean()}
             ranked = rankdata(table, axis=0)
             scores[metric].append(norm.ppf((ranked - 0.5) / len(clips)))
-    together = {metric: np.hstack(columns) for metric, columns in scores.items()}
-    within = {metric: mean_correlation(columns) for metric, columns in together.items()}
+    stacked = {metric: np.hstack(columns) for metric, columns in scores.items()}
+    within = {metric: mean_correlation(columns) for metric, columns in stacked.items()}
     same_cell = float(
-        np.nanmean([np.corrcoef(x, y)[0, 1] for x, y in zip(together["M2"].T, together["dM3"].T, strict=True)])
+        np.nanmean([np.corrcoef(x, y)[0, 1] for x, y in zip(stacked["M2"].T, stacked["dM3"].T, strict=True)])
     )
     probes = {}
     for kind in ("reverse", "hflip"):
@@ -416,16 +423,16 @@ def drift(encode: Encode, clips: list[Seen]) -> dict[str, Any]:
             for one, f in zip(clips, clean, strict=True)
         ]
         probes[kind] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-    again = [float(temporal_consistency(f, encode(one.video))) for one, f in zip(clips, clean, strict=True)]
+    identity = [float(temporal_consistency(f, encode(one.video))) for one, f in zip(clips, clean, strict=True)]
     return {
         "perturbations": found,
         "probes": probes,
-        "identity": max(again),
+        "identity": max(identity),
         "within_clip": within,
         "association": same_cell,
     }
 
 
 def mean_correlation(columns: np.ndarray) -> float:
-    """Mean correlation of any two columns; one that does not vary has none."""
+    """Mean correlation over pairs of columns; pairs with a constant column are left out."""
     return float(np.nanmean(np.corrcoef(columns.T)[np.triu_indices(columns.shape[1], 1)]))

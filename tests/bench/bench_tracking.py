@@ -1,10 +1,10 @@
-"""How much time and memory label propagation takes, against a frame-by-frame implementation.
+"""Time and memory of label propagation, compared with a frame-by-frame implementation.
 
-24×24 patches, 8 temporal positions, 3 objects and the background, DAVIS settings, float32, one thread on the CPU. The
-other implementation goes frame by frame: it stacks and normalises the features it looks at, builds the affinity of
-every pair of patches, sets those outside the window to zero, keeps the largest and multiplies with the labels. Both
-are run in turn, so that what else the machine does hits both, and medians of processor time are compared; memory
-is each one's peak above what was there before, in a process of its own.
+24×24 patches, 8 temporal positions, 3 objects and the background, DAVIS settings, float32, one CPU thread. The other
+implementation processes one frame at a time: it stacks and normalises the context features, computes the affinity of
+every pair of patches, sets those outside the window to zero, keeps the largest and multiplies them with the labels.
+Both run in turn, so that other load on the machine affects both, and medians of processor time are compared. Memory
+is the peak of each above the memory before, in a separate process.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from vjepa_stress.metrics.tracking import propagate_labels
 
 SIDE, POSITIONS, OBJECTS = 24, 8, 3
 CHANNELS = (48, 192, 384, 768)
-"""Channels of the pocket models and of the released `base`."""
+"""Channels of a pocket model, of the released `base`, and two sizes in between."""
 CONTEXT, RADIUS, TOPK, TEMPERATURE = 7, 12, 5, 0.1
 
 
 def frame_by_frame(features: Tensor, first: Tensor) -> Tensor:
-    """The full affinity of each frame, masked afterwards."""
+    """Compute the full affinity of each frame, then mask it."""
     positions, height, width, _ = features.shape
     count = height * width
     row, column = torch.arange(count) // width, torch.arange(count) % width
     window = ((row[:, None] - row).abs() <= RADIUS) & ((column[:, None] - column).abs() <= RADIUS)
-    window_of_ones = window.float()
+    window_weights = window.float()
     stored = [frame.reshape(count, -1).T.contiguous() for frame in features]
     labels = [first.flatten(1)]
     for t in range(1, positions):
         context = [0, *range(max(1, t - CONTEXT), t)]
         sources = F.normalize(torch.stack([stored[i] for i in context]), dim=1)
         targets = F.normalize(stored[t].T, dim=1).expand(len(context), -1, -1)
-        affinity = torch.exp(torch.bmm(targets, sources) / TEMPERATURE) * window_of_ones
+        affinity = torch.exp(torch.bmm(targets, sources) / TEMPERATURE) * window_weights
         affinity = affinity.transpose(1, 2).reshape(-1, count)
         least = affinity.topk(TOPK, dim=0).values[-1]
         affinity[affinity < least] = 0
@@ -52,7 +52,7 @@ def frame_by_frame(features: Tensor, first: Tensor) -> Tensor:
 
 
 def banded(features: Tensor, first: Tensor) -> Tensor:
-    """The metric's own."""
+    """The implementation of the metric."""
     return propagate_labels(features, first, context=CONTEXT, radius=RADIUS, topk=TOPK, temperature=TEMPERATURE)
 
 
@@ -67,7 +67,7 @@ def inputs(channels: int) -> tuple[Tensor, Tensor]:
 
 
 def seconds(channels: int, rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of each run, by what was run."""
+    """Processor seconds of each run, by implementation."""
     torch.set_num_threads(1)
     features, first = inputs(channels)
     found: dict[str, list[float]] = {name: [] for name in RUNS}
@@ -81,7 +81,7 @@ def seconds(channels: int, rounds: int) -> dict[str, list[float]]:
 
 
 def peak(name: str, channels: int) -> float:
-    """Mebibytes above the inputs that one run needs, measured in a process of its own."""
+    """Peak memory of one run above its inputs, in mebibytes, measured in a separate process."""
     command = [sys.executable, "-m", "tests.bench.bench_tracking", name, str(channels)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout)
@@ -90,9 +90,9 @@ def peak(name: str, channels: int) -> float:
 def _print_peak(name: str, channels: int) -> None:
     torch.set_num_threads(1)
     small = torch.rand(3, 4, 4, 8), torch.rand(2, 4, 4)
-    RUNS[name](*small)  # imports and libraries' own memory are no cost of a run
+    RUNS[name](*small)  # warm-up: imports and memory of libraries do not count
     features, first = inputs(channels)
-    # Linux resets the high-water mark when 5 is written here.
+    # Writing 5 to this file resets the peak memory in Linux.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     RUNS[name](features, first)
@@ -117,14 +117,14 @@ def measured(rounds: int = 15) -> dict[str, Any]:
             "mebibytes": mebibytes,
             "all_seconds": times,
         }
-        ours, theirs = median["banded"], median["frame_by_frame"]
+        own, reference = median["banded"], median["frame_by_frame"]
         print(
-            f"{channels:5} channels   {theirs:.3f} s, {mebibytes['frame_by_frame']:.0f} MiB frame by frame   "
-            f"{ours:.3f} s, {mebibytes['banded']:.0f} MiB banded   {theirs / ours:.2f} times as fast",
+            f"{channels:5} channels   {reference:.3f} s, {mebibytes['frame_by_frame']:.0f} MiB frame by frame   "
+            f"{own:.3f} s, {mebibytes['banded']:.0f} MiB banded   speed-up {reference / own:.2f}",
             file=sys.stderr,
         )
     return {"channels": found, "limit": 2, "rounds": rounds}
 
 
-if __name__ == "__main__":  # what `peak` starts
+if __name__ == "__main__":  # started by `peak`
     _print_peak(sys.argv[1], int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The size of the published study: 322 cells and H1 to H6, with three scenarios."""
+"""A study of the size of the published one: 322 cells, H1 to H6, and three scenarios."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TREND = {"kind": "threshold", "direction": "above", "confirm_at": 0.9, "refute_a
 
 
 def where(dataset: str = "ssv2", **more: Any) -> dict[str, Any]:
-    """A filter; names stand for lists of one."""
+    """A filter; a single name stands for a list of one name."""
     return {
         "dataset": [dataset],
         **{key: value if isinstance(value, list) else [value] for key, value in more.items()},
@@ -159,9 +159,9 @@ def plan(studies: int = 2000) -> Plan:
     return Plan.model_validate(
         {
             "scenarios": {
-                "as_hoped": _scenario("what the authors expect", 1.6, 0.8, 0.02, 0.25, 0.6),
-                "halfway": _scenario("half of it", 1.25, 0.4, 0.005, 0.31, 0.3),
-                "nothing": _scenario("M2 sees nothing", 1.0, 0.02, 0.0, 0.9, 0.0),
+                "as_hoped": _scenario("the effects that the authors expect", 1.6, 0.8, 0.02, 0.25, 0.6),
+                "halfway": _scenario("effects of about half that size", 1.25, 0.4, 0.005, 0.31, 0.3),
+                "nothing": _scenario("M2 does not respond to anything", 1.0, 0.02, 0.0, 0.9, 0.0),
             },
             "studies": studies,
             "resamples": 1000,
