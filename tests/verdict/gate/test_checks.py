@@ -14,8 +14,7 @@ import pytest
 from tests.design import toy
 from tests.evidence.attack import append_again, keep_leaves, rewrite
 from vjepa_stress import ledger
-from vjepa_stress.design import Cell
-from vjepa_stress.digest import canonical_json, sha256
+from vjepa_stress.digest import sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import (
     CellsIncomplete,
@@ -32,10 +31,9 @@ from vjepa_stress.errors import (
     RunBeforeRegistration,
     ShardTampered,
     StressError,
-    Tampered,
 )
 from vjepa_stress.evidence.audit import audit
-from vjepa_stress.ledger import Completed, Launched, Registered, Viewed
+from vjepa_stress.ledger import Completed, Launched, Viewed
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.freeze import Registration
