@@ -23,12 +23,13 @@ TIMES = 40
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Two processes that do nothing but compute."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    """Two processes that do nothing but compute, and end with this one."""
+    loop = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(2)]
     yield
-    for loop in loops:
-        loop.kill()
-        loop.wait()
+    for process in loops:
+        process.kill()
+        process.wait()
 
 
 def edited(finished: StudyRoot, folder: Path) -> StudyRoot:
