@@ -206,6 +206,16 @@ def test_a_class_that_does_not_declare_kind_and_revision_itself_has_no_spec(kind
             kind.model_validate({"sigma_at_full": 0.1}).spec()
 
 
+def test_a_class_of_another_type_or_with_methods_missing_is_refused() -> None:
+    noise = "vjepa_stress.perturb.gaussian_noise.GaussianNoise"
+    with pytest.raises(BadConfiguration, match="this class is no encoder") as refused:
+        bind({"_target_": noise}, Encoder, "noise.yaml")
+    assert refused.value.expected == "a subclass of Encoder"
+    with pytest.raises(BadConfiguration, match="this encoder lacks methods") as refused:
+        bind({"_target_": "vjepa_stress.encoders.shaped.Shaped"}, Encoder, "shaped.yaml")
+    assert refused.value.expected == "identify, load"
+
+
 def test_the_message_says_what_to_add() -> None:
     with pytest.raises(BadConfiguration) as refused:
         NoNumber(sigma_at_full=0.1).spec_digest()

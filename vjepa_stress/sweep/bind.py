@@ -117,9 +117,16 @@ def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, 
     except Exception as error:  # a module of the user's own may fail in any way
         found = f"{type(error).__name__}: {error}"
         raise BadConfiguration("a building block cannot be imported", where=where, found=found) from error
-    if not (inspect.isclass(found) and issubclass(found, base)) or inspect.isabstract(found):
+    if not (inspect.isclass(found) and issubclass(found, base)):
         raise BadConfiguration(
-            f"this is no {base.__name__.lower()}", where=where, expected=f"a {base.__name__}", found=target
+            f"this class is no {base.block_type}",
+            where=where,
+            expected=f"a subclass of {base.__name__}",
+            found=target,
+        )
+    if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
+        raise BadConfiguration(
+            f"this {base.block_type} lacks methods that every {base.block_type} has", where=where, expected=missing
         )
     found.identity()
     return found
