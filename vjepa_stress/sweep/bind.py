@@ -117,7 +117,16 @@ def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, 
     except Exception as error:  # a module of the user's own may fail in any way
         found = f"{type(error).__name__}: {error}"
         raise BadConfiguration("a building block cannot be imported", where=where, found=found) from error
-    if not (inspect.isclass(found) and issubclass(found, base)) or inspect.isabstract(found):
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing and inspect.isclass(found) and issubclass(found, base):
+        raise BadConfiguration(
+            f"the class {found.__name__} is abstract",
+            where=where,
+            expected=f"every method that {base.__name__} declares",
+            found=f"no {', no '.join(missing)}",
+            todo=f"define {', '.join(missing)} in {target}",
+        )
+    if not (inspect.isclass(found) and issubclass(found, base)):
         raise BadConfiguration(
             f"this is no {base.__name__.lower()}", where=where, expected=f"a {base.__name__}", found=target
         )
