@@ -101,7 +101,7 @@ def test_a_title_with_an_escape_sequence_is_refused(tmp_path: Path) -> None:
         study.command("check", root.prereg / "small/draft.yaml", "--config-dir", study.CONF),
     ):
         assert done.code == 2
-        assert "control or invisible formatting character" in done.err
+        assert "a control character or an invisible formatting character" in done.err
         assert printable(done.err) == done.err
     assert not root.ledger.exists()
 
@@ -110,7 +110,7 @@ def test_words_for_the_ledger_are_refused_before_anything_is_written(attacked: S
     before = attacked.ledger.read_bytes()
     done = study.command("withdraw", "small", "H2", "--why", NASTY, "--root", attacked.path)
     assert done.code == 2, done.err
-    assert "control or invisible formatting character" in done.err
+    assert "a control character or an invisible formatting character" in done.err
     assert attacked.ledger.read_bytes() == before
     assert not attacked.document("small", "v2").exists()
 

@@ -56,7 +56,7 @@ def test_a_started_study_is_not_written_over(empty: Path) -> None:
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 1.0, refute_at: 1.2", "overlap"),
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 1.2", "refute_at"),
         ("perturbation: [gaussian_noise], strength: [0.6]", "perturbation: [fog]", "selects no cell"),
-        ("id: H1", "id: C1", "stands twice"),
+        ("id: H1", "id: C1", "duplicate hypothesis id"),
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 0.2, refute_at: 0.1", "constant"),
         ("sd: 0.1}", "sd: 5.0}", "sd"),
     ],
