@@ -63,8 +63,10 @@ def reword(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"METHODS", "NOTES", "FINDINGS", "DEVIATIONS", "OBJECTIONS", "OUTCOMES"} <= set(tables)
     for name in tables:
         monkeypatch.setattr(words, name, reworded(getattr(words, name)))
-    for kind in (*RULES.values(), *STATISTICS.values()):
-        monkeypatch.setattr(kind, "words", reworded(kind.words))
+    for rule in RULES.values():
+        monkeypatch.setattr(rule, "words", reworded(rule.words))
+    for statistic in STATISTICS.values():
+        monkeypatch.setattr(statistic, "words", reworded(statistic.words))
 
 
 def sentences(root: StudyRoot) -> list[str]:

@@ -29,35 +29,16 @@ LARGE = {**SMALL, "b": Cell({"x": 2.0})}
 CODE, OTHER = sha256(b"code"), sha256(b"other code")
 
 
-def launch(attempt: int, code: Digest = CODE, document: Digest = V1) -> Launched:
-    return Launched(
-        seq=0,
-        at="2026-01-01T00:00:00Z",
-        study="small",
-        document=document,
-        prev_root=V1,
-        attempt=attempt,
-        cells=("a",),
-        code=code,
-        dirty=False,
-        commit=None,
-        identities={},
-        specs={},
-        deviation=None,
-    )
+PLACE = {"seq": 0, "at": "2026-01-01T00:00:00Z", "study": "small", "prev_root": V1}
+
+
+def launch(attempt: int, code: Digest = CODE) -> Launched:
+    said = {"cells": ("a",), "code": code, "dirty": False, "commit": None, "identities": {}, "specs": {}}
+    return Launched.model_validate({**PLACE, **said, "document": V1, "attempt": attempt, "deviation": None})
 
 
 def completion(attempt: int, document: Digest = V1) -> Completed:
-    return Completed(
-        seq=0,
-        at="2026-01-01T00:00:00Z",
-        study="small",
-        document=document,
-        prev_root=V1,
-        attempt=attempt,
-        root=V1,
-        cells=1,
-    )
+    return Completed.model_validate({**PLACE, "document": document, "attempt": attempt, "root": V1, "cells": 1})
 
 
 def attempts(
@@ -221,11 +202,12 @@ def test_a_cell_that_belongs_elsewhere_is_no_cell_of_the_attempt(attacked: Study
     root = incomplete(attacked)
     folder = one(root)
     saved = (folder / "manifest.json").read_bytes()
-    for change in (
+    changes: list[dict[str, object]] = [
         {"prereg_digest": V1},
         {"ledger_checkpoint": {"size": 2, "root": V1}},
         {"ledger_checkpoint": {"size": 99, "root": ledger.read(root).checkpoint().root}},
-    ):
+    ]
+    for change in changes:
         rewrite(folder / "manifest.json", change)
         with pytest.raises(ManifestTampered, match="belongs to another cell, study or ledger"):
             there(root)
