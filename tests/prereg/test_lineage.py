@@ -8,7 +8,17 @@ from vjepa_stress.digest import sha256
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Hypothesis, Preregistration
-from vjepa_stress.prereg.lineage import changes, check_claims, check_follows, find, is_withdrawal, next_version
+from vjepa_stress.prereg.lineage import (
+    Change,
+    changed_paths,
+    changes,
+    check_claims,
+    check_follows,
+    find,
+    is_withdrawal,
+    next_version,
+)
+from vjepa_stress.report import words
 from vjepa_stress.study_root import StudyRoot
 
 PARENT = sha256(b"the parent's bytes")
@@ -106,17 +116,48 @@ def test_a_withdrawal_does_nothing_else(first: Preregistration) -> None:
 def test_changes_name_what_differs_before_and_after(first: Preregistration) -> None:
     assert changes(first, first) == ()
     assert changes(first, changed(first, version="v2", parent=PARENT)) == ()
-    assert changes(first, changed(first, "H1", status="withdrawn")) == ("H1 withdrawn",)
-    assert changes(first, changed(first, "H2", withdrawn=("ratio",))) == ("H2.ratio withdrawn",)
-    assert changes(without(first, "H1"), first) == ("H1 is new",)
-    assert changes(first, changed(first, title="New")) == (f'title: "{first.title}" → "New"',)
     rule = hypothesis(first, "H1").rule.model_copy(update={"confirm_at": 0.75})
-    assert changes(first, changed(first, "H1", rule=rule)) == ("H1.rule.confirm_at: 0.9 → 0.75",)
+    for old, new, change, said in (
+        (first, changed(first, "H1", status="withdrawn"), Change(path="H1", kind="withdrawn"), "H1 withdrawn"),
+        (
+            first,
+            changed(first, "H2", withdrawn=("ratio",)),
+            Change(path="H2.ratio", kind="withdrawn"),
+            "H2.ratio withdrawn",
+        ),
+        (without(first, "H1"), first, Change(path="H1", kind="new"), "H1 is new"),
+        (
+            first,
+            changed(first, title="New"),
+            Change(path="title", kind="changed", before=first.title, after="New"),
+            f'title: "{first.title}" → "New"',
+        ),
+        (
+            first,
+            changed(first, "H1", rule=rule),
+            Change(path="H1.rule.confirm_at", kind="changed", before=0.9, after=0.75),
+            "H1.rule.confirm_at: 0.9 → 0.75",
+        ),
+    ):
+        assert changes(old, new) == (change,)
+        assert changed_paths(old, new) == (change.path,)
+        assert words.change(change) == said
 
 
 def test_added_and_removed_cells_are_counted(first: Preregistration) -> None:
     fewer = changed(first, design=first.design.model_copy(update={"cells": first.design.cells[7:]}))
     (removed,), (added,) = changes(first, fewer), changes(fewer, first)
-    assert removed.startswith("7 cells removed: ")
-    assert added.startswith("7 cells added: ")
-    assert removed.endswith(", …")  # five are named
+    names = [str(cell) for cell in first.design.cells[:7]]
+    assert removed == Change(path="design.cells", kind="removed", before=names)
+    assert added == Change(path="design.cells", kind="added", after=names)
+    assert words.change(removed) == f"7 cells removed: {', '.join(names[:5])}, …"
+    assert words.change(added) == f"7 cells added: {', '.join(names[:5])}, …"
+
+
+def test_a_path_is_named_once(first: Preregistration) -> None:
+    one, other = (
+        changed(first, design=first.design.model_copy(update={"cells": cells}))
+        for cells in (first.design.cells[1:], first.design.cells[:-1])
+    )
+    assert [change.kind for change in changes(one, other)] == ["added", "removed"]
+    assert changed_paths(one, other) == ("design.cells",)
