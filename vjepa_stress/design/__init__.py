@@ -1,4 +1,4 @@
-"""Designs: which cells a study has, and what they depend on."""
+"""Designs: the cells of a study and the settings that they depend on."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _KINDS: dict[str, type[Design]] = {"video": VideoDesign}
 
 
 def kinds() -> dict[str, type[Design]]:
-    """The kinds of design that documents may have."""
+    """The kinds of design that documents can have, by name."""
     return dict(_KINDS)
 
 
 def add_kind(name: str, kind: type[Design]) -> None:
-    """Let documents have designs of another kind.
+    """Add a kind of design that documents can have.
 
     Raises:
-        ValueError: when the name stands for another class.
+        ValueError: when another class has the name.
     """
     if _KINDS.setdefault(name, kind) is not kind:
-        raise ValueError(f"a design of kind {name!r} is a {_KINDS[name].__name__}")
+        raise ValueError(f"the kind {name!r} already refers to {_KINDS[name].__name__}")
 
 
 class _ByKind:
-    """Reads a design as the class that its `kind` names; kinds may be added after documents were defined."""
+    """Validate a design as the class of its `kind`. Kinds can be added after the document class is defined."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -61,7 +61,7 @@ def _read(value: Any) -> Design:
         return value
     kind = value.get("kind") if isinstance(value, dict) else None
     if kind not in _KINDS:
-        raise ValueError(f"no design is of kind {kind!r}; known: {', '.join(sorted(_KINDS))}")
+        raise ValueError(f"unknown kind of design {kind!r}; known: {', '.join(sorted(_KINDS))}")
     return _KINDS[kind].model_validate(value)
 
 

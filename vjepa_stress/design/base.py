@@ -1,6 +1,7 @@
-"""What a design is: ordered factors, cells, the units that rows are keyed by, and the identities that a launch binds.
+"""The interface of designs: factors, cells, units, and the identities that a launch binds.
 
-`video` is one kind (`vjepa_stress.design.video`). Statistics, rules, gate and verdict know this interface alone.
+`video` is one kind of design (`vjepa_stress.design.video`). Statistics, rules, gate and verdict depend only on this
+interface.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Factor(NamedTuple):
     """A factor of a design.
 
     Attributes:
-        name: as cells and filters name it.
-        numeric: whether its levels are numbers, so that a trend can run along it.
+        name: its name in cells and filters.
+        numeric: whether its levels are numbers, so that a trend along it can be computed.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Measure(Protocol):
 
     @property
     def range(self) -> tuple[float, float]:
-        """Smallest and largest value that the column can hold."""
+        """Smallest and largest possible value of the column."""
 
 
 class Identity(NamedTuple):
@@ -43,7 +44,7 @@ class Identity(NamedTuple):
 
     Attributes:
         spec: digest of its specification.
-        digest: the registered digest; None where the first launch pins it.
+        digest: the registered digest; None if the first launch pins it.
     """
 
     spec: Digest
@@ -52,11 +53,11 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True)
 class Concern:
-    """A reason to doubt an estimand that the design knows of.
+    """A reason to doubt an estimand, found by the design.
 
     Attributes:
-        code: which one.
-        values: what the message names.
+        code: code of the message.
+        values: values in the message.
     """
 
     code: str
@@ -64,12 +65,12 @@ class Concern:
 
 
 class Design(Frozen, ABC):
-    """The exact set of cells, and everything registered that could change a number in them.
+    """The exact set of cells, and all registered settings that can change their numbers.
 
     Attributes:
-        unit: name of the column that rows are keyed by, such as `clip`.
+        unit: name of the key column of rows, such as `clip`.
         units: kind of identity that lists the units, such as `clips`.
-        control_factor: factor whose levels may be controls; None where there is none.
+        control_factor: factor whose levels can be controls; None if the design has no controls.
     """
 
     unit: ClassVar[str]
@@ -87,25 +88,25 @@ class Design(Frozen, ABC):
     @property
     @abstractmethod
     def columns(self) -> Mapping[str, Measure]:
-        """Columns that estimands can be computed from, by name."""
+        """The columns that estimands can be computed from, by name."""
 
     @property
     @abstractmethod
     def layout(self) -> tuple[Column, ...]:
-        """Every column of a shard, in the order of the file, the unit's first."""
+        """All columns of a shard, in the order of the file, starting with the unit."""
 
     @abstractmethod
     def stratum(self, cell: Cell) -> str:
-        """Which set of units a cell is measured on; cells of one stratum have the same units."""
+        """The stratum of a cell. Cells of one stratum have the same units."""
 
     @abstractmethod
     def count_units(self, stratum: str) -> int:
-        """How many units a stratum has."""
+        """Number of units of a stratum."""
 
     @property
     @abstractmethod
     def identities(self) -> Mapping[str, Mapping[str, Identity]]:
-        """What a launch binds: kind of identity → name → identity."""
+        """The identities that a launch binds: kind → name → identity."""
 
     @abstractmethod
     def bound_to(self, cell: Cell) -> Mapping[str, str]:
@@ -113,37 +114,40 @@ class Design(Frozen, ABC):
 
     @abstractmethod
     def config(self, cell: Cell) -> dict[str, Any]:
-        """Everything registered that the numbers of a cell depend on, as JSON values; identities aside."""
+        """All registered settings that the numbers of a cell depend on, as JSON values, without identities."""
 
     @abstractmethod
     def unit_keys(self, data: bytes) -> tuple[str, ...]:
-        """The units that the bytes of an identity of kind `units` list, in order.
+        """Keys of the units in a list of units, in order.
+
+        Args:
+            data: bytes of the list, which is the content of an identity of kind `units`.
 
         Raises:
-            BadDocument: when the bytes list none.
+            BadDocument: when the bytes are not such a list.
         """
 
     def known_keys(self, data: bytes) -> frozenset[str]:
-        """What identifies units in another study: their keys, and the keys of their sources where they have any."""
+        """Keys that identify the units in other studies: their own keys, and those of their sources, if any."""
         return frozenset(self.unit_keys(data))
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """Registered settings that a manifest repeats, such as the number format."""
+        """Registered settings that manifests repeat, such as the number format."""
         return {}
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """Levels of `control_factor` that know nothing and stand beside every number."""
+        """Levels of `control_factor` that are controls. Every estimand is also computed on them."""
         return ()
 
     @property
     def default_levels(self) -> Mapping[str, tuple[Level, ...]]:
-        """Levels that a filter admits of a factor that it does not name."""
+        """Levels of a factor that a filter selects when it does not name the factor."""
         return {}
 
     def concerns(self, columns: Sequence[str], cells: Sequence[Cell]) -> Iterator[Concern]:  # noqa: ARG002
-        """Reasons to doubt an estimand that reads these columns in these cells."""
+        """Concerns about an estimand that reads these columns in these cells."""
         return iter(())
 
     def same_number(self, x: str, y: str, cells: Sequence[Cell]) -> bool:  # noqa: ARG002
@@ -156,20 +160,21 @@ class Design(Frozen, ABC):
         return tuple(factor.name for factor in self.factors)
 
     def select(self, where: Where) -> tuple[Cell, ...]:
-        """Cells of a filter, in the design's order.
+        """Cells that a filter selects, in the order of the design.
 
         Raises:
             ValueError: when the filter names a factor that the design does not have.
         """
         for factor in where.levels:
             if factor not in self.factor_names:
-                raise ValueError(f"no factor {factor!r} in a {self.kind} design, only {list(self.factor_names)}")
+                known = list(self.factor_names)
+                raise ValueError(f"unknown factor {factor!r}; a {self.kind} design has {known}")
         filled = {**self.default_levels, **where.levels}
         return tuple(cell for cell in self.cells if all(cell[name] in levels for name, levels in filled.items()))
 
     @property
     def shard_columns(self) -> frozenset[str]:
-        """Columns of a shard that have one value a row: those that a condition can name."""
+        """Columns of a shard with one value per row. Conditions can name them."""
         return frozenset(column.name for column in self.layout if column.kind not in ("integers", "values"))
 
     def config_digest(self, cell: Cell) -> Digest:
@@ -177,29 +182,33 @@ class Design(Frozen, ABC):
         return digest_of(self.config(cell))
 
     def strata(self, cells: Sequence[Cell]) -> tuple[str, ...]:
-        """The strata of some cells, sorted."""
+        """Strata of some cells, sorted."""
         return tuple(sorted({self.stratum(cell) for cell in cells}))
 
-    def check_filter(self, where: Where, place: str) -> None:
-        """Refuse a filter that selects nothing, or names something that selects nothing.
+    def check_filter(self, where: Where, path: str) -> None:
+        """Refuse a filter that selects no cell, or names a level or column that is not in the design.
+
+        Args:
+            where: the filter.
+            path: its location, for the error message.
 
         Raises:
-            ValueError: saying what is not in the design.
+            ValueError: with the path and the unknown name.
         """
         try:
             cells = self.select(where)
         except ValueError as error:
-            raise ValueError(f"{place}: {error}") from error
+            raise ValueError(f"{path}: {error}") from error
         if not cells:
-            raise ValueError(f"{place}: its filter selects no cell of the design")
-        # A name that selects nothing is a typing error, even where another name beside it selects something.
+            raise ValueError(f"{path}: the filter selects no cell of the design")
+        # A level that selects no cell is probably a typing error, even if other levels select some.
         for factor, levels in where.levels.items():
             for level in levels:
                 if not any(cell[factor] == level for cell in cells):
-                    raise ValueError(f"{place}: {factor} {level!r} selects no cell of the design")
+                    raise ValueError(f"{path}: {factor} {level!r} selects no cell of the design")
         for condition in where.rows or ():
             if condition.column not in self.shard_columns:
                 known = sorted(self.shard_columns)
-                raise ValueError(f"{place}: no shard has a column {condition.column!r}, only {known}")
+                raise ValueError(f"{path}: unknown column {condition.column!r}; shards have {known}")
             if isinstance(condition.equals, str) != (condition.column == self.unit):
-                raise ValueError(f"{place}: `{self.unit}` equals a text, and no other column does")
+                raise ValueError(f"{path}: only `{self.unit}` can equal a string, and it cannot equal a number")

@@ -15,12 +15,12 @@ _JSON_SCHEMA = TypeAdapter(_LEVELS).json_schema()
 
 
 class Cell(Mapping[str, Level | None]):
-    """One cell: a level for each factor of the design, or None where a factor does not apply.
+    """One cell: a level for each factor of the design, or None if a factor does not apply.
 
-    Cells with the same levels are equal, in whatever order their factors are written.
+    Equality of cells does not depend on the order of their factors.
 
     Class attributes:
-        factors: the order in which factors are kept; alphabetical where it names none.
+        factors: the order of factors; other factors follow in alphabetical order.
     """
 
     __slots__ = ("_key", "_levels")
@@ -28,7 +28,7 @@ class Cell(Mapping[str, Level | None]):
     factors: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, levels: Mapping[str, Level | None]) -> None:
-        """Make a cell from factor → level."""
+        """Create a cell from a mapping of factors to levels."""
         order = [name for name in self.factors if name in levels]
         order += sorted(name for name in levels if name not in self.factors)
         self._levels = {name: levels[name] for name in order}
@@ -63,11 +63,11 @@ class Cell(Mapping[str, Level | None]):
         return type(self), (self._levels,)
 
     def order(self) -> tuple[tuple[int, str, float], ...]:
-        """Sort key: by factor in alphabetical order; no level before numbers before names."""
-        return tuple(_place(self._levels[factor]) for factor in sorted(self._levels))
+        """Sort key: factors in alphabetical order; None before numbers before names."""
+        return tuple(_level_order(self._levels[factor]) for factor in sorted(self._levels))
 
     def without(self, factor: str) -> Cell:
-        """The same cell without one factor; equal for cells that differ in nothing else."""
+        """The cell without one factor."""
         return Cell({name: level for name, level in self._levels.items() if name != factor})
 
     @classmethod
@@ -84,16 +84,16 @@ class Cell(Mapping[str, Level | None]):
         return dict(_JSON_SCHEMA)
 
 
-def _place(level: Level | None) -> tuple[int, str, float]:
+def _level_order(level: Level | None) -> tuple[int, str, float]:
     if level is None:
         return 0, "", 0.0
     return (2, level, 0.0) if isinstance(level, str) else (1, "", level)
 
 
 class Condition(Frozen):
-    """Rows of a shard whose value in a column lies in a range, or equals a value.
+    """A condition on the rows of a shard: the value in a column is in a range, or equals a value.
 
-    A row without a value in the column fulfils no condition.
+    A row without a value in the column does not meet the condition.
     """
 
     column: Name
@@ -105,17 +105,17 @@ class Condition(Frozen):
     def _is_one_condition(self) -> Self:
         bounded = self.at_least is not None or self.at_most is not None
         if bounded == (self.equals is not None):
-            raise ValueError(f"a condition on {self.column} has either `equals` or `at_least` and `at_most`")
+            raise ValueError(f"a condition on {self.column} needs either `equals`, or `at_least` or `at_most`")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"no {self.column} is at least {self.at_least} and at most {self.at_most}")
+            raise ValueError(f"{self.column}: `at_least` {self.at_least} is above `at_most` {self.at_most}")
         return self
 
 
 class Where(Frozen):
-    """A filter on cells: for each factor named, the levels that it admits; and conditions on rows.
+    """A filter on cells: levels of some factors, and conditions on rows.
 
-    A factor that is not named does not filter, except where the design has a default for it (a video design: all
-    models that are subjects). A row must fulfil every condition of `rows`.
+    A factor that is not named is not filtered, unless the design has default levels for it (in a video design: all
+    models that are subjects). A row must meet all conditions of `rows`.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -127,18 +127,18 @@ class Where(Frozen):
     def _names_levels(self) -> Self:
         for factor, levels in self.levels.items():
             if not levels:
-                raise ValueError(f"{factor}: name a level, or leave the factor out")
+                raise ValueError(f"{factor}: name at least one level, or omit the factor")
         return self
 
     @property
     def levels(self) -> Mapping[str, tuple[Level, ...]]:
-        """Admitted levels by factor."""
+        """Selected levels by factor."""
         return self.__pydantic_extra__
 
     def at(self, factor: str, *levels: Level) -> Where:
-        """The same filter with other levels of one factor."""
+        """The filter with other levels of one factor."""
         return Where.model_validate({"rows": self.rows, **self.levels, factor: levels})
 
     def admits(self, cell: Cell) -> bool:
-        """Whether a cell has an admitted level of each factor named."""
+        """Whether a cell has a selected level of each named factor."""
         return all(cell[factor] in levels for factor, levels in self.levels.items())

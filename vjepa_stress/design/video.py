@@ -16,12 +16,12 @@ from vjepa_stress.digest import Digest, digest_of, parse_json
 from vjepa_stress.errors import BadDocument, BadInput
 from vjepa_stress.fields import Frozen, Level, Name, Seed
 
-Frames = Annotated[int, Field(ge=2, le=1024, description="frames a clip")]
-Resolution = Annotated[int, Field(ge=32, le=4096, description="pixels a side")]
+Frames = Annotated[int, Field(ge=2, le=1024, description="number of frames of each clip")]
+Resolution = Annotated[int, Field(ge=32, le=4096, description="height and width of frames in pixels")]
 
 
 class VideoCell(Cell):
-    """A cell of a video design. Probes have no strength; `seed` is the index of the perturbation's seed."""
+    """A cell of a video design. Probes have no strength. `seed` is the index of the seed of the perturbation."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ class VideoCell(Cell):
 
     @property
     def seed(self) -> int:
-        """Index of the perturbation's seed, from 0."""
+        """Index of the seed of the perturbation, from 0."""
         return int(self["seed"] or 0)
 
     def __str__(self) -> str:
@@ -60,15 +60,15 @@ class VideoCell(Cell):
 
 
 class BuildingBlock(Frozen):
-    """A named building block: its whole specification, and the digest of it."""
+    """A named building block: its complete specification and the digest of the specification."""
 
     spec: dict[str, Any]
     spec_digest: Digest
 
     @model_validator(mode="after")
-    def _digest_holds(self) -> Self:
+    def _digest_matches(self) -> Self:
         if digest_of(self.spec) != self.spec_digest:
-            raise ValueError(f"spec_digest is {self.spec_digest}, but the spec has {digest_of(self.spec)}")
+            raise ValueError(f"spec_digest is {self.spec_digest}, but the digest of spec is {digest_of(self.spec)}")
         return self
 
 
@@ -80,9 +80,9 @@ class DatasetEntry(BuildingBlock):
 
 
 class ModelEntry(BuildingBlock):
-    """A model. A null weights digest is pinned by the first launch. Larger `size_rank` means larger model.
+    """A model. A null weights digest is pinned by the first launch. A larger `size_rank` means a larger model.
 
-    `positions` is the number of temporal positions in its features of a clip of the design.
+    `positions` is the number of temporal positions in the features of one clip.
     """
 
     weights_digest: Digest | None
@@ -93,7 +93,7 @@ class ModelEntry(BuildingBlock):
 
 
 class PerturbationEntry(BuildingBlock):
-    """A perturbation, with what judging must know of it."""
+    """A perturbation, with the properties that judging depends on."""
 
     role: PerturbationRole
     family: Family
@@ -101,9 +101,9 @@ class PerturbationEntry(BuildingBlock):
 
 
 class MetricEntry(BuildingBlock):
-    """A metric, with its range, what it compares and the shard columns it fills (the metric itself first).
+    """A metric, with its range, whether it compares positions or regions, and its shard columns (the metric first).
 
-    `aligned` names, for a column that compares position by position, its twin that maps positions back first.
+    `aligned` maps a column that compares positions to its aligned twin, which maps positions back before it compares.
     """
 
     range: tuple[float, float]
@@ -115,32 +115,32 @@ class MetricEntry(BuildingBlock):
     def _twins_are_columns(self) -> Self:
         named = [*self.aligned, *self.aligned.values()]
         if len(set(named)) != len(named) or not {*named} <= {*self.columns}:
-            raise ValueError(f"aligned: {self.aligned} must pair different columns of {list(self.columns)}")
+            raise ValueError(f"aligned: {self.aligned} must pair distinct columns of {list(self.columns)}")
         return self
 
     @property
     def main(self) -> str:
-        """The column that is the metric itself."""
+        """The column of the metric itself."""
         return self.columns[0]
 
     def are_twins(self, one: str, other: str) -> bool:
-        """Whether one of two columns is the aligned twin of the other."""
+        """Whether one column is the aligned twin of the other."""
         return self.aligned.get(one) == other or self.aligned.get(other) == one
 
     def is_aligned(self, column: str) -> bool:
-        """Whether a column is the aligned twin of another."""
+        """Whether a column is the aligned twin of another column."""
         return column in self.aligned.values()
 
 
 class Numerics(Frozen):
-    """How the encoder computes; both change bits, so both are registered."""
+    """Numerical settings of the encoder. Both change the results bitwise, so both are registered."""
 
     dtype: Literal["float32", "bfloat16"]
     compile: bool
 
 
 class VideoDesign(Design):
-    """The exact set of cells, and everything that could change a number in them."""
+    """The exact set of cells, and all settings that can change their numbers."""
 
     unit: ClassVar[str] = "clip"
     units: ClassVar[str] = "clips"
@@ -161,16 +161,16 @@ class VideoDesign(Design):
     def _cells_fit(self) -> Self:
         for cell in self.cells:
             if set(cell) != set(self.factor_names):
-                raise ValueError(f"cell {dict(cell)}: a video cell has the levels {', '.join(self.factor_names)}")
+                raise ValueError(f"cell {dict(cell)}: a video cell has the factors {', '.join(self.factor_names)}")
             seed = cell["seed"]
             if not isinstance(seed, float) or seed < 0 or seed % 1:
-                raise ValueError(f"cell {dict(cell)}: a seed is an index: 0, 1, 2, …")
+                raise ValueError(f"cell {dict(cell)}: the seed must be an index: 0, 1, 2, …")
             if isinstance(cell["strength"], str):
-                raise ValueError(f"cell {dict(cell)}: a strength is a number, or null for a probe")  # noqa: TRY004
+                raise ValueError(f"cell {dict(cell)}: the strength must be a number, or null for a probe")  # noqa: TRY004
         keys = [cell.order() for cell in self.cells]
         if keys != sorted(set(keys)):
             raise ValueError(
-                "cells must be sorted by data set, model, perturbation, seed and strength, without repetition"
+                "cells must be sorted by data set, model, perturbation, seed and strength, without duplicates"
             )
         for cell in self.cells:
             for kind, name, known in (
@@ -179,12 +179,12 @@ class VideoDesign(Design):
                 ("perturbation", cell.perturbation, self.perturbations),
             ):
                 if name not in known:
-                    raise ValueError(f"cell {cell}: no {kind} {name!r} in the design, only {sorted(known)}")
+                    raise ValueError(f"cell {cell}: unknown {kind} {name!r}; the design has {sorted(known)}")
             probe = self.perturbations[cell.perturbation].role == "probe"
             if probe != (cell.strength is None):
-                raise ValueError(f"cell {cell}: probes have no strength, all others need one")
+                raise ValueError(f"cell {cell}: probes have no strength, all other perturbations need one")
             if cell.strength is not None and not 0 < cell.strength <= 1:
-                raise ValueError(f"cell {cell}: a strength is above 0 and at most 1")
+                raise ValueError(f"cell {cell}: the strength must be in (0, 1]")
         return self
 
     @property
@@ -194,12 +194,12 @@ class VideoDesign(Design):
 
     @functools.cached_property
     def columns(self) -> Mapping[str, MetricEntry]:
-        """The metric that each column belongs to."""
+        """The metric of each column."""
         return {column: entry for entry in self.metrics.values() for column in entry.columns}
 
     @functools.cached_property
     def layout(self) -> tuple[Column, ...]:
-        """The clip, each metric with its counts (and its lists, where it compares regions), the flag."""
+        """The clip, each metric with its counts (and with lists, if it compares regions), and the flag."""
         regions = {entry.main for entry in self.metrics.values() if entry.compares == "regions"}
         return shard_columns(tuple(self.columns), regions, self.unit)
 
@@ -208,7 +208,7 @@ class VideoDesign(Design):
         return str(cell["dataset"])
 
     def count_units(self, stratum: str) -> int:
-        """Clips of a data set."""
+        """Number of clips of a data set."""
         return self.datasets[stratum].n_clips
 
     @property
@@ -220,11 +220,11 @@ class VideoDesign(Design):
         }
 
     def bound_to(self, cell: Cell) -> Mapping[str, str]:
-        """Weights of its model, clips of its data set."""
+        """The weights of its model and the clips of its data set."""
         return {"weights": str(cell["model"]), "clips": str(cell["dataset"])}
 
     def config(self, cell: Cell) -> dict[str, Any]:
-        """Specifications of the blocks involved, seed, frames, resolution, numerics."""
+        """Levels of the cell, specifications of its blocks, seed, frames, resolution and numerics."""
         return {
             "cell": dict(cell),
             "dataset": self.datasets[str(cell["dataset"])].spec_digest,
@@ -242,7 +242,7 @@ class VideoDesign(Design):
         return tuple(clip["digest"] for clip in _clips(data))
 
     def known_keys(self, data: bytes) -> frozenset[str]:
-        """Digests of clips and of their sources: other frames of a video are still that video."""
+        """Digests of clips and of their sources, so that other frames of a video count as the same video."""
         return frozenset(clip[key] for clip in _clips(data) for key in ("digest", "source"))
 
     @property
@@ -252,16 +252,16 @@ class VideoDesign(Design):
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """Models that know nothing."""
+        """Models that are controls."""
         return tuple(sorted(name for name, entry in self.models.items() if entry.role == "control"))
 
     @functools.cached_property
     def default_levels(self) -> Mapping[str, tuple[Level, ...]]:
-        """Models that a filter leaves open are all subjects."""
+        """A filter that does not name models selects all subjects."""
         return {"model": tuple(name for name, entry in self.models.items() if entry.role == "subject")}
 
     def concerns(self, columns: Sequence[str], cells: Sequence[Cell]) -> Iterator[Concern]:
-        """Metrics that compare positions under perturbations that move what is there."""
+        """Metrics that compare positions, under perturbations that move content."""
         moving = sorted({str(cell["perturbation"]) for cell in cells if not self.is_in_place(cell)})
         for name in columns:
             entry = self.columns[name]
@@ -270,27 +270,27 @@ class VideoDesign(Design):
                 yield Concern("moved-positions", {"column": name, "moving": ", ".join(moving), "aligned": aligned})
 
     def same_number(self, x: str, y: str, cells: Sequence[Cell]) -> bool:
-        """A metric and its aligned twin are the same number where nothing moves."""
+        """A metric and its aligned twin are equal when content does not move."""
         return self.columns[x].are_twins(x, y) and all(self.is_in_place(cell) for cell in cells)
 
     def is_in_place(self, cell: Cell) -> bool:
-        """Whether the cell's perturbation leaves content where it is."""
+        """Whether the perturbation of a cell does not move content."""
         return self.perturbations[str(cell["perturbation"])].correspondence == "in-place"
 
 
 def as_video(design: Design) -> VideoDesign:
-    """The design, which must be a video design.
+    """The design, after a check that it is a video design.
 
     Raises:
         BadInput: when it is of another kind.
     """
     if not isinstance(design, VideoDesign):
         raise BadInput(
-            "this command computes cells of video designs",
+            "this command supports only video designs",
             where="design.kind",
             expected="video",
             found=design.kind,
-            fix="compute the cells with the application that the study was registered for",
+            fix="use the application that registered the study",
         )
     return design
 
@@ -299,5 +299,7 @@ def _clips(data: bytes) -> list[dict[str, str]]:
     try:
         found: list[dict[str, str]] = parse_json(data)["clips"]
     except (KeyError, TypeError) as error:
-        raise BadDocument("a clip manifest lists clips", found=repr(data[:80])) from error
+        raise BadDocument(
+            "a clip manifest does not list clips", found=repr(data[:80]), fix="restore the manifest from a copy"
+        ) from error
     return found

@@ -1,6 +1,6 @@
-"""The audit: the gate once more, the verdict recomputed, and what lies on the disk compared with both.
+"""The audit: run the gate, recompute the verdict, and compare both with the files on the disk.
 
-Reads only, and needs no torch.
+It only reads, and does not need torch.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vjepa_stress.verdict.gate import CheckResult, Deviation, Evidence, gate
 Tier = Literal["declared", "chained", "signed", "externally anchored"]
 
 _RELATIVE = 1e-9
-"""How far a recomputed number may lie from the stored one: another machine may sum in another order."""
+"""Relative tolerance between recomputed and stored numbers: another machine may sum in another order."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit established.
+    """Result of an audit.
 
     Attributes:
-        checks: what was checked, in order; a check that fails is an error instead.
-        verdicts: outcomes by hypothesis; empty until somebody has looked, because a look must be logged.
+        checks: the checks that passed, in order. A check that fails raises an error.
+        verdicts: outcomes by hypothesis; empty before the first look, because every look must be logged.
     """
 
     study: str
@@ -49,7 +49,7 @@ class Audit:
 
 
 def established_tier(evidence: Evidence) -> Tier:
-    """The tier that local files can prove: every result chains to the registration through the ledger."""
+    """The tier that local files prove. In tier `chained`, the ledger links every result to the registration."""
     return "declared" if evidence.objections else "chained"
 
 
@@ -57,8 +57,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
     """Verify a study from its files alone.
 
     Raises:
-        Tampered: when anything fixed has changed, a stored verdict differs from the recomputed one, or a report
-            is not the one that was logged.
+        Tampered: when a frozen or logged file has changed, or a stored verdict differs from the recomputed one.
         NotEvaluable: when the evidence is intact but incomplete or invalid.
     """
     evidence = gate(root, study)
@@ -71,10 +70,10 @@ def audit(root: StudyRoot, study: str) -> Audit:
         checks.append(CheckResult("verdict", "verdict.json, and the evidence it is recomputed from", 0))
     for name in _check_viewed(root, evidence):
         checks.append(CheckResult(name, "the file, and the digest that its last look logged", 0))
-    # An audit logs nothing: what nobody has seen yet, it must not show.
-    seen = bool(view.of(study, Viewed))
-    if not seen:
-        notices.append(f"nobody has looked yet; to show the verdict and log the look: vjepa-stress verdict {study}")
+    # An audit logs nothing, so it must not show results before the first look.
+    was_viewed = bool(view.of(study, Viewed))
+    if not was_viewed:
+        notices.append(f"no look is logged yet; to show the verdict and log the look: vjepa-stress verdict {study}")
     return Audit(
         study,
         established_tier(evidence),
@@ -84,7 +83,7 @@ def audit(root: StudyRoot, study: str) -> Audit:
         tuple(f"{edition.document.version} {edition.digest}" for edition in evidence.registration.lineage),
         evidence.attempt,
         len(evidence.cells),
-        {one.id: one.verdict for one in verdict.hypotheses} if seen else {},
+        {one.id: one.verdict for one in verdict.hypotheses} if was_viewed else {},
         evidence.deviations,
         tuple(checks),
         tuple(notices),
@@ -95,45 +94,56 @@ def studies(root: StudyRoot, view: LedgerView) -> list[str]:
     """All registered studies.
 
     Raises:
-        NotRegistered: when there is none.
-        LedgerTampered: when there are outputs of others.
+        NotRegistered: when no study is registered.
+        LedgerTampered: when there are outputs of a study that is not registered.
     """
-    found = [leaf.study for leaf in view.leaves if isinstance(leaf, Registered)]
+    registered = [leaf.study for leaf in view.leaves if isinstance(leaf, Registered)]
     outputs = root.path / "outputs"
     for folder in sorted(outputs.iterdir()) if outputs.is_dir() else ():
-        if folder.name not in found and folder.is_dir():
+        if folder.name not in registered and folder.is_dir():
             check_outputs(root, folder.name)
-    if not found:
-        raise NotRegistered("no study is registered here", fix="vjepa-stress register prereg/STUDY/draft.yaml")
-    return found
+    if not registered:
+        raise NotRegistered(
+            "no study is registered in this study root",
+            where=root.ledger,
+            fix="vjepa-stress register prereg/STUDY/draft.yaml",
+        )
+    return registered
 
 
 def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) -> list[str]:
-    """Compare the stored verdict with the evidence it was made from; say so when there is more by now."""
+    """Compare the stored verdict with its evidence. Return a notice when the ledger has newer evidence."""
     path, notices = recomputed.file(root), []
     try:
         value = parse_json(path.read_bytes(), path)
         stored = validate(StudyVerdict, value, path)
     except BadDocument as error:
-        raise ResultTampered("the stored verdict does not match its schema", where=path, found=str(error)) from error
+        raise ResultTampered(
+            "the stored verdict does not match its schema",
+            where=path,
+            found=str(error),
+            fix=f"vjepa-stress verdict {recomputed.study}",
+        ) from error
     if stored.ledger_checkpoint != recomputed.ledger_checkpoint:
-        seen = Checkpoint(stored.ledger_checkpoint.size, stored.ledger_checkpoint.root)
-        if not view.contains(seen):
+        checkpoint = Checkpoint(stored.ledger_checkpoint.size, stored.ledger_checkpoint.root)
+        if not view.contains(checkpoint):
             raise ResultTampered(
-                "the stored verdict's checkpoint is not a prefix of this ledger",
+                "the checkpoint of the stored verdict is not a prefix of this ledger",
                 where=path,
                 expected=view.checkpoint().short,
-                found=seen.short,
+                found=checkpoint.short,
+                fix="restore the ledger from a copy",
             )
-        recomputed = evaluate(gate(root, stored.study, as_of=seen.size))
+        recomputed = evaluate(gate(root, stored.study, as_of=checkpoint.size))
         notices.append(
-            f"{path}: more has happened since this verdict; update it: vjepa-stress verdict {stored.study}"
+            f"{path}: the ledger has newer events than this verdict; to update it: "
+            f"vjepa-stress verdict {stored.study}"
         )
-    # The code that judges now may be newer than the code that judged; its digest is informative.
-    mine = parse_json(recomputed.to_bytes())
-    for where, expected, found in _differences("", mine, value | {"judging_code": mine["judging_code"]}):
+    # The judging code may have changed since the verdict; its digest is informative.
+    current = parse_json(recomputed.to_bytes())
+    for where, expected, found in _differences("", current, value | {"judging_code": current["judging_code"]}):
         raise ResultTampered(
-            "the stored verdict is not what the evidence gives",
+            "the stored verdict differs from the recomputed verdict",
             where=f"{path}{where}",
             expected=expected,
             found=found,
@@ -142,24 +152,24 @@ def _check_verdict(root: StudyRoot, recomputed: StudyVerdict, view: LedgerView) 
     return notices
 
 
-def _differences(where: str, mine: Any, stored: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON values differ: words and counts exactly, other numbers beyond rounding."""
-    if isinstance(mine, float) or isinstance(stored, float):
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (mine, stored))
-        if not numbers or not math.isclose(mine, stored, rel_tol=_RELATIVE, abs_tol=1e-15):
-            yield where, mine, stored
-    elif isinstance(mine, dict) and isinstance(stored, dict) and mine.keys() == stored.keys():
-        for key in mine:
-            yield from _differences(f", {key}" if not where else f"{where}.{key}", mine[key], stored[key])
-    elif isinstance(mine, list) and isinstance(stored, list) and len(mine) == len(stored):
-        for position, (one, other) in enumerate(zip(mine, stored, strict=True)):
+def _differences(where: str, current: Any, stored: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Differences between two JSON values. Floats are compared with a tolerance, all other values exactly."""
+    if isinstance(current, float) or isinstance(stored, float):
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (current, stored))
+        if not numbers or not math.isclose(current, stored, rel_tol=_RELATIVE, abs_tol=1e-15):
+            yield where, current, stored
+    elif isinstance(current, dict) and isinstance(stored, dict) and current.keys() == stored.keys():
+        for key in current:
+            yield from _differences(f", {key}" if not where else f"{where}.{key}", current[key], stored[key])
+    elif isinstance(current, list) and isinstance(stored, list) and len(current) == len(stored):
+        for position, (one, other) in enumerate(zip(current, stored, strict=True)):
             yield from _differences(f"{where}[{position}]", one, other)
-    elif mine != stored:
-        yield where, mine, stored
+    elif current != stored:
+        yield where, current, stored
 
 
 def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
-    """Compare what was shown last, file by file, with the digests of its `viewed` leaf."""
+    """Compare the files of the last looks with the digests in their `viewed` leaves. Return the files present."""
     document = evidence.registration.document
     folder = root.outputs(document.study, evidence.registration.root_digest)
     known = logged(evidence.registration.ledger, document.study)
@@ -169,7 +179,7 @@ def _check_viewed(root: StudyRoot, evidence: Evidence) -> list[str]:
         found = sha256(path.read_bytes()) if path.is_file() else None
         if found not in (None, expected):
             raise ResultTampered(
-                "a file is not the one that was written and logged",
+                "a file differs from the one that was written and logged",
                 where=path,
                 expected=expected,
                 found=found,

@@ -1,4 +1,4 @@
-"""Looking at results: pass the gate, evaluate, log the look, write what is shown."""
+"""Looks at results: run the gate, evaluate, log the look, write the files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vjepa_stress.verdict.gate import Evidence, gate
 
 @dataclass(frozen=True)
 class Look:
-    """What a look showed.
+    """Result of a look.
 
     Attributes:
-        evidence: what the gate let through.
-        verdict: what the rules say of it.
-        file: what to open: `verdict.json`, or the report's page.
+        evidence: the verified evidence.
+        verdict: the verdict on it.
+        file: the file to open: `verdict.json`, or the HTML report.
     """
 
     evidence: Evidence
@@ -36,11 +36,11 @@ def look_verdict(root: StudyRoot, study: str, *, exploratory: bool = False) -> L
     """Evaluate a study, log the look and write `verdict.json`.
 
     Args:
-        exploratory: evaluate in spite of the gate's objections; the result never says confirmed or refuted.
+        exploratory: evaluate even if the gate has objections. The outcomes are then never confirmed or refuted.
 
     Raises:
-        Tampered: when anything fixed has changed.
-        NotEvaluable: when the evidence does not allow a verdict and the look is not exploratory.
+        Tampered: when a frozen or logged file has changed.
+        NotEvaluable: when the gate has objections and the look is not exploratory.
     """
     evidence = gate(root, study, exploratory=exploratory)
     verdict = evaluate(evidence)
@@ -53,10 +53,10 @@ def look_report(root: StudyRoot, study: str, *, exploratory: bool = False) -> Lo
     """Evaluate a study, log the look and write `verdict.json` and the report with its figures.
 
     Args:
-        exploratory: as for `look_verdict`; every page is stamped.
+        exploratory: see `look_verdict`. An exploratory report has a stamp.
 
     Raises:
-        Tampered, NotEvaluable: as `look_verdict`.
+        Tampered, NotEvaluable: see `look_verdict`.
     """
     evidence = gate(root, study, exploratory=exploratory)
     verdict = evaluate(evidence)
@@ -70,7 +70,7 @@ def look_report(root: StudyRoot, study: str, *, exploratory: bool = False) -> Lo
 def _show(
     root: StudyRoot, evidence: Evidence, files: Mapping[Path, bytes], kind: Literal["verdict", "report"]
 ) -> None:
-    """Write results, and log that somebody looked: the leaf comes first, so that no look is missing."""
+    """Log a look, then write the results. The leaf is written first, so that no look is missing."""
     study = evidence.registration.document.study
     folder = root.outputs(study, evidence.registration.root_digest).resolve()
     digests = {path.resolve().relative_to(folder).as_posix(): sha256(data) for path, data in files.items()}

@@ -1,4 +1,4 @@
-"""How far a study is, from its files alone."""
+"""Progress of a study, computed from its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vjepa_stress.study_root import StudyRoot
 
 @dataclass(frozen=True)
 class RegisteredStudy:
-    """A study of the ledger: its name, newest version, when it was first registered, and its title."""
+    """A study of the ledger: name, newest version, time of the first registration, title."""
 
     study: str
     version: str
@@ -22,25 +22,25 @@ class RegisteredStudy:
 
 
 def registered(root: StudyRoot) -> list[RegisteredStudy]:
-    """The studies of a root, by name.
+    """The studies of a root, sorted by name.
 
     Raises:
-        Tampered: when the ledger or a registration does not hold.
+        Tampered: when the ledger or a registration cannot be verified.
     """
     view = read(root)
-    found = []
+    studies = []
     for study in sorted({leaf.study for leaf in view.leaves if isinstance(leaf, Registered)}):
         registration = freeze.load(root, study, view)
         newest = registration.document
-        found.append(RegisteredStudy(study, newest.version, registration.leaf.at, newest.title))
-    return found
+        studies.append(RegisteredStudy(study, newest.version, registration.leaf.at, newest.title))
+    return studies
 
 
 def status_of(root: StudyRoot, study: str) -> dict[str, Any]:
-    """Cells done, missing and failed of the attempt that is under way, and the time left at its pace so far.
+    """Numbers of done, missing and failed cells of the current attempt, and the estimated time left in seconds.
 
     Raises:
-        Tampered: when the registration, or a shard, does not hold.
+        Tampered: when the registration or a shard cannot be verified.
     """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)

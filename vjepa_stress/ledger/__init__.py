@@ -1,4 +1,4 @@
-"""The ledger of a study root: typed events, one a line, in a Merkle tree."""
+"""The ledger of a study root: typed events, one per line, in a Merkle tree."""
 
 from vjepa_stress.ledger.checkpoint import Checkpoint
 from vjepa_stress.ledger.events import (

@@ -19,18 +19,18 @@ from vjepa_stress.digest import Digest
 from vjepa_stress.errors import LedgerTampered
 
 ORIGIN = "vjepa-stress/ledger"
-"""What a log calls itself. It names no machine, so that a copy of a study root has the same checkpoints."""
+"""Origin line of checkpoints. It names no machine, so that a copy of a study root has the same checkpoints."""
 
-KEEP = "keep both files as they are; restore them from a copy whose checkpoint you trust"
-"""What to do when a ledger and its checkpoint disagree."""
+KEEP = "do not edit the ledger or its checkpoint; restore both from a copy whose checkpoint you trust"
+"""The fix when a ledger and its checkpoint disagree."""
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,11}")
 _SIGNATURE = re.compile(r"— ([^\s+]+) (\S+)")
-_KEY_HASH = 4  # bytes before the signature itself
+_KEY_HASH = 4  # bytes of the key hash, before the signature
 
 
 class Checkpoint(NamedTuple):
-    """Size and Merkle root of a ledger; what an author keeps elsewhere. As text, the three lines of its note."""
+    """Size and Merkle root of a ledger. Its text form is the three lines of its note, which authors can publish."""
 
     size: int
     root: Digest
@@ -50,12 +50,12 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Note:
-    """A checkpoint as a file holds it.
+    """A checkpoint file.
 
     Attributes:
         checkpoint: size and root.
         extensions: further lines of the signed text.
-        signatures: signature lines, none of them verified here.
+        signatures: signature lines; they are not verified.
     """
 
     checkpoint: Checkpoint
@@ -69,10 +69,10 @@ class Note:
 
     @classmethod
     def parse(cls, data: bytes, where: object) -> Note:
-        """Read the file of a checkpoint.
+        """Parse a checkpoint file.
 
         Raises:
-            LedgerTampered: when it is not exactly what `to_bytes` writes.
+            LedgerTampered: when it does not have the exact form that `to_bytes` writes.
         """
         try:
             return cls._parsed(data.decode())
@@ -88,29 +88,29 @@ class Note:
     @classmethod
     def _parsed(cls, text: str) -> Note:
         if not text.endswith("\n") or any(char < " " for char in text.replace("\n", "")):
-            raise ValueError("not lines of printable text")
+            raise ValueError("not printable lines of text")
         body, blank, rest = text[:-1].partition("\n\n")
         lines = body.split("\n")
         if len(lines) < 3 or "" in lines:
-            raise ValueError("not three lines or more, or an empty one")
+            raise ValueError("fewer than three lines, or an empty line")
         origin, size, root, *extensions = lines
         if origin != ORIGIN:
-            raise ValueError("another origin")
+            raise ValueError("unknown origin")
         if not _SIZE.fullmatch(size):
-            raise ValueError("not a size")
+            raise ValueError("invalid size")
         signatures = rest.split("\n") if blank else []
         for line in signatures:
             match = _SIGNATURE.fullmatch(line)
             if match is None or len(_decoded(match[2])) <= _KEY_HASH:
-                raise ValueError("not a signature line")
+                raise ValueError("invalid signature line")
         digest = _decoded(root)
         if len(digest) != 32:
-            raise ValueError("not a root of 32 bytes")
+            raise ValueError("the root does not have 32 bytes")
         return cls(Checkpoint(int(size), Digest("sha256:" + digest.hex())), tuple(extensions), tuple(signatures))
 
 
 def _decoded(text: str) -> bytes:
-    """Bytes of standard base64, padded, with no bits left over."""
+    """Decode canonical standard base64, with padding."""
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:

@@ -1,4 +1,4 @@
-"""What a ledger's lines say: one model for each event, told apart by `event`."""
+"""Events of the ledger: one model per event, distinguished by the field `event`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Number = Annotated[int, Field(ge=1)]
 
 
 class Leaf(Frozen):
-    """What every event has.
+    """Fields of every event.
 
     Attributes:
         seq: number of leaves before this one.
         prev_root: Merkle root of the tree before this leaf.
     """
 
-    # Every line has every field of its event, and its JSON Schema says so.
+    # Every line has all fields of its event, so all fields are required in the JSON Schema.
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     schema_: Literal["vjepa-stress/leaf/v2"] = Field("vjepa-stress/leaf/v2", alias="schema")
     event: str
     seq: int = Field(ge=0)
-    at: Time = Field(description="UTC; informative: order is proven by the tree")
+    at: Time = Field(description="UTC; informative, because the tree proves the order")
     study: str = Field(pattern=STUDY_NAME)
-    document: Digest = Field(description="of the document that the event is about")
+    document: Digest = Field(description="digest of the document that the event refers to")
     prev_root: Digest = Field(description="root of the tree before this leaf")
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of a line, without its newline."""
+        """Canonical bytes of the line, without the newline."""
         return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
@@ -58,33 +58,33 @@ class Revision(Promise):
         changed: paths of what differs from the document before it, such as `H1.rule.confirm_at`.
     """
 
-    parent: Digest = Field(description="of the document before it")
+    parent: Digest = Field(description="digest of the previous document")
     reason: Reason
     changed: tuple[Text, ...]
 
 
 class Amended(Revision):
-    """The next document of a study was frozen, and it changes more than it withdraws."""
+    """The next document of a study was frozen. It does more than withdraw."""
 
     event: Literal["amended"] = "amended"
 
 
 class Withdrawn(Revision):
-    """The next document of a study was frozen, and it does nothing but withdraw."""
+    """The next document of a study was frozen. It only withdraws."""
 
     event: Literal["withdrawn"] = "withdrawn"
 
 
 class Execution(Leaf):
-    """Cells were about to be computed.
+    """A run is about to compute cells.
 
     Attributes:
         cells: folder names of the cells.
         code: digest of the code.
-        dirty: whether the code had changes that are not committed.
-        commit: the commit, where one is known.
-        identities: for each kind (`weights`, `clips`), what each name stood for.
-        specs: specification of each data set used.
+        dirty: whether the code has uncommitted changes.
+        commit: the commit, if known.
+        identities: for each kind (`weights`, `clips`), the digest of each name.
+        specs: digest of the specification of each data set.
     """
 
     cells: tuple[Text, ...]
@@ -95,15 +95,15 @@ class Execution(Leaf):
     specs: dict[str, Digest]
 
     def bound(self, kind: str) -> dict[str, Digest]:
-        """What names stood for, for one kind of identity; empty when the launch bound none of it."""
+        """Digests by name, for one kind of identity; empty when the launch bound none."""
         return self.identities.get(kind, {})
 
 
 class Launched(Execution):
-    """Registered cells were about to be computed.
+    """A run is about to compute registered cells.
 
     Attributes:
-        deviation: why the code differs from that of the attempt's earlier launches.
+        deviation: the reason why the code differs from that of earlier launches of the attempt.
     """
 
     event: Literal["launched"] = "launched"
@@ -112,17 +112,17 @@ class Launched(Execution):
 
 
 class Explored(Execution):
-    """Cells of no registered design were about to be computed; `document` is the digest of that design."""
+    """A run is about to compute cells outside any registered design. `document` is the digest of its design."""
 
     event: Literal["explored"] = "explored"
 
 
 class Completed(Leaf):
-    """All registered cells of an attempt are there.
+    """All registered cells of an attempt are stored.
 
     Attributes:
         root: Merkle root over their manifests.
-        cells: how many they are.
+        cells: number of cells.
     """
 
     event: Literal["completed"] = "completed"
@@ -132,11 +132,11 @@ class Completed(Leaf):
 
 
 class Failed(Leaf):
-    """A launch ended without some of its cells.
+    """A launch ended, and some of its cells are missing.
 
     Attributes:
-        cells: folder names of the cells that are missing.
-        messages: what failed, for those that left a record.
+        cells: folder names of the missing cells.
+        messages: error messages of the cells that have a failure record.
     """
 
     event: Literal["failed"] = "failed"
@@ -146,12 +146,12 @@ class Failed(Leaf):
 
 
 class Viewed(Leaf):
-    """Somebody looked at results.
+    """A command showed results.
 
     Attributes:
-        look: the command that showed them.
-        files: digest of each file that was written, by its path in the study's output folder.
-        exploratory: whether the gate objected, so that no verdict was given.
+        look: the command.
+        files: digest of each written file, by its path in the output folder of the study.
+        exploratory: whether the gate had objections, so that the results are not verdicts.
     """
 
     event: Literal["viewed"] = "viewed"

@@ -1,9 +1,9 @@
-"""The append-only log of everything that happened to the studies of a root.
+"""The append-only log of all events of the studies of a root.
 
-One canonical JSON leaf a line; the leaves form a Merkle tree (RFC 6962). The file `checkpoint` beside it holds the
-tree's size and root. An append writes the leaf without its newline, then the checkpoint, then the newline, each
-synced: whatever moment the machine dies at, what is left is either the old ledger with an unfinished line (dropped
-with a notice) or the new one.
+The file has one leaf per line, as canonical JSON. The leaves form a Merkle tree (RFC 6962). The file `checkpoint` in
+the same folder holds the size and the root of the tree. An append writes the leaf without its newline, then the
+checkpoint, then the newline, and syncs each. If the machine fails at any time, the file holds either the old ledger,
+with an unfinished line that is ignored with a notice, or the new ledger.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LedgerView:
 
     Attributes:
         leaves: all leaves in order.
-        notices: what was mended on reading, to be shown to the user.
+        notices: repairs on reading, to be shown to the user.
     """
 
     leaves: tuple[Leaf, ...]
@@ -43,12 +43,12 @@ class LedgerView:
     _tree: Tree = field(default_factory=Tree, repr=False)
 
     def checkpoint(self, size: int | None = None) -> Checkpoint:
-        """Size and root of the first `size` leaves, of all when None."""
+        """Size and root of the first `size` leaves; of all leaves when None."""
         count = len(self.leaves) if size is None else size
         return Checkpoint(count, self._tree.root(count))
 
     def contains(self, earlier: Checkpoint) -> bool:
-        """Whether this ledger is a continuation of the one `earlier` was taken from."""
+        """Whether `earlier` is the checkpoint of a prefix of this ledger."""
         return earlier.size <= len(self.leaves) and self._tree.root(earlier.size) == earlier.root
 
     def first(self, size: int) -> LedgerView:
@@ -62,18 +62,20 @@ class LedgerView:
     def of(self, study: str, kind: type[Kind]) -> tuple[Kind, ...]: ...
 
     def of(self, study: str, kind: type[Leaf] = Leaf) -> tuple[Leaf, ...]:
-        """Leaves of one study, of one kind of event when `kind` is given."""
+        """Leaves of one study; only those of type `kind` when it is given."""
         return tuple(leaf for leaf in self.leaves if leaf.study == study and isinstance(leaf, kind))
 
 
 def _read_pair(root: StudyRoot) -> tuple[bytes | None, bytes]:
-    """Checkpoint and ledger of one moment, though another process may be appending."""
+    """A consistent pair of checkpoint and ledger, even if another process appends meanwhile."""
     for _ in range(100):
         before, data, after = _bytes(root.checkpoint), _bytes(root.ledger) or b"", _bytes(root.checkpoint)
         if before == after:
             return before, data
     raise MachineFailure(
-        "the ledger never stands still", where=root.ledger, fix="end the process that keeps writing it"
+        "the ledger changed during every attempt to read it",
+        where=root.ledger,
+        fix="end the process that writes to it, then try again",
     )
 
 
@@ -81,14 +83,14 @@ def _bytes(path: Path) -> bytes | None:
     try:
         return path.read_bytes() if path.exists() else None
     except IsADirectoryError as error:
-        raise LedgerTampered("a folder has taken the place of the ledger's file", where=path, fix=KEEP) from error
+        raise LedgerTampered("the path of the ledger or its checkpoint is a folder", where=path, fix=KEEP) from error
 
 
 def read(root: StudyRoot) -> LedgerView:
     """Read the ledger and verify it against its checkpoint, leaf by leaf.
 
     Raises:
-        LedgerTampered: when anything but an unfinished last line differs.
+        LedgerTampered: for any difference except an unfinished last line.
     """
     stored, data = _read_pair(root)
     if stored is None:
@@ -99,44 +101,44 @@ def read(root: StudyRoot) -> LedgerView:
                 expected=f"three lines: {ORIGIN}, size, root",
                 fix=KEEP,
             )
-        # Not even the first append was finished: nothing was promised yet.
+        # The first append was not finished: nothing is registered yet.
         return LedgerView(())
-    promised = Note.parse(stored, root.checkpoint).checkpoint
+    checkpoint = Note.parse(stored, root.checkpoint).checkpoint
     lines = data.split(b"\n")
-    if len(lines) < promised.size or (promised.size and lines[promised.size - 1] == b""):
+    if len(lines) < checkpoint.size or (checkpoint.size and lines[checkpoint.size - 1] == b""):
         raise LedgerTampered(
             "the ledger is shorter than its checkpoint",
             where=root.ledger,
-            expected=f"{promised.size} leaves",
+            expected=f"{checkpoint.size} leaves",
             found=f"{sum(1 for line in lines if line)} leaves",
             fix=KEEP,
         )
-    kept, rest = lines[: promised.size], lines[promised.size :]
+    kept, rest = lines[: checkpoint.size], lines[checkpoint.size :]
     tree = Tree()
     leaves = []
     for number, line in enumerate(kept):
         leaves.append(_leaf(root.ledger, number, line, tree.root()))
         tree.append(line)
-    if tree.root() != promised.root:
+    if tree.root() != checkpoint.root:
         raise LedgerTampered(
             "the ledger differs from its checkpoint",
             where=root.ledger,
-            expected=promised.short,
-            found=Checkpoint(promised.size, tree.root()).short,
+            expected=checkpoint.short,
+            found=Checkpoint(checkpoint.size, tree.root()).short,
             fix=KEEP,
         )
-    # After the last promised newline there may be nothing, or the beginning of an append that was cut off.
+    # After the last newline that the checkpoint covers, the file may hold the beginning of an interrupted append.
     if len(rest) > 1:
         raise LedgerTampered(
             "the ledger is longer than its checkpoint",
             where=root.ledger,
-            expected=f"{promised.size} leaves",
-            found=f"{promised.size + len(rest) - 1} or more",
+            expected=f"{checkpoint.size} leaves",
+            found=f"{checkpoint.size + len(rest) - 1} or more",
             fix=KEEP,
         )
     notices: tuple[str, ...] = ()
     if rest and rest[0]:
-        notices = (f"{root.ledger}: an append was interrupted; its unfinished last line is dropped",)
+        notices = (f"{root.ledger}: an append was interrupted; its unfinished last line is ignored",)
     return LedgerView(tuple(leaves), notices, tree)
 
 
@@ -152,7 +154,7 @@ def _leaf(path: os.PathLike[str], number: int, line: bytes, previous: Digest) ->
         ) from error
     if not canonical or leaf.seq != number or leaf.prev_root != previous:
         raise LedgerTampered(
-            "a line of the ledger does not follow from the lines before it",
+            "a line of the ledger does not continue the previous lines",
             where=where,
             expected=f"canonical JSON, seq {number}, prev_root {previous}",
             found=f"seq {leaf.seq}, prev_root {leaf.prev_root}" if canonical else "JSON in another form",
@@ -169,21 +171,23 @@ def append(
     prepare: Callable[[LedgerView], None] | None = None,
     **fields: object,
 ) -> tuple[Kind, Checkpoint]:
-    """Add one leaf, durably, and rewrite the checkpoint.
+    """Append one leaf durably, and rewrite the checkpoint.
+
+    Nothing is written when an error is raised.
 
     Args:
         kind: the event.
-        prepare: called with the verified ledger under the lock, before anything is written; it may raise to
-            refuse the append.
-        fields: the event's own fields, with `study` and `document`.
+        prepare: called with the verified ledger while the lock is held, before anything is written. It may raise an
+            error to refuse the append.
+        fields: fields of the event, with `study` and `document`.
 
     Returns:
         The leaf and the new checkpoint.
 
     Raises:
-        LedgerTampered: when the existing bytes do not verify; nothing is written.
-        BadDocument: when a field has no canonical form; nothing is written.
-        ValidationError: when the fields are not those of the event; nothing is written.
+        LedgerTampered: when the existing ledger cannot be verified.
+        BadDocument: when a field has no canonical form.
+        ValidationError: when the fields are not those of the event.
     """
     with writing(root.prereg):
         root.prereg.mkdir(parents=True, exist_ok=True)
@@ -203,7 +207,7 @@ def append(
             return leaf, checkpoint
     except Timeout as error:
         raise MachineFailure(
-            "another process holds the ledger", where=root.ledger, fix="wait for it to end, then try again"
+            "the ledger is locked by another process", where=root.ledger, fix="wait until it ends, then try again"
         ) from error
 
 
@@ -211,8 +215,8 @@ def _write_leaf(root: StudyRoot, size: int, line: bytes, checkpoint: Checkpoint)
     new = not root.ledger.exists()
     with root.ledger.open("w+b" if new else "r+b") as stream:
         kept = b"".join(entry + b"\n" for entry in stream.read().split(b"\n")[:size])
-        # An earlier append may have been cut off before its checkpoint (a line too many) or after it (a newline
-        # too few). What is written again here are the bytes that stand there already.
+        # An earlier append may have been interrupted before its checkpoint (an extra line) or after it (a missing
+        # newline). The bytes written first are those that the file already has.
         stream.seek(0)
         stream.write(kept)
         stream.truncate()

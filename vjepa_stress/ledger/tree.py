@@ -9,9 +9,9 @@ from vjepa_stress.digest import Digest, sha256
 
 
 class Tree:
-    """An append-only tree that knows the root it had at every size.
+    """An append-only tree with the root at every size.
 
-    Appending hashes twice on average; a root of any size hashes O(log n) times.
+    An append computes two hashes on average, a root of any size O(log n) hashes.
     """
 
     def __init__(self, entries: Iterable[bytes] = ()) -> None:
@@ -34,31 +34,31 @@ class Tree:
         self._levels.append([node])
 
     def root(self, size: int | None = None) -> Digest:
-        """Root of the first `size` entries, of all when None.
+        """Root of the first `size` entries; of all entries when None.
 
         Raises:
-            IndexError: when there are fewer.
+            IndexError: when the tree has fewer entries.
         """
         return _digest(self._hash(0, self._checked(size))) if self._checked(size) else sha256(b"")
 
     def inclusion(self, index: int, size: int | None = None) -> tuple[Digest, ...]:
-        """Proof that the entry at `index` is among the first `size`; see `includes`.
+        """Proof that the entry at `index` is one of the first `size` entries; see `includes`.
 
         Raises:
             IndexError: when it is not.
         """
         if not 0 <= index < self._checked(size):
-            raise IndexError(f"no entry {index} among the first {self._checked(size)}")
+            raise IndexError(f"entry {index} is not one of the first {self._checked(size)}")
         return tuple(map(_digest, self._path(index, 0, self._checked(size))))
 
     def consistency(self, earlier: int, size: int | None = None) -> tuple[Digest, ...]:
-        """Proof that the first `earlier` entries begin the first `size`; see `extends`.
+        """Proof that the first `earlier` entries are a prefix of the first `size`; see `extends`.
 
         Raises:
             IndexError: when `earlier` is larger than `size`.
         """
         if not 0 <= earlier <= self._checked(size):
-            raise IndexError(f"{earlier} entries cannot begin {self._checked(size)}")
+            raise IndexError(f"{earlier} entries are not a prefix of {self._checked(size)}")
         return tuple(map(_digest, self._subproof(earlier, 0, self._checked(size), True))) if earlier else ()
 
     def _checked(self, size: int | None) -> int:
@@ -93,31 +93,31 @@ class Tree:
 
 
 def merkle_root(entries: Iterable[bytes]) -> Digest:
-    """Root over byte strings in the order given; SHA-256 of nothing where there are none."""
+    """Root of byte strings in the given order; SHA-256 of the empty string when there are none."""
     return Tree(entries).root()
 
 
 def includes(root: Digest, size: int, index: int, entry: bytes, proof: Sequence[Digest]) -> bool:
-    """Whether `proof` shows that the tree of `size` entries with this root holds `entry` at `index`."""
+    """Whether `proof` proves that the tree of `size` entries with this root has `entry` at `index`."""
     if not 0 <= index < size:
         return False
     # RFC 9162, section 2.1.3.2.
-    node, last, found = index, size - 1, _leaf(entry)
+    node, last, computed = index, size - 1, _leaf(entry)
     for sibling in map(_bytes, proof):
         if last == 0:
             return False
         if node % 2 or node == last:
-            found = _node(sibling, found)
+            computed = _node(sibling, computed)
             while node % 2 == 0 and node:
                 node, last = node >> 1, last >> 1
         else:
-            found = _node(found, sibling)
+            computed = _node(computed, sibling)
         node, last = node >> 1, last >> 1
-    return last == 0 and found == _bytes(root)
+    return last == 0 and computed == _bytes(root)
 
 
 def extends(root: Digest, size: int, earlier_root: Digest, earlier: int, proof: Sequence[Digest]) -> bool:
-    """Whether `proof` shows that the tree of `size` entries begins with the `earlier` entries of `earlier_root`."""
+    """Whether `proof` proves that the tree of `earlier_root` is a prefix, `earlier` entries long, of this tree."""
     if not 0 <= earlier <= size:
         return False
     if earlier in (0, size):

@@ -1,4 +1,4 @@
-"""Clip manifests on the disk: verify the bytes, then use those bytes."""
+"""Verification of the bytes of clip manifests."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from vjepa_stress.errors import IdentityChanged
 
 
 def verified(path: Path, digest: str, data: bytes | None = None) -> bytes:
-    """The bytes of a clip manifest.
+    """The verified bytes of a clip manifest.
 
     Args:
-        digest: what the ledger or a document names.
-        data: the bytes, when they are known before they are on the disk.
+        path: the file.
+        digest: digest in the ledger or in a document.
+        data: the bytes, if they are not on the disk yet.
 
     Raises:
-        IdentityChanged: when the manifest is missing or another one.
+        IdentityChanged: when the manifest is missing or has another digest.
     """
     if data is None and path.is_file():
         data = path.read_bytes()
     if data is None or sha256(data) != digest:
         raise IdentityChanged(
-            "the clip manifest is not the one that the ledger or the document names",
+            "the clip manifest does not have the digest in the ledger or document",
             where=path,
             expected=digest,
             found="no such file" if data is None else sha256(data),

@@ -1,4 +1,4 @@
-"""The earliest data status that a document can claim: the ledger knows which clips were used and looked at."""
+"""The earliest data status that a document can declare, given the launches and looks in the ledger."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ ORDER: tuple[DataStatus, ...] = get_args(DataStatus)
 
 
 def latest(*statuses: DataStatus) -> DataStatus:
-    """The one that admits the most knowledge of the data."""
+    """The status with the most knowledge of the data."""
     return max(statuses, key=ORDER.index)
 
 
 def floor(
     root: StudyRoot, view: LedgerView, document: Preregistration, manifests: Mapping[str, bytes]
 ) -> tuple[DataStatus, str]:
-    """The earliest status a document can claim, and the event that says so.
+    """The earliest status that a document can declare, and the reason.
 
-    Units are known by their keys and by those of their sources, so that other frames of a video are still that video;
-    units that are not pinned yet, by the specification that they come from.
+    Units are compared by their keys and by the keys of their sources, so that other frames of a video count as the
+    same video. Units that are not pinned yet are compared by the specification of their data set.
 
     Args:
         root: the study root.
         view: its ledger.
-        document: what claims a status.
-        manifests: lists of units that are not on the disk yet, by name.
+        document: the document that declares a status.
+        manifests: bytes of lists of units that are not on the disk yet, by name.
 
     Raises:
         IdentityChanged: when a list of units that the ledger or the document names is missing or changed.
@@ -50,7 +50,7 @@ def floor(
 
     def used(leaf: Execution) -> bool:
         if not leaf.identities:
-            return True  # it does not say what it used: the benefit of the doubt is not the author's
+            return True  # the launch does not list its units, so it may have used these
         launched = (
             _keys(root, design, leaf.study, name, digest) for name, digest in leaf.bound(design.units).items()
         )
@@ -61,8 +61,8 @@ def floor(
         return "before-creation", f"no launch used its {design.units}"
     for leaf in view.leaves:
         if isinstance(leaf, Viewed) and any(one.study == leaf.study and one.seq < leaf.seq for one in launches):
-            because = f"line {leaf.seq + 1}: results of these {design.units} in {leaf.study} were looked at"
-            return "after-analysis", because
+            reason = f"line {leaf.seq + 1}: a look at results of {leaf.study}, which used these {design.units}"
+            return "after-analysis", reason
     return (
         "before-observation",
         f"line {launches[0].seq + 1}: a launch of {launches[0].study} used these {design.units}",
@@ -72,7 +72,7 @@ def floor(
 def _keys(
     root: StudyRoot, design: Design, study: str, name: str, digest: Digest, data: bytes | None = None
 ) -> frozenset[str]:
-    """What identifies the units of a list, once its bytes are verified."""
+    """Keys of the units of a list and of their sources, after its bytes are verified."""
     return design.known_keys(clips.verified(root.clips(study, name, digest), digest, data))
 
 
@@ -83,19 +83,19 @@ def check(
     manifests: Mapping[str, bytes],
     parent: Preregistration | None = None,
 ) -> None:
-    """Refuse a status earlier than the floor, or than the parent's.
+    """Refuse a status that is earlier than the floor, or earlier than that of the parent.
 
     Raises:
-        StatusTooEarly: naming the event that rules it out.
+        StatusTooEarly: with the reason, such as an event of the ledger.
     """
-    lowest, because = floor(root, view, document, manifests)
+    lowest, reason = floor(root, view, document, manifests)
     if parent is not None and latest(lowest, parent.data_status) != lowest:
-        lowest, because = parent.data_status, f"{parent.version} says so, and knowledge only grows"
+        lowest, reason = parent.data_status, f"{parent.version} declares {parent.data_status}"
     if latest(document.data_status, lowest) != document.data_status:
         raise StatusTooEarly(
-            f"nobody can claim {document.data_status} any more",
+            f"the data status {document.data_status} is too early",
             where="data_status",
             expected=" or ".join(ORDER[ORDER.index(lowest) :]),
-            found=f"{document.data_status}; {because}",
+            found=f"{document.data_status}; {reason}",
             fix=f"write data_status: {lowest}",
         )

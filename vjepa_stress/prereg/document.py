@@ -1,6 +1,6 @@
-"""The preregistration: every field of the frozen document, and what must hold between fields.
+"""The preregistration document: its fields, and the constraints between them.
 
-A frozen file is its canonical bytes; `vjepa_stress.prereg.freeze` writes and loads it.
+A frozen file holds its canonical bytes. `vjepa_stress.prereg.freeze` writes and loads it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from vjepa_stress.statistics import Estimand
 from vjepa_stress.study_root import STUDY_NAME
 
 Warned = Literal["moved-positions", "too-few-clips"]
-"""Warnings that a draft must acknowledge with a reason before it can be registered."""
+"""Warnings that a draft must resolve, or acknowledge with a reason, before it can be registered."""
 
 CALIBRATION = "calibration"
-"""Hypotheses of this family are gates: when one is not confirmed, no other hypothesis is evaluated."""
+"""Hypotheses of this family are gates: if one is not confirmed, no other hypothesis is evaluated."""
 
 
 DEEPEST_RULE = 6
-"""Levels of rules within rules; checking a rule against the JSON Schema takes three times as long for each."""
+"""Maximum depth of nested rules. Each level triples the time of the validation against the JSON Schema."""
 
 
 class Hypothesis(Frozen):
-    """A claim, the numbers that stand for it, and the rule that decides it."""
+    """A claim, its estimands, and the rule that decides it."""
 
     id: Name
     title: Text
@@ -41,19 +41,19 @@ class Hypothesis(Frozen):
     family: Name
     prediction: Text
     status: Literal["active", "withdrawn"]
-    # Left out of files where nothing was withdrawn, so that older files stay what they are.
+    # Omitted from files when empty.
     withdrawn: tuple[Name, ...] = Field(
         default=(), exclude_if=lambda names: not names, description="estimands that the rule no longer reads"
     )
 
     @property
     def rest(self) -> Rule | None:
-        """The part of the rule that decides; None when all of it is withdrawn."""
+        """The rule without withdrawn estimands; None when all of it is withdrawn."""
         return self.rule.remaining(self.withdrawn) if self.status == "active" else None
 
     @property
     def judged(self) -> Self | None:
-        """The hypothesis without what was withdrawn of it; None when nothing is left."""
+        """The hypothesis without withdrawn estimands; None when nothing is left."""
         kept = {name: one for name, one in self.estimands.items() if name not in self.withdrawn}
         return self.model_copy(update={"rule": self.rest, "estimands": kept}) if self.rest else None
 
@@ -61,44 +61,47 @@ class Hypothesis(Frozen):
     def _something_is_left(self) -> Self:
         for name in self.withdrawn:
             if name not in self.estimands or self.withdrawn.count(name) > 1:
-                raise ValueError(f"withdrawn: {name!r} must be an estimand of {self.id}, named once")
+                raise ValueError(f"withdrawn: {name!r} must be an estimand of {self.id}, listed once")
         if self.status == "active" and self.rest is None:
-            raise ValueError(f"without {', '.join(self.withdrawn)} nothing of {self.id} is left: withdraw all of it")
+            raise ValueError(
+                f"nothing of {self.id} is left without {', '.join(self.withdrawn)}: withdraw the whole hypothesis"
+            )
         return self
 
     @model_validator(mode="after")
     def _rule_is_shallow(self) -> Self:
         if self.rule.depth() > DEEPEST_RULE:
-            found = f"the rule of {self.id} has {self.rule.depth()} levels: write it with {DEEPEST_RULE} or fewer"
-            raise ValueError(found)
+            raise ValueError(f"the rule of {self.id} has {self.rule.depth()} levels: use at most {DEEPEST_RULE}")
         return self
 
     @model_validator(mode="after")
     def _rule_reads_estimands(self) -> Self:
         used = {leaf.estimand for leaf in self.rule.leaves()}
         for name in sorted(used - set(self.estimands)):
-            raise ValueError(f"the rule reads {name!r}, which is no estimand of {self.id}: {sorted(self.estimands)}")
+            raise ValueError(
+                f"the rule reads {name!r}, which is not an estimand of {self.id}: {sorted(self.estimands)}"
+            )
         for leaf in self.rule.leaves():
             estimand = self.estimands[leaf.estimand]
             if leaf.reads != estimand.reads:
                 raise ValueError(
-                    f"{leaf.kind} reads a {leaf.reads}, and {self.id}.{leaf.estimand} ({estimand.statistic}) is a "
+                    f"{leaf.kind} reads a {leaf.reads}, but {self.id}.{leaf.estimand} ({estimand.statistic}) is a "
                     f"{estimand.reads}"
                 )
         for name in sorted(set(self.estimands) - used):
-            raise ValueError(f"the estimand {name!r} of {self.id} decides nothing: the rule never reads it")
+            raise ValueError(f"the estimand {name!r} of {self.id} is never read by the rule: remove it or use it")
         return self
 
 
 class ExcludedClip(Frozen):
-    """A clip left out of every estimate, for a reason known before the data."""
+    """A clip that is excluded from all estimates, for a reason known before the data."""
 
     clip: Digest
     reason: Text
 
 
 class Analysis(Frozen):
-    """How estimates are computed."""
+    """Settings of the estimates."""
 
     confidence_level: float = Field(gt=0.5, lt=1, allow_inf_nan=False)
     bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
@@ -106,13 +109,13 @@ class Analysis(Frozen):
     multiplicity: Literal["none", "bonferroni"]
     exclusions: tuple[ExcludedClip, ...]
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
-        description="what an undefined clip value does: makes the estimate undefined, or leaves the clip out"
+        description="an undefined value of a clip makes the estimate undefined, or excludes the clip"
     )
     stopping: Literal["fixed"]
 
 
 class ClusterCheck(Frozen):
-    """A correlation with a Fisher interval, once more with whole clips resampled; it decides nothing."""
+    """A correlation with a Fisher interval, repeated with whole clips resampled. It decides nothing."""
 
     kind: Literal["cluster"]
     hypothesis: Name
@@ -120,11 +123,11 @@ class ClusterCheck(Frozen):
 
 
 Sensitivity = ClusterCheck
-"""An analysis promised beside the registered one."""
+"""A registered analysis in addition to the one that decides."""
 
 
 class Acknowledged(Frozen):
-    """A warning of `check` that the authors know of, and why they register all the same."""
+    """A warning of `check` that the authors acknowledge, and their reason to register nevertheless."""
 
     warning: Warned
     hypothesis: Name
@@ -133,12 +136,12 @@ class Acknowledged(Frozen):
 
 
 class Amendment(Frozen):
-    """What an amendment says of itself."""
+    """The authors' description of an amendment."""
 
-    changes: Text = Field(description="what changes, in the authors' words; the list of changes is generated")
+    changes: Text = Field(description="description of the changes; the list of changes is generated")
     reason: Reason
-    severity: Text = Field(description="effect on how severely the claims are tested")
-    validity: Text = Field(description="effect on what can be concluded from them")
+    severity: Text = Field(description="effect on the severity of the tests")
+    validity: Text = Field(description="effect on the validity of the conclusions")
 
 
 class Preregistration(Frozen):
@@ -152,24 +155,24 @@ class Preregistration(Frozen):
     created: Time
     data_status: DataStatus
     notes: Text | None = Field(
-        default=None, exclude_if=lambda notes: notes is None, description="words for readers; nothing reads them"
+        default=None, exclude_if=lambda notes: notes is None, description="text for readers; it has no effect"
     )
-    parent: Digest | None = Field(description="digest of the document that this one amends")
+    parent: Digest | None = Field(description="digest of the document that this document amends")
     amendment: Amendment | None = Field(default=None, exclude_if=lambda amendment: amendment is None)
     design: AnyDesign
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
     sensitivity: tuple[Sensitivity, ...] = ()
-    # Left out of files where there is nothing to acknowledge: what was frozen before it existed stays what it is.
+    # Omitted from files when empty.
     acknowledged: tuple[Acknowledged, ...] = Field(default=(), exclude_if=lambda warnings: not warnings)
     operating_characteristics: OperatingCharacteristics | None = None
 
     @model_validator(mode="after")
     def _amends_or_begins(self) -> Self:
         if (self.parent is None) != (self.amendment is None):
-            raise ValueError("a document with a parent says in `amendment` what changes and why, and no other does")
+            raise ValueError("a document with a parent needs `amendment`, and a document without a parent has none")
         if self.parent is None and any(h.status == "withdrawn" or h.withdrawn for h in self.hypotheses):
-            raise ValueError("only an amendment can withdraw what was registered before")
+            raise ValueError("only an amendment can withdraw a hypothesis or an estimand")
         return self
 
     @model_validator(mode="after")
@@ -179,7 +182,7 @@ class Preregistration(Frozen):
             if ids.count(name) > 1:
                 raise ValueError(f"duplicate hypothesis id {name!r}")
         for hypothesis, name, estimand in self.estimands():
-            # What is withdrawn stays as it was defined; an amended design need not keep its cells.
+            # A withdrawn estimand keeps its definition, but an amended design need not have its cells.
             if hypothesis.status != "withdrawn" and name not in hypothesis.withdrawn:
                 estimand.check(self.design, f"{hypothesis.id}.{name}")
         return self
@@ -189,7 +192,7 @@ class Preregistration(Frozen):
         known = {(hypothesis.id, name) for hypothesis, name, _ in self.estimands()}
         for one in self.acknowledged:
             if (one.hypothesis, one.estimand) not in known:
-                raise ValueError(f"acknowledged: there is no estimand {one.hypothesis}.{one.estimand}")
+                raise ValueError(f"acknowledged: unknown estimand {one.hypothesis}.{one.estimand}")
         return self
 
     @model_validator(mode="after")
@@ -197,11 +200,10 @@ class Preregistration(Frozen):
         correlations = {
             (hypothesis.id, name) for hypothesis, name, estimand in self.estimands() if estimand.interval == "fisher"
         }
-        for promised in self.sensitivity:
-            if (promised.hypothesis, promised.estimand) not in correlations:
-                raise ValueError(
-                    f"sensitivity: {promised.hypothesis}.{promised.estimand} is no correlation with a Fisher interval"
-                )
+        for analysis in self.sensitivity:
+            if (analysis.hypothesis, analysis.estimand) not in correlations:
+                name = f"{analysis.hypothesis}.{analysis.estimand}"
+                raise ValueError(f"sensitivity: {name} is not a correlation with a Fisher interval")
         return self
 
     @model_validator(mode="after")
@@ -212,18 +214,18 @@ class Preregistration(Frozen):
         known = {hypothesis.id for hypothesis in self.hypotheses}
         for scenario, chances in self.operating_characteristics.chances.items():
             for name in sorted(set(chances) - known):
-                raise ValueError(f"scenario {scenario}: there is no hypothesis {name!r}")
+                raise ValueError(f"scenario {scenario}: unknown hypothesis {name!r}")
         return self
 
     def estimands(self) -> Iterator[tuple[Hypothesis, str, Estimand]]:
-        """All estimands, with the hypothesis and name they have."""
+        """All estimands, each with its hypothesis and its name."""
         for hypothesis in self.hypotheses:
             for name, estimand in hypothesis.estimands.items():
                 yield hypothesis, name, estimand
 
 
 def fits(design: Design, estimand: Estimand) -> bool:
-    """Whether the design has all that an estimand reads; what is withdrawn may have lost it."""
+    """Whether the design has all cells and columns that an estimand reads. A withdrawn estimand may lack some."""
     try:
         estimand.check(design, "")
     except ValueError:
@@ -232,10 +234,10 @@ def fits(design: Design, estimand: Estimand) -> bool:
 
 
 def check_scenarios(design: Design, plan: Plan) -> None:
-    """Refuse scenarios about what the design does not have.
+    """Refuse scenarios that name metrics, factors or cells outside the design.
 
     Raises:
-        ValueError: naming the scenario.
+        ValueError: with the name of the scenario.
     """
     for name, scenario in plan.scenarios.items():
         if isinstance(scenario, Given):
@@ -243,10 +245,12 @@ def check_scenarios(design: Design, plan: Plan) -> None:
             named |= {metric for pair in scenario.associations for metric in (pair.x, pair.y)}
             for metric in sorted(named - set(design.columns)):
                 raise ValueError(
-                    f"scenario {name}: no metric {metric!r} in the design, only {sorted(design.columns)}"
+                    f"scenario {name}: unknown metric {metric!r}; the design has {sorted(design.columns)}"
                 )
             numeric = [factor.name for factor in design.factors if factor.numeric]
             for effect in scenario.effects:
                 if effect.along is not None and effect.along not in numeric:
-                    raise ValueError(f"scenario {name}: no numeric factor {effect.along!r}, only {numeric}")
+                    raise ValueError(
+                        f"scenario {name}: unknown numeric factor {effect.along!r}; the design has {numeric}"
+                    )
                 design.check_filter(effect.where, f"scenario {name}")

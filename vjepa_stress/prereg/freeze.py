@@ -1,4 +1,4 @@
-"""Freezing preregistrations and loading them again: verify the bytes, then parse those bytes."""
+"""Freezing and loading of preregistrations: verify the bytes, then parse those bytes."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from vjepa_stress.study_root import StudyRoot, check_study_name
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered study, the bytes of each of its documents verified against the ledger.
+    """A registered study. The bytes of all its documents are verified against the ledger.
 
     Attributes:
-        lineage: the document first registered, then every amendment and withdrawal, in order.
-        ledger: the verified ledger it was read from.
+        lineage: the first document, then all amendments and withdrawals, in order.
+        ledger: the verified ledger.
     """
 
     lineage: tuple[Edition, ...]
@@ -56,7 +56,7 @@ class Registration:
 
     @property
     def document(self) -> Preregistration:
-        """The newest document: the promise that holds."""
+        """The newest document, which is the one in force."""
         return self.lineage[-1].document
 
     @property
@@ -66,7 +66,7 @@ class Registration:
 
     @property
     def root_digest(self) -> Digest:
-        """Digest of the document first registered; the study's outputs are named after it."""
+        """Digest of the first document. The output folder of the study is named after it."""
         return self.lineage[0].digest
 
     @property
@@ -75,11 +75,11 @@ class Registration:
         return self.lineage[0].leaf
 
     def edition(self, digest: str | None) -> Edition | None:
-        """The document with this digest, when it is one of the study's."""
+        """The document of the study with this digest; None when there is none."""
         return next((edition for edition in self.lineage if edition.digest == digest), None)
 
     def pinned(self, field: str, name: str) -> Digest | None:
-        """The digest that the first launch bound, by kind of identity and name, for the present specification."""
+        """The digest that the first launch pinned for this kind and name, with the current specification."""
         spec = self.document.design.identities[field][name].spec
         for leaf in self.ledger.of(self.document.study, Launched):
             launched = self.edition(leaf.document)
@@ -102,37 +102,50 @@ def from_bytes(data: bytes, where: object) -> Preregistration:
     """
     value = parse_json(data, where)
     if canonical_json(value) != data:
-        raise BadDocument("a frozen document must be canonical JSON (RFC 8785), byte for byte", where=where)
+        raise BadDocument(
+            "a frozen document is not canonical JSON (RFC 8785)",
+            where=where,
+            fix="restore the registered file from a copy",
+        )
     return validate(Preregistration, value, where)
 
 
 def check_round_trip(document: Preregistration, where: object) -> bytes:
-    """The canonical bytes of a document, which are read as the same document again.
+    """The canonical bytes of a document, after a check that they parse to an equal document.
 
     Raises:
-        BadDocument: when they are not, or when a text or number has no canonical form.
+        BadDocument: when they do not, or when a string or number has no canonical form.
     """
     data = to_bytes(document)
     if from_bytes(data, where) != document:
-        raise BadDocument("the document changes when it is written and read again", where=where)
+        raise BadDocument(
+            "the document changes when it is written and parsed",
+            where=where,
+            fix="use only values that JSON represents exactly",
+        )
     return data
 
 
 def register(
     root: StudyRoot, document: Preregistration, clip_manifests: Mapping[str, bytes]
 ) -> tuple[Digest, Checkpoint]:
-    """Freeze a study's first document: write its canonical bytes once and log their digest.
+    """Freeze the first document of a study: write its canonical bytes once and log their digest.
 
     Args:
-        clip_manifests: bytes of the clip manifest of each data set whose digest the document holds.
+        root: the study root.
+        document: the document.
+        clip_manifests: bytes of the clip manifests, by data set, for all digests in the document.
+
+    Returns:
+        The digest of the document and the new checkpoint.
 
     Raises:
-        AlreadyRegistered: when the ledger knows the study.
-        NoSuccessor: when the document is no first one.
-        StatusTooEarly: when the ledger rules its data status out.
-        BadDocument: when the document does not survive its own round trip.
+        AlreadyRegistered: when the ledger has the study.
+        NoSuccessor: when the document has a parent, or its version is not v1.
+        StatusTooEarly: when the ledger rules out its data status.
+        BadDocument: when its canonical bytes do not parse to an equal document.
         LedgerTampered: when the study has outputs, which only a registered study can have.
-        DocumentTampered: when another document of this version is there.
+        DocumentTampered: when another document of this version exists on the disk.
     """
 
     def check(view: LedgerView) -> None:
@@ -143,21 +156,21 @@ def register(
 
 
 def check_first(root: StudyRoot, view: LedgerView, document: Preregistration) -> None:
-    """Refuse a document that cannot be the first of a study, whatever the ledger says of its data status.
+    """Refuse a document that cannot be the first of a study. The data status is not checked.
 
     Raises:
-        AlreadyRegistered, NoSuccessor, LedgerTampered: saying what does not fit.
+        AlreadyRegistered, NoSuccessor, LedgerTampered: see `register`.
     """
     for leaf in view.of(document.study):
         raise AlreadyRegistered(
-            f"the study {document.study} is registered; a promise is amended, never made again",
+            f"the study {document.study} is already registered; it can be amended, but not registered again",
             where=root.ledger,
             found=f"{leaf.event} at {leaf.at} as {leaf.document}",
-            fix=f"choose another study name, or amend this one: vjepa-stress amend {document.study} FILE",
+            fix=f"choose another study name, or amend this study: vjepa-stress amend {document.study} FILE",
         )
     if document.parent is not None or document.version != "v1":
         raise NoSuccessor(
-            f"an amendment to nowhere: {document.study} is not registered",
+            f"the parent of the amendment does not exist: {document.study} is not registered",
             where="version and parent",
             expected="v1 without a parent",
             found=f"{document.version}, parent {document.parent or 'none'}",
@@ -169,16 +182,21 @@ def check_first(root: StudyRoot, view: LedgerView, document: Preregistration) ->
 def extend(
     root: StudyRoot, document: Preregistration, clip_manifests: Mapping[str, bytes]
 ) -> tuple[Digest, Checkpoint]:
-    """Freeze the next document of a registered study: an amendment, or a withdrawal when it does nothing else.
+    """Freeze the next document of a registered study: a withdrawal if it only withdraws, else an amendment.
 
     Args:
-        clip_manifests: bytes of the clip manifests that are not among the study's files yet.
+        root: the study root.
+        document: the document.
+        clip_manifests: bytes of the clip manifests that are not on the disk yet, by data set.
+
+    Returns:
+        The digest of the document and the new checkpoint.
 
     Raises:
-        NotRegistered: when the ledger does not know the study.
-        NoSuccessor, DuplicateIdentifier: when the document does not follow from those before it.
-        StatusTooEarly: when the ledger rules its data status out.
-        Tampered: when the study's documents do not hold.
+        NotRegistered: when the ledger does not have the study.
+        NoSuccessor, DuplicateIdentifier: when the document is not a valid next version.
+        StatusTooEarly: when the ledger rules out its data status.
+        Tampered: when the documents of the study cannot be verified.
     """
     before = load(root, document.study)
     parent = before.lineage[-1]
@@ -188,11 +206,11 @@ def extend(
     more = {"parent": document.parent, "reason": document.amendment.reason, "changed": changed}
 
     def check(view: LedgerView) -> None:
-        # Another process may have amended the study since.
+        # Another process may have amended the study meanwhile.
         registration = load(root, document.study, view)
-        now = registration.lineage[-1]
-        check_follows(now.document, now.digest, document)
-        # A look that was cut out of the ledger would allow too early a data status.
+        newest = registration.lineage[-1]
+        check_follows(newest.document, newest.digest, document)
+        # A look that was removed from the ledger would allow a data status that is too early.
         check_shown(root.outputs(document.study, registration.root_digest), view, document.study)
         data_status.check(root, view, document, clip_manifests, parent.document)
 
@@ -201,10 +219,10 @@ def extend(
 
 
 def check_next(before: Registration, document: Preregistration) -> None:
-    """Refuse a document that cannot be the next of a study, whatever the ledger says of its data status.
+    """Refuse a document that cannot be the next of a study. The data status is not checked.
 
     Raises:
-        NoSuccessor, DuplicateIdentifier: saying what does not fit.
+        NoSuccessor, DuplicateIdentifier: see `extend`.
     """
     check_follows(before.document, before.digest, document)
     check_claims([edition.document for edition in before.lineage], document)
@@ -225,14 +243,14 @@ def _freeze(
 
     def prepare(view: LedgerView) -> None:
         check(view)
-        # An interrupted registration leaves the file that its repetition writes; any other was once promised.
-        if path.is_file() and (there := sha256(path.read_bytes())) != digest:
+        # An interrupted registration leaves the same file. A different file may be from a removed registration.
+        if path.is_file() and (existing := sha256(path.read_bytes())) != digest:
             raise DocumentTampered(
-                f"another {document.version} of {document.study} is there, and the ledger does not know it",
+                f"another {document.version} of {document.study} exists and is not in the ledger",
                 where=path,
                 expected=digest,
-                found=there,
-                fix="restore the ledger that knows it from a copy; if it was never registered, move it away",
+                found=existing,
+                fix="restore the ledger that lists it from a copy; if it was never registered, move it away",
             )
         write_durably(path, data)
         for name, manifest in clip_manifests.items():
@@ -253,7 +271,7 @@ def _freeze(
 
 
 def _check_pins(before: Registration, document: Preregistration) -> None:
-    """What the first launch pinned stays pinned, for as long as its specification stays what it is."""
+    """Refuse a digest other than the one that the first launch pinned, if the specification is unchanged."""
     for field, entries in document.design.identities.items():
         known = before.document.design.identities.get(field, {})
         for name, entry in entries.items():
@@ -262,21 +280,22 @@ def _check_pins(before: Registration, document: Preregistration) -> None:
             expected, found = before.pinned(field, name), entry.digest
             if expected and found and expected != found:
                 raise NoSuccessor(
-                    f"the {field} of {name} are not those that the first launch pinned",
+                    f"the {field} of {name} differ from those that the first launch pinned",
+                    where=f"design, {name}",
                     expected=expected,
                     found=found,
-                    fix="put those back, or give the new ones a name of their own",
+                    fix="restore the pinned ones, or give the new ones another name",
                 )
 
 
 def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registration:
-    """Load a registered study with all its documents; nothing is parsed before its bytes are verified.
+    """Load a registered study with all its documents. Bytes are verified before they are parsed.
 
     Raises:
-        LedgerTampered: when the ledger does not verify, a document does not follow from the one before it, or there
-            are outputs of a registration that the ledger does not know.
-        NotRegistered: when the ledger does not know the study.
-        DocumentTampered: when the bytes are not those that were registered.
+        LedgerTampered: when the ledger cannot be verified, a document is not a valid next version, or there are
+            outputs of a registration that is not in the ledger.
+        NotRegistered: when the ledger does not have the study.
+        DocumentTampered: when the bytes differ from the registered ones.
     """
     check_study_name(study)
     view = view or ledger.read(root)
@@ -285,7 +304,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
         check_outputs(root, study)
         studies = sorted({leaf.study for leaf in view.leaves})
         raise NotRegistered(
-            f"the study {study} is not registered here",
+            f"the study {study} is not registered in this study root",
             where=root.ledger,
             found=f"the studies {', '.join(studies)}" if studies else "an empty ledger",
             fix=did_you_mean(study, studies) or f"vjepa-stress register prereg/{study}/draft.yaml",
@@ -293,7 +312,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     lineage: list[Edition] = []
     for leaf in leaves:
         edition = _open(root, leaf)
-        _check_place(root, edition, lineage)
+        _check_links(root, edition, lineage)
         lineage.append(edition)
     check_outputs(root, study, root.outputs(study, lineage[0].digest))
     return Registration(tuple(lineage), view)
@@ -304,21 +323,21 @@ def _open(root: StudyRoot, leaf: Promise) -> Edition:
     data = path.read_bytes() if path.is_file() else None
     if data is None or sha256(data) != leaf.document:
         raise DocumentTampered(
-            "the preregistration is not the one that was registered",
+            "the preregistration document differs from the registered one",
             where=path,
             expected=leaf.document,
             found="no such file" if data is None else sha256(data),
-            fix="restore the registered bytes; a change is made by an amendment, never by an edit",
+            fix="restore the registered file from a copy; to change a registration, amend it",
         )
     return Edition(from_bytes(data, path), sha256(data), leaf)
 
 
-def _check_place(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -> None:
-    """Each document names the one before it, in the ledger as in its own bytes."""
+def _check_links(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -> None:
+    """Check that a document and its leaf name the previous document as their parent."""
     document, leaf = edition.document, edition.leaf
     parent = before[-1].digest if before else None
     version = next_version(before[-1].document.version) if before else document.version
-    for what, expected, found in (
+    for field, expected, found in (
         ("event", not before, isinstance(leaf, Registered)),
         ("study", leaf.study, document.study),
         ("parent", parent, leaf.parent if isinstance(leaf, Revision) else None),
@@ -328,7 +347,7 @@ def _check_place(root: StudyRoot, edition: Edition, before: Sequence[Edition]) -
     ):
         if expected != found:
             raise LedgerTampered(
-                f"the documents of {leaf.study} do not follow from each other: one has another {what}",
+                f"the documents of {leaf.study} are not consecutive versions: unexpected {field}",
                 where=f"{root.ledger}, line {leaf.seq + 1}, {document.version}",
                 expected=expected,
                 found=found,

@@ -1,4 +1,4 @@
-"""A study's documents in order: the one registered, and every amendment and withdrawal after it."""
+"""The documents of a study in order: the first registration, then all amendments and withdrawals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vjepa_stress.prereg.document import Hypothesis, Preregistration, fits
 
 @dataclass(frozen=True)
 class Edition:
-    """One document of a study, its bytes verified.
+    """One document of a study, with verified bytes.
 
     Attributes:
-        document: the preregistration.
+        document: the preregistration document.
         digest: digest of its bytes.
         leaf: the leaf that logged it.
     """
@@ -38,62 +38,62 @@ def check_follows(parent: Preregistration, digest: Digest, document: Preregistra
     """Refuse a document that is not the next version of its parent.
 
     Raises:
-        NoSuccessor: saying what does not fit.
+        NoSuccessor: when study, parent or version differ from the expected ones.
     """
-    for what, expected, found in (
+    for field, expected, found in (
         ("study", parent.study, document.study),
         ("parent", digest, document.parent),
         ("version", next_version(parent.version), document.version),
     ):
         if expected != found:
             raise NoSuccessor(
-                f"this document does not follow {parent.study} {parent.version}: it names another {what}",
-                where=what,
+                f"this document is not the next version of {parent.study} {parent.version}: unexpected {field}",
+                where=field,
                 expected=expected,
                 found=found,
-                fix=f"amend the newest document, {parent.version}, with {next_version(parent.version)}",
+                fix=f"write {field}: {expected}",
             )
 
 
 def check_claims(earlier: Sequence[Preregistration], document: Preregistration) -> None:
-    """Refuse a document in which a hypothesis is lost, comes back, or stands for another claim than before.
+    """Refuse a document in which an earlier hypothesis is missing, has another claim, or returns after a withdrawal.
 
     Raises:
-        DuplicateIdentifier: when an id stands for two claims.
-        NoSuccessor: when a hypothesis is missing, or something withdrawn is active again.
+        DuplicateIdentifier: when two claims have the same id.
+        NoSuccessor: when a hypothesis is missing, or a withdrawn hypothesis or estimand is active or changed.
     """
     for before in earlier:
         for old in before.hypotheses:
             new = find(document, old.id)
             if new is None:
                 raise NoSuccessor(
-                    f"{old.id} is missing: what was registered can be withdrawn, never dropped",
+                    f"{old.id} is missing: a registered hypothesis can be withdrawn, but not removed",
                     where=f"hypotheses of {document.version}",
                     expected=f"{old.id}, as in {before.version}",
-                    fix=f"keep {old.id}, with `status: withdrawn` if it shall not be judged",
+                    fix=f"keep {old.id}, and add `status: withdrawn` if it must not be judged",
                 )
             if new.claim != old.claim:
                 raise DuplicateIdentifier(
-                    f"the id {old.id} stands for two claims",
+                    f"two claims have the hypothesis id {old.id}",
                     where=f"{document.version}",
                     expected=f"{old.claim} ({before.version})",
                     found=new.claim,
-                    fix=f"withdraw {old.id}, and give the new claim an id of its own",
+                    fix=f"withdraw {old.id}, and give the new claim another id",
                 )
             if new.status != "withdrawn":
                 _check_withdrawn(before, old, document, new)
             elif before is earlier[-1] and (new.estimands, new.rule) != (old.estimands, old.rule):
                 raise NoSuccessor(
-                    "a withdrawn hypothesis stays as it was defined",
+                    "the definition of a withdrawn hypothesis has changed",
                     where=f"{document.version}, {old.id}",
                     expected=f"its estimands and rule as in {before.version}",
-                    found="changed",
-                    fix="keep them as they were; to claim something else, take another hypothesis id",
+                    found="other estimands or another rule",
+                    fix="restore its estimands and rule; for another claim, use another hypothesis id",
                 )
 
 
 def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregistration, new: Hypothesis) -> None:
-    """What was withdrawn of a hypothesis stays in it, withdrawn and unchanged, and no other name brings it back."""
+    """Check that withdrawn estimands stay in the hypothesis, withdrawn and unchanged, and do not return renamed."""
     lost = [
         name
         for name in old.withdrawn
@@ -101,38 +101,38 @@ def _check_withdrawn(before: Preregistration, old: Hypothesis, document: Preregi
     ]
     if old.status == "withdrawn" or lost:
         raise NoSuccessor(
-            "what was withdrawn stays withdrawn",
+            "a withdrawn hypothesis or estimand must stay withdrawn",
             where=document.version,
-            expected=f"{', '.join(f'{old.id}.{name}' for name in lost) or old.id} withdrawn, defined as before",
+            expected=f"{', '.join(f'{old.id}.{name}' for name in lost) or old.id} withdrawn, with its old definition",
             found="active, changed or missing",
-            fix="keep it as it was; to claim it anew, take another hypothesis id",
+            fix="restore it as withdrawn; to claim it again, use another hypothesis id",
         )
-    gone = {new.estimands[name].meaning(document.design): name for name in old.withdrawn}
+    withdrawn = {new.estimands[name].meaning(document.design): name for name in old.withdrawn}
     for name, estimand in new.estimands.items():
-        known = gone.get(estimand.meaning(document.design))
-        # Two names for one number from the start are no return of it.
+        same = withdrawn.get(estimand.meaning(document.design))
+        # An estimand that had two names from the start does not return.
         unchanged = old.estimands.get(name) == estimand
-        if known and name not in new.withdrawn and not unchanged:
+        if same and name not in new.withdrawn and not unchanged:
             raise NoSuccessor(
-                "what was withdrawn stays withdrawn",
+                "a withdrawn hypothesis or estimand must stay withdrawn",
                 where=f"{document.version}, {new.id}.{name}",
-                expected=f"another number than {new.id}.{known}, withdrawn in {before.version} or earlier",
-                found=f"the same number as {new.id}.{known}",
-                fix="claim it anew under another hypothesis id",
+                expected=f"another number than {new.id}.{same}, withdrawn in {before.version} or earlier",
+                found=f"the same number as {new.id}.{same}",
+                fix="to claim it again, use another hypothesis id",
             )
 
 
-def as_promised(lineage: Sequence[Edition], hypothesis: Hypothesis, name: str) -> bool:
-    """Whether an estimand of the newest document reads what it read when it was last to be judged.
+def has_same_meaning(lineage: Sequence[Edition], hypothesis: Hypothesis, name: str) -> bool:
+    """Whether an estimand of the newest document reads the same cells as in the last version where it was active.
 
-    Of what is withdrawn, an amended design may have lost cells, or have others that the same filter selects.
+    For a withdrawn estimand, an amended design may lack cells, or have additional cells that the filter selects.
     """
     design, estimand = lineage[-1].document.design, hypothesis.estimands[name]
     for edition in reversed(lineage):
         old = find(edition.document, hypothesis.id)
         if old is not None and old.status != "withdrawn" and name not in old.withdrawn:
-            then = edition.document.design
-            return fits(design, estimand) and estimand.meaning(design) == estimand.meaning(then)
+            former = edition.document.design
+            return fits(design, estimand) and estimand.meaning(design) == estimand.meaning(former)
     return False
 
 
@@ -142,26 +142,26 @@ def find(document: Preregistration, name: str) -> Hypothesis | None:
 
 
 def is_withdrawal(old: Preregistration, new: Preregistration) -> bool:
-    """Whether a document does nothing to its parent but withdraw."""
+    """Whether a document only withdraws hypotheses or estimands of its parent."""
 
-    def promised(document: Preregistration) -> Preregistration:
+    def without_withdrawals(document: Preregistration) -> Preregistration:
         active = [h.model_copy(update={"status": "active", "withdrawn": ()}) for h in document.hypotheses]
-        return document.model_copy(update={"hypotheses": tuple(active), **dict.fromkeys(_OF_THE_RECORD)})
+        return document.model_copy(update={"hypotheses": tuple(active), **dict.fromkeys(_OF_THE_VERSION)})
 
-    return promised(old) == promised(new) and old.hypotheses != new.hypotheses
+    return without_withdrawals(old) == without_withdrawals(new) and old.hypotheses != new.hypotheses
 
 
-_OF_THE_RECORD = ("version", "created", "data_status", "parent", "amendment")
-"""Fields that differ in every amendment, and are shown beside its changes."""
+_OF_THE_VERSION = ("version", "created", "data_status", "parent", "amendment")
+"""Fields that describe the version. They are shown separately, not as changes."""
 
 
 class Change(Frozen):
     """One difference between two documents.
 
     Attributes:
-        path: where: a hypothesis, an estimand, or a dotted path of fields.
-        kind: what happened to it.
-        before, after: JSON values; of cells that were added or removed, their names.
+        path: a hypothesis, an estimand, or a dotted path of fields.
+        kind: kind of the difference.
+        before, after: JSON values; for added or removed cells, their names.
     """
 
     path: str
@@ -171,7 +171,7 @@ class Change(Frozen):
 
 
 def changes(old: Preregistration, new: Preregistration) -> tuple[Change, ...]:
-    """What differs between two documents, found by comparing them."""
+    """The differences between two documents."""
     found: list[Change] = []
     for hypothesis in new.hypotheses:
         found += hypothesis_changes(find(old, hypothesis.id), hypothesis)
@@ -187,7 +187,7 @@ def changed_paths(old: Preregistration, new: Preregistration) -> tuple[str, ...]
 
 
 def hypothesis_changes(old: Hypothesis | None, new: Hypothesis) -> Iterator[Change]:
-    """What differs between a hypothesis and an earlier one with its id, if there is one."""
+    """The differences between a hypothesis and the earlier one with the same id, if there is one."""
     if old is None:
         yield Change(path=new.id, kind="new")
         return
@@ -200,7 +200,7 @@ def hypothesis_changes(old: Hypothesis | None, new: Hypothesis) -> Iterator[Chan
 
 
 def cell_changes(old: Iterable[Cell], new: Iterable[Cell]) -> Iterator[Change]:
-    """Which cells were added and removed."""
+    """The added and the removed cells, one change each."""
     before, after = set(old), set(new)
     if added := after - before:
         yield Change(path="design.cells", kind="added", after=_names(added))
@@ -208,8 +208,8 @@ def cell_changes(old: Iterable[Cell], new: Iterable[Cell]) -> Iterator[Change]:
         yield Change(path="design.cells", kind="removed", before=_names(removed))
 
 
-# Tables of simulated outcomes follow from the rest; that they differ is said without them.
-_ELSEWHERE = (*_OF_THE_RECORD, "schema_", "hypotheses", "design", "operating_characteristics")
+# Hypotheses and design are compared separately. Simulated chances follow from the other fields.
+_ELSEWHERE = (*_OF_THE_VERSION, "schema_", "hypotheses", "design", "operating_characteristics")
 
 
 def _plain(model: Any, *left_out: str) -> Any:
@@ -221,11 +221,11 @@ def _names(cells: Iterable[Cell]) -> list[str]:
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
-    """Where two JSON values differ; what is of another kind is one change, before and after."""
+    """The differences between two JSON values. Objects of different kinds are one change as a whole."""
     same_kind = isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new)
     if same_kind:
         for key in [*old, *(key for key in new if key not in old)]:
-            if key != "spec_digest":  # it differs where its spec does
+            if key != "spec_digest":  # it differs when the spec differs
                 yield from differences(f"{path}.{key}" if path else key, old.get(key), new.get(key))
     elif old != new:
         yield Change(path=path, kind="changed", before=old, after=new)

@@ -1,6 +1,6 @@
-"""Scenarios as data: what the world could be like, and how often each verdict would then be given.
+"""Data models of scenarios, and of the chance of each verdict in them.
 
-Nothing here computes; `vjepa_stress.verdict.power` does.
+`vjepa_stress.verdict.power` computes the chances.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ Prose = Annotated[str, Field(min_length=1)]
 
 
 class Effect(Frozen):
-    """What a metric is like in some cells: over clips, its mean and standard deviation.
+    """Distribution of a metric over the clips of some cells.
 
     The mean at level s of the numeric factor `along` is `mean` + s · `slope`, and `mean` in cells without a level.
-    Values follow a beta distribution over the metric's range, which has any mean and spread that the range allows.
-    Controls are named, as in any filter.
+    Values have a beta distribution over the range of the metric. A filter must name controls to select them.
     """
 
     metric: Name
     where: Where
     mean: Finite
     slope: Finite = 0.0
-    along: Name | None = Field(default=None, description="numeric factor that the slope is along")
+    along: Name | None = Field(default=None, description="numeric factor of the slope")
     sd: Finite = Field(ge=0)
 
     @model_validator(mode="after")
     def _of_whole_cells(self) -> Self:
         if self.where.rows is not None:
-            raise ValueError("an effect is one of whole cells: leave `rows` out of its filter")
+            raise ValueError("an effect applies to whole cells: remove `rows` from its filter")
         if self.slope != 0 and self.along is None:
-            raise ValueError("a slope needs `along`, the factor that it is along")
+            raise ValueError("a slope needs `along`, the numeric factor of the slope")
         return self
 
 
 class Association(Frozen):
-    """How two metrics of one clip in one cell go together: correlation of their normal scores.
+    """Association of two metrics of one clip in one cell: the correlation of their normal scores.
 
-    It is `r` where both have the same `within_clip`, and √(w₁w₂) + √((1 − w₁)(1 − w₂)) of it where these differ.
+    It is `r` if both metrics have the same `within_clip`. If the values w₁ and w₂ differ, it is
+    `r` · (√(w₁w₂) + √((1 − w₁)(1 − w₂))).
     """
 
     x: Name
@@ -53,14 +53,14 @@ class Association(Frozen):
 
 
 class Given(Frozen):
-    """A scenario of the authors' own.
+    """A scenario that the authors specify.
 
     Attributes:
-        says: what it stands for.
-        effects: where several are about the same metric and cell, the last one holds.
-        within_clip: for each metric, how values of one clip in different cells go together: the correlation of their
-            normal scores. At 0 the cells of a clip are independent; at 1 they share one rank.
-        associations: metrics not paired here are independent, given the cell.
+        says: description for readers.
+        effects: if several apply to the same metric and cell, the last one is used.
+        within_clip: for each metric, the correlation of the normal scores of one clip in different cells. At 0 the
+            cells of a clip are independent; at 1 the clip has the same rank in all cells.
+        associations: metrics without an association are independent, given the cell.
     """
 
     kind: Literal["given"]
@@ -71,7 +71,7 @@ class Given(Frozen):
 
 
 class Pilot(Frozen):
-    """A scenario taken from the shards of another study: its clips, drawn with replacement, whole."""
+    """A scenario from the shards of another study. Whole clips are drawn with replacement."""
 
     kind: Literal["pilot"]
     says: Prose
@@ -84,12 +84,12 @@ Scenario = Annotated[Given | Pilot, Field(discriminator="kind")]
 
 
 class Plan(Frozen):
-    """Which studies to simulate.
+    """Settings of the simulation.
 
     Attributes:
-        studies: simulated studies a scenario.
-        resamples: of each simulated study's bootstraps; a stream that all of them share.
-        seed: of the simulated clips; scenarios share it, so that they differ by their effects and not by luck.
+        studies: number of simulated studies per scenario.
+        resamples: bootstrap resamples in each simulated study. All studies share one stream.
+        seed: seed of the simulated clips. All scenarios share it, so that they differ only by their effects.
     """
 
     scenarios: dict[Name, Scenario] = Field(min_length=1)
@@ -99,7 +99,7 @@ class Plan(Frozen):
 
 
 class Chance(Frozen):
-    """A share of the simulated studies, with its Wilson interval at 95 % (Monte-Carlo error)."""
+    """A share of the simulated studies, with its 95 % Wilson interval for Monte-Carlo error."""
 
     p: Share
     low: Share
@@ -107,7 +107,7 @@ class Chance(Frozen):
 
 
 class Chances(Frozen):
-    """How often a hypothesis got each verdict."""
+    """The chance of each verdict on one hypothesis."""
 
     confirmed: Chance
     ambiguous: Chance
@@ -116,12 +116,12 @@ class Chances(Frozen):
 
 
 class OperatingCharacteristics(Plan):
-    """What the rules would say in each scenario: chances by scenario and hypothesis."""
+    """The chance of each verdict, by scenario and hypothesis."""
 
     chances: dict[Name, dict[Name, Chances]]
 
     @model_validator(mode="after")
     def _every_scenario(self) -> Self:
         if set(self.chances) != set(self.scenarios):
-            raise ValueError(f"chances of {sorted(self.chances)}, but scenarios {sorted(self.scenarios)}")
+            raise ValueError(f"chances for {sorted(self.chances)}, but scenarios {sorted(self.scenarios)}")
         return self

@@ -1,4 +1,4 @@
-"""Validation of parsed documents: by pydantic, and by the JSON Schema, as an outsider would."""
+"""Validation of parsed documents, by pydantic and by the published JSON Schema."""
 
 from __future__ import annotations
 
@@ -24,30 +24,33 @@ def json_schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 @functools.cache
 def _validator(kind: type[BaseModel], designs: tuple[type[Design], ...]) -> Draft202012Validator:  # noqa: ARG001
-    # The kinds of design that documents may have are part of the schema, and more may be added.
+    # The schema depends on the kinds of design, and kinds can be added.
     return Draft202012Validator(json_schema(kind))
 
 
 def validate(kind: type[Document], value: Any, where: object) -> Document:
-    """Turn parsed JSON into a document.
+    """Convert parsed JSON to a document.
 
     Raises:
-        BadDocument: with every mistake and the path to it.
+        BadDocument: with all mistakes and their paths.
     """
     document = None
     try:
         document = kind.model_validate(value)
-        # Second, for a rule that is too deep keeps the JSON Schema busy for hours.
+        # pydantic runs first, because the JSON Schema takes hours for a rule that is nested too deeply.
         mistakes = [
             f"{error.json_path}: {error.message[:300]}"
             for error in _validator(kind, tuple(kinds().values())).iter_errors(value)
         ]
     except ValidationError as error:
-        # pydantic's list is easier to read where a union is involved, and it knows what holds between fields.
+        # The mistakes that pydantic lists are easier to read for unions, and include constraints between fields.
         mistakes = [_describe(detail) for detail in error.errors()]
     if mistakes or document is None:
         raise BadDocument(
-            f"this is not a valid {kind.__name__.lower()}", where=where, found="\n    ".join(["", *mistakes]).rstrip()
+            f"the {kind.__name__.lower()} is invalid",
+            where=where,
+            found="\n    ".join(["", *mistakes]).rstrip(),
+            fix="correct each field named above",
         )
     return document
 
@@ -56,5 +59,5 @@ def _describe(detail: Any) -> str:
     path = ".".join(str(part) for part in detail["loc"]) or "document"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        message = "there is no such field"
+        message = "unknown field"
     return f"{path}: {message}"

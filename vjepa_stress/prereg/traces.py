@@ -1,7 +1,6 @@
-"""What lies in a study's output folder, held against the ledger: results that no look logged, and outputs of a
-registration that the ledger does not know.
+"""Compare output folders with the ledger: results without a logged look, and outputs without a registration.
 
-Reads only. Whoever cuts a ledger leaves such traces unless the outputs go too.
+Such files remain when a ledger is truncated and the outputs are not. The checks only read.
 """
 
 from __future__ import annotations
@@ -15,39 +14,39 @@ from vjepa_stress.study_root import StudyRoot
 
 
 def logged(view: LedgerView, study: str) -> dict[str, list[str]]:
-    """For each file that was ever shown, by its name in the output folder, its digests in the order of the looks."""
-    found: dict[str, list[str]] = {}
+    """The logged digests of each result file, by its path in the output folder, in the order of the looks."""
+    digests: dict[str, list[str]] = {}
     for leaf in view.of(study, Viewed):
         for name, digest in leaf.files.items():
-            found.setdefault(name, []).append(digest)
-    return found
+            digests.setdefault(name, []).append(digest)
+    return digests
 
 
 def check_shown(folder: Path, view: LedgerView, study: str) -> None:
-    """Every verdict and report in a study's output folder was logged, with the bytes it has.
+    """Check that every verdict and report in an output folder was logged with its current bytes.
 
-    Any logged bytes will do, not only the last: a look that was cut off between leaf and file leaves the file of the
-    look before it.
+    The bytes may be those of any look, not only of the last one: a look that was interrupted between leaf and file
+    leaves the file of the previous look.
 
     Raises:
         ResultTampered: for a file that no `viewed` leaf names, or that has other bytes.
     """
     known = logged(view, study)
-    places = (folder, folder / "exploratory")
-    for path in sorted(p for place in places for shape in ("verdict*.json", "report*") for p in place.glob(shape)):
+    folders, patterns = (folder, folder / "exploratory"), ("verdict*.json", "report*")
+    for path in sorted(path for parent in folders for pattern in patterns for path in parent.glob(pattern)):
         digests = known.get(path.relative_to(folder).as_posix(), [])
         if not digests:
             raise ResultTampered(
-                "results were shown that the ledger knows no look at",
+                "the ledger has no look for a result file",
                 where=path,
                 expected="a `viewed` leaf that names this file",
-                found="none: the ledger was cut, or the file comes from elsewhere",
-                fix="restore the ledger from a copy; a file that does not belong here goes elsewhere",
+                found="none: the ledger was truncated, or the file was added",
+                fix="restore the ledger from a copy; if the file is not of this study, move it away",
             )
         found = sha256(path.read_bytes()) if path.is_file() else None
         if found not in digests:
             raise ResultTampered(
-                "a file is not the one that was written and logged",
+                "a file differs from the one that was written and logged",
                 where=path,
                 expected=digests[-1],
                 found=found or "no file",
@@ -55,24 +54,28 @@ def check_shown(folder: Path, view: LedgerView, study: str) -> None:
             )
 
 
-def check_outputs(root: StudyRoot, study: str, mine: Path | None = None) -> None:
-    """A study's outputs all lie under the registration that the ledger holds.
+def check_outputs(root: StudyRoot, study: str, registered: Path | None = None) -> None:
+    """Check that all outputs of a study are those of its registration in the ledger.
 
     Args:
-        mine: the output folder of that registration; None when there is none.
+        root: the study root.
+        study: its name.
+        registered: the output folder of the registration; None when the study is not registered.
 
     Raises:
-        LedgerTampered: for outputs of another one.
+        LedgerTampered: for outputs of another registration.
     """
-    place = root.path / "outputs" / study
-    if not place.is_dir():
+    folder = root.path / "outputs" / study
+    if not folder.is_dir():
         return
-    strange = sorted(path for path in place.iterdir() if path.is_dir() and path != mine and path.name[0] != ".")
-    if strange:
+    unknown = sorted(
+        path for path in folder.iterdir() if path.is_dir() and path != registered and path.name[0] != "."
+    )
+    if unknown:
         raise LedgerTampered(
-            "outputs of a registration that the ledger does not know",
-            where=strange[0],
-            expected=f"only {mine.name}" if mine else f"no outputs: {study} is not registered",
-            found=", ".join(path.name for path in strange[:5]),
-            fix="restore the ledger that knows them from a copy, or choose another study name",
+            "there are outputs of a registration that is not in the ledger",
+            where=unknown[0],
+            expected=f"only {registered.name}" if registered else f"no outputs: {study} is not registered",
+            found=", ".join(path.name for path in unknown[:5]),
+            fix="restore the ledger that lists the registration from a copy, or choose another study name",
         )

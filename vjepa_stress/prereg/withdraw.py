@@ -1,4 +1,4 @@
-"""Withdrawing a hypothesis, or one estimand of it: the next document is made from the newest one."""
+"""Withdrawal of a hypothesis or of one of its estimands. The next document is a copy of the newest one without it."""
 
 from __future__ import annotations
 
@@ -22,25 +22,33 @@ def withdraw(
     severity: str | None = None,
     validity: str | None = None,
 ) -> tuple[Preregistration, Digest, Checkpoint]:
-    """Withdraw a hypothesis, `H2`, or one estimand of it, `H2.M1`; the rest of its rule is judged.
+    """Withdraw a hypothesis, such as `H2`, or one of its estimands, such as `H2.M1`. The rest of its rule is judged.
 
     Args:
+        root: the study root.
+        study: its name.
+        hypothesis: the hypothesis or estimand to withdraw.
         why: what is withdrawn and why, in the authors' words.
-        severity, validity: effect on the tests and on what can be concluded; by default only what follows from the
-            rule.
+        reason: category of the reason.
+        severity, validity: effect on the severity of the tests and on the validity of the conclusions. The default
+            is the effect that follows from the rule.
 
     Returns:
         The new document, its digest and the checkpoint. Its data status is the earliest that the ledger allows.
 
     Raises:
-        BadInput: for a text without words.
-        NoSuccessor: when there is nothing of that name to withdraw, or what is left would be no rule.
-        Tampered: when the study's documents do not hold.
+        BadInput: when a text is empty.
+        NoSuccessor: when there is no such hypothesis or estimand, or no rule would be left.
+        Tampered: when the documents of the study cannot be verified.
     """
-    for what, text in (("why", why), ("severity", severity), ("validity", validity)):
+    for option, text in (("why", why), ("severity", severity), ("validity", validity)):
         if text is not None and not text.strip():
             raise BadInput(
-                "a withdrawal says in words what it does", where=f"--{what}", found=repr(text), expected="some text"
+                "a withdrawal needs a description",
+                where=f"--{option}",
+                found=repr(text),
+                expected="some text",
+                fix=f"write a sentence after --{option}",
             )
     registration = freeze.load(root, study)
     parent = registration.lineage[-1]
@@ -48,9 +56,9 @@ def withdraw(
     new = _without(parent.document, name, estimand)
     if estimand:
         read = ", ".join(sorted({leaf.estimand for leaf in new.rest.leaves()})) if new.rest else "nothing"
-        default = f"{name} is decided by the rest of its rule alone, which reads {read}."
+        default = f"Only the rest of its rule decides {name}; it reads {read}."
     else:
-        default = f"{name} is not tested any more."
+        default = f"{name} is no longer tested."
     amendment = Amendment(
         changes=why,
         reason=reason,
@@ -80,21 +88,24 @@ def _next(parent: Edition, new: Hypothesis, amendment: Amendment, status: DataSt
 def _without(document: Preregistration, name: str, estimand: str) -> Hypothesis:
     old = find(document, name)
     if old is None or old.status == "withdrawn":
+        state = "there is no such hypothesis" if old is None else "it is already withdrawn"
         raise NoSuccessor(
-            f"{name} cannot be withdrawn: {'there is no such hypothesis' if old is None else 'it is already'}",
+            f"{name} cannot be withdrawn: {state}",
             where=f"{document.study} {document.version}",
             expected=", ".join(h.id for h in document.hypotheses if h.status == "active"),
             found=name,
+            fix="name an active hypothesis",
         )
     if not estimand:
         return old.model_copy(update={"status": "withdrawn"})
     active = [one for one in old.estimands if one not in old.withdrawn]
     if estimand not in active:
         raise NoSuccessor(
-            f"{name} has no estimand {estimand!r} to withdraw",
+            f"{name} has no active estimand {estimand!r}",
             where=f"{document.study} {document.version}",
             expected=", ".join(active),
             found=estimand,
+            fix="name an active estimand",
         )
     withdrawn = (*old.withdrawn, estimand)
     try:
@@ -106,6 +117,6 @@ def _without(document: Preregistration, name: str, estimand: str) -> Hypothesis:
             f"{name}.{estimand} cannot be withdrawn alone",
             where=f"the rule of {name}",
             found=found,
-            fix=f"withdraw {name} as a whole, or restate its rule and counts: vjepa-stress amend",
+            fix=f"withdraw the whole of {name}, or restate its rule: vjepa-stress amend {document.study} FILE",
         )
     return old.model_copy(update={"withdrawn": withdrawn})

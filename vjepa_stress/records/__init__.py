@@ -1,4 +1,4 @@
-"""What runs leave behind, one module a noun: clip manifests, shards, manifests, cells, failures, attempts."""
+"""Records of runs: clip manifests, shards, manifests, cells, failures, attempts; one module each."""
 
 from vjepa_stress.records.attempts import Attempts
 from vjepa_stress.records.cell import StoredCell, cell_folders, manifests_root, read_cell, write_cell

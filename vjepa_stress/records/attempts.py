@@ -1,4 +1,4 @@
-"""Attempts: what the ledger says of how often a study was run."""
+"""Attempts of a study, as logged in the ledger."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vjepa_stress.records.names import cell_names
 
 @dataclass(frozen=True)
 class Attempts:
-    """What the ledger says of a study's attempts.
+    """Launches and completions of a study, as logged in the ledger.
 
     Attributes:
-        names: for each document of the study, folder names and cells.
-        current: those of the newest document.
+        names: for each document of the study, its cells by folder name.
+        current: cells of the newest document, by folder name.
         launches: launches of registered cells.
-        completed: completions; an attempt has another one when an amendment added cells to it.
+        completed: completions. An attempt has several when an amendment added cells to it.
     """
 
     names: Mapping[Digest, Mapping[str, Cell]]
@@ -32,10 +32,10 @@ class Attempts:
 
     @classmethod
     def of(cls, registration: Registration) -> Attempts:
-        """Read them from a study's leaves.
+        """Read the attempts from the leaves of a study.
 
         Raises:
-            LedgerTampered: when one of them is of no document of the study.
+            LedgerTampered: when a leaf refers to a document that is not of the study.
         """
         names = cell_names(registration.lineage)
         view, study = registration.ledger, registration.document.study
@@ -43,32 +43,33 @@ class Attempts:
         for leaf in (*launches, *completed):
             if leaf.document not in names:
                 raise LedgerTampered(
-                    "a line of the ledger names no document of its study",
+                    "a line of the ledger refers to a document that is not of its study",
                     where=f"line {leaf.seq + 1}",
                     expected=" or ".join(names),
                     found=leaf.document,
+                    fix="restore the ledger from a copy",
                 )
         return cls(names, names[registration.digest], launches, completed)
 
     @property
     def former(self) -> dict[str, Cell]:
-        """Cells that earlier documents name and the newest does not."""
+        """Cells of earlier documents that the newest document does not have."""
         known = {name: cell for cells in self.names.values() for name, cell in cells.items()}
         return {name: cell for name, cell in known.items() if name not in self.current}
 
     @property
     def last(self) -> int:
-        """The last attempt; 0 when there is none."""
+        """Number of the last attempt; 0 when there is none."""
         return max((leaf.attempt for leaf in self.launches), default=0)
 
     @property
     def counted(self) -> int | None:
-        """The attempt that counts: the first that was ever complete, whatever came after it."""
+        """The attempt that is judged: the first completed one. Later attempts do not change it."""
         return min((leaf.attempt for leaf in self.completed), default=None)
 
     @property
     def under_way(self) -> int:
-        """The attempt to work on: the one that counts, unless a later one was begun and never completed."""
+        """The attempt to continue: the judged one, unless a later one was started and not completed."""
         done = {leaf.attempt for leaf in self.completed}
         if self.counted is not None and (not self.covered(self.counted) or self.last in done):
             return self.counted
@@ -79,7 +80,7 @@ class Attempts:
         return [leaf for leaf in self.completed if leaf.attempt == attempt]
 
     def cells_of(self, leaf: Launched | Completed) -> Mapping[str, Cell]:
-        """The cells that the document of a leaf registers."""
+        """Cells of the document that a leaf refers to."""
         return self.names[leaf.document]
 
     def covered(self, attempt: int) -> bool:
@@ -87,10 +88,10 @@ class Attempts:
         return any(self.current.keys() <= self.cells_of(leaf).keys() for leaf in self.completions(attempt))
 
     def check_root(self, completion: Completed, stored: Mapping[str, StoredCell], where: object) -> None:
-        """Compare the manifests of a completed attempt with the root that the ledger holds.
+        """Compare the manifests of a completed attempt with the root in the ledger.
 
         Raises:
-            ManifestTampered: when they have changed.
+            ManifestTampered: when they differ.
         """
         found = manifests_root([stored[name] for name in self.cells_of(completion) if name in stored])
         if completion.root != found:

@@ -1,4 +1,4 @@
-"""Cells on the disk: a shard and its manifest in one folder, written together, read with their digests verified."""
+"""Cells on the disk: a shard and its manifest in one folder. They are written together and verified when read."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from vjepa_stress.records.shard import content_digest, read_shard
 
 @dataclass(frozen=True)
 class StoredCell:
-    """A cell as it lies on the disk, its digests verified.
+    """A stored cell with verified digests.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it is bound to.
-        manifest_digest: digest of the manifest's bytes.
-        table: the shard.
+        folder: folder of the cell.
+        manifest: its manifest.
+        manifest_digest: digest of the bytes of the manifest.
+        table: its shard.
     """
 
     folder: Path
@@ -36,10 +36,10 @@ class StoredCell:
 
 
 def write_cell(folder: Path, shard: bytes, manifest: Manifest) -> None:
-    """Put a shard and its manifest in place together: both or neither.
+    """Write a shard and its manifest atomically: both or neither.
 
     Raises:
-        CannotWrite, MachineFailure: when the disk does not take them; nothing is left behind.
+        CannotWrite, MachineFailure: when they cannot be written; no partial files remain.
     """
     temporary = folder.with_name(f".tmp-{folder.name}")
     with writing(folder):
@@ -57,14 +57,14 @@ def write_cell(folder: Path, shard: bytes, manifest: Manifest) -> None:
         sync_folder(folder.parent)
 
 
-_AGAIN = "restore the cell from a copy; or move its folder away and run again, which the ledger will show"
+_AGAIN = "restore the cell from a copy; or move its folder away and run again, which the ledger logs"
 
 
 def read_cell(folder: Path) -> StoredCell:
     """Read a cell and verify both digests of its shard.
 
     Raises:
-        ManifestTampered: when the manifest is missing or no canonical manifest.
+        ManifestTampered: when the manifest is missing, invalid or not canonical JSON.
         ShardTampered: when the shard is missing or differs from its manifest.
     """
     path = folder / "manifest.json"
@@ -73,16 +73,16 @@ def read_cell(folder: Path) -> StoredCell:
         value = parse_json(data, path)
         manifest = validate(Manifest, value, path)
         if canonical_json(value) != data:
-            raise BadDocument("a manifest must be canonical JSON", where=path)
+            raise BadDocument("the manifest is not canonical JSON", where=path)
     except (OSError, BadDocument) as error:
         raise ManifestTampered(
-            "a cell's manifest cannot be trusted", where=path, found=str(error), fix=_AGAIN
+            "the manifest of a cell is missing or invalid", where=path, found=str(error), fix=_AGAIN
         ) from error
     shard = folder / "shard.parquet"
     content = shard.read_bytes() if shard.is_file() else None
     if content is None or sha256(content) != manifest.shard_digest:
         raise ShardTampered(
-            "a shard is not the one its manifest describes",
+            "a shard does not have the digest of its manifest",
             where=shard,
             expected=manifest.shard_digest,
             found="no such file" if content is None else sha256(content),
@@ -93,9 +93,9 @@ def read_cell(folder: Path) -> StoredCell:
         rows = table.to_pylist()
         found = content_digest(rows)
     except (pa.ArrowException, OSError, ValueError, KeyError, BadDocument) as error:
-        # No shard was ever written like that: no table, no clips, or numbers that no content digest can cover.
+        # Such a shard was never written: it is not a table, has no units, or has numbers without a content digest.
         raise ShardTampered(
-            "a shard is no table of clips with finite numbers",
+            "a shard is not a Parquet table of units with finite numbers",
             where=shard,
             expected=f"{manifest.rows} rows, {manifest.content_digest}",
             found=f"{type(error).__name__}: {error}",
@@ -103,7 +103,7 @@ def read_cell(folder: Path) -> StoredCell:
         ) from error
     if len(rows) != manifest.rows or found != manifest.content_digest:
         raise ShardTampered(
-            "a shard's content is not what its manifest says",
+            "the content of a shard does not match its manifest",
             where=shard,
             expected=f"{manifest.rows} rows, {manifest.content_digest}",
             found=f"{len(rows)} rows, {found}",
@@ -113,13 +113,13 @@ def read_cell(folder: Path) -> StoredCell:
 
 
 def cell_folders(attempt: Path) -> Iterator[Path]:
-    """Folders of finished cells, in order of their names; unfinished ones start with a dot."""
+    """Folders of finished cells, sorted by name. Names of unfinished cells start with a dot."""
     cells = attempt / "cells"
     if cells.is_dir():
         yield from sorted(p for p in cells.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def manifests_root(cells: list[StoredCell]) -> Digest:
-    """Merkle root over the manifests of an attempt, in order of their cells' folder names."""
+    """Merkle root over the manifests of an attempt, sorted by the folder names of their cells."""
     ordered = sorted(cells, key=lambda cell: cell.folder.name)
     return merkle_root(cell.manifest_digest.encode() for cell in ordered)

@@ -1,4 +1,4 @@
-"""Clip manifests: the clips that a data set stands for in a study."""
+"""Clip manifests: the clips of a data set in a study."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from vjepa_stress.prereg.schema import validate
 
 
 class ClipManifest(Frozen):
-    """The clips a data set stands for in a study."""
+    """The clips of a data set in a study."""
 
     schema_: Literal["vjepa-stress/clips/v1"] = Field(alias="schema")
     dataset: Text
     clips: tuple[ClipRef, ...] = Field(min_length=1)
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes; the digest of these stands in preregistrations and `launched` leaves."""
+        """Canonical bytes. Preregistrations and `launched` leaves hold their digest."""
         return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
 def read_clips(path: Path, digest: str) -> ClipManifest:
-    """Read a clip manifest, once its bytes are verified.
+    """Verify the bytes of a clip manifest, then parse them.
 
     Raises:
-        IdentityChanged: when it is missing or another one.
+        IdentityChanged: when it is missing or has another digest.
     """
     return validate(ClipManifest, parse_json(verified(path, digest), path), path)

@@ -1,4 +1,4 @@
-"""Failures: cells that crashed leave a record."""
+"""Failure records of cells that crashed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vjepa_stress.records.names import cell_id
 
 
 class RunFailure(Frozen):
-    """A cell that crashed; it stays beside the cell's later shard."""
+    """A cell that crashed. The record is kept when the cell is computed later."""
 
     schema_: Literal["vjepa-stress/failure/v2"] = Field(alias="schema")
     prereg_digest: Digest
@@ -33,24 +33,24 @@ def failures(attempt: Path) -> list[RunFailure]:
     """All failures of an attempt, oldest first.
 
     Raises:
-        ManifestTampered: when one of the files is no record of a failure.
+        ManifestTampered: when one of the files is not a valid failure record.
     """
-    found = []
+    records = []
     for path in sorted((attempt / "failures").glob("*.json")):
         try:
-            found.append(validate(RunFailure, parse_json(path.read_bytes(), path), path))
+            records.append(validate(RunFailure, parse_json(path.read_bytes(), path), path))
         except (OSError, BadDocument) as error:
             raise ManifestTampered(
-                "a failure's record cannot be trusted",
+                "a failure record is invalid",
                 where=path,
                 found=str(error),
                 fix="restore the attempt from a copy",
             ) from error
-    return sorted(found, key=lambda failure: failure.at)
+    return sorted(records, key=lambda failure: failure.at)
 
 
 def write_failure(attempt: Path, failure: RunFailure) -> None:
-    """Leave a record of a cell that crashed."""
+    """Write the record of a cell that crashed."""
     data: dict[str, Any] = failure.model_dump(mode="json", by_alias=True)
     name = cell_id(failure.prereg_digest, failure.cell)
     stamp = failure.at.replace(":", "").replace(".", "")

@@ -1,4 +1,4 @@
-"""Manifests: what a shard is bound to."""
+"""Manifests: digests and versions that a shard is bound to."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from vjepa_stress.fields import Frozen, Text, Time
 
 
 class CheckpointRecord(Frozen):
-    """A ledger's size and root, as a manifest carries it."""
+    """Size and root of a ledger, in a manifest or verdict."""
 
     size: int = Field(ge=0)
     root: Digest
 
 
 class Manifest(Frozen):
-    """What one shard is bound to."""
+    """Digests, versions and times that one shard is bound to."""
 
     schema_: Literal["vjepa-stress/manifest/v2"] = Field(alias="schema")
     prereg_digest: Digest
-    ledger_checkpoint: CheckpointRecord = Field(description="just after the `launched` leaf")
+    ledger_checkpoint: CheckpointRecord = Field(description="of the ledger whose last leaf is the launch")
     attempt: int = Field(ge=1)
     cell: Cell
     shard_digest: Digest
     content_digest: Digest
     rows: int = Field(ge=0)
-    config_digest: Digest = Field(description="over everything registered that this cell's numbers depend on")
-    identities: dict[str, Digest] = Field(description="of what was loaded, such as weights, by kind")
+    config_digest: Digest = Field(description="digest of all registered settings that the numbers depend on")
+    identities: dict[str, Digest] = Field(description="digests of what was loaded, such as weights, by kind")
     units: tuple[str, ...] = Field(
-        description="keys of the units measured, in order; of clips, from the bytes decoded"
+        description="keys of the measured units, in order; those of clips are computed from the decoded bytes"
     )
-    settings: dict[str, str] = Field(description="registered settings, such as the number format, as they were used")
+    settings: dict[str, str] = Field(description="registered settings that were used, such as the number format")
     code_digest: Digest
     code_dirty: bool
     packages: dict[str, str]

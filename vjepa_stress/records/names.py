@@ -1,4 +1,4 @@
-"""Folder names of cells: readable, and bound by digest to the document that a cell comes from."""
+"""Folder names of cells: readable, with a digest of the cell and of its document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 40
 
 
 def cell_id(prereg: Digest, cell: Cell) -> str:
-    """Folder name of a cell: readable, and bound by digest to the cell and the document it comes from."""
+    """Folder name of a cell: its levels, and a digest of the cell and of its document."""
     key = digest_of({"prereg": prereg, "cell": dict(cell)})
     return "-".join([*map(_readable, cell.values()), key.short])
 
@@ -30,36 +30,36 @@ def _readable(level: Level | None) -> str:
 def cell_names(lineage: Sequence[Edition]) -> dict[Digest, dict[str, Cell]]:
     """Folder names of the cells of each document of a study.
 
-    A cell is named after the first document in which it is what it is: one that an amendment leaves as it was keeps
-    its folder, one that an amendment changes gets another.
+    A cell is named after the first document with the same cell, configuration and identities. A cell that an
+    amendment leaves unchanged keeps its folder; a cell that an amendment changes gets a new one.
     """
     designs = [edition.document.design for edition in lineage]
     kinds = sorted({kind for design in designs for kind in design.identities})
     numbers = {kind: _identities(designs, kind) for kind in kinds}
-    homes: dict[tuple[Any, ...], Digest] = {}
+    first: dict[tuple[Any, ...], Digest] = {}
     names: dict[Digest, dict[str, Cell]] = {}
-    for place, (edition, design) in enumerate(zip(lineage, designs, strict=True)):
-        mine = names.setdefault(edition.digest, {})
+    for index, (edition, design) in enumerate(zip(lineage, designs, strict=True)):
+        cells = names.setdefault(edition.digest, {})
         for cell in design.cells:
-            bound = {kind: numbers[kind][place][name] for kind, name in design.bound_to(cell).items()}
+            bound = {kind: numbers[kind][index][name] for kind, name in design.bound_to(cell).items()}
             key = (design.config_digest(cell), *sorted(bound.items()))
-            mine[cell_id(homes.setdefault(key, edition.digest), cell)] = cell
+            cells[cell_id(first.setdefault(key, edition.digest), cell)] = cell
     return names
 
 
 def _identities(designs: Sequence[Design], kind: str) -> list[dict[str, int]]:
-    """A number for what each name stands for; it changes with the specification, and with the digest.
+    """For each design, a number for the identity of each name. It changes with the specification and the digest.
 
-    A digest that was left open and is known later is no change: it is what the first launch pinned.
+    A digest that was open and is set later is not a change: it is the one that the first launch pinned.
     """
-    now: dict[str, tuple[Digest, Digest | None, int]] = {}
-    found = []
+    current: dict[str, tuple[Digest, Digest | None, int]] = {}
+    numbers = []
     for design in designs:
         entries = design.identities.get(kind, {})
         for name, (spec, digest) in entries.items():
-            before, known, number = now.get(name, (spec, None, 0))
+            before, known, number = current.get(name, (spec, None, 0))
             if before != spec or (known and digest and known != digest):
                 known, number = None, number + 1
-            now[name] = (spec, digest or known, number)
-        found.append({name: now[name][2] for name in entries})
-    return found
+            current[name] = (spec, digest or known, number)
+        numbers.append({name: current[name][2] for name in entries})
+    return numbers

@@ -1,4 +1,4 @@
-"""Shards: rows, their Arrow schema, their bytes and the digest of their content."""
+"""Shards: rows, Arrow schema, bytes, and digest of the content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entry = str | float | int | bool | list[int] | list[float] | None
 """One value of a shard."""
 
 Row = dict[str, Entry]
-"""One clip of a shard."""
+"""One row of a shard, by column."""
 
 _ARROW: dict[ColumnKind, tuple[pa.DataType, bool]] = {
     "unit": (pa.string(), False),
@@ -34,7 +34,7 @@ def shard_schema(design: Design) -> pa.Schema:
 
 
 def content_digest(rows: list[Row]) -> Digest:
-    """Digest of a shard's content: units, metrics, counts; not times, not the file's encoding, not row order."""
+    """Digest of the content of a shard. It does not depend on the encoding of the file or the order of rows."""
     return digest_of(sorted(rows, key=canonical_json))
 
 
@@ -48,11 +48,11 @@ def shard_bytes(rows: list[Row], schema: pa.Schema) -> bytes:
 
 
 def read_shard(data: bytes) -> pa.Table:
-    """Decode Parquet in this thread.
+    """Decode Parquet in the current thread.
 
-    A worker thread of Arrow may release what it read after the interpreter has ended. If that is memory of a Python
-    object, the process aborts (SIGABRT) and its exit code is lost. So no worker takes part (neither to decode, nor to
-    read ahead), and Arrow reads from a copy of its own.
+    A worker thread of Arrow may release memory after the interpreter has ended. If the memory belongs to a Python
+    object, the process aborts (SIGABRT) and its exit code is lost. Therefore no worker threads are used, neither for
+    decoding nor for reading ahead, and Arrow reads from its own copy of the bytes.
 
     Raises:
         pa.ArrowException, OSError: when the bytes are not Parquet.
@@ -63,5 +63,5 @@ def read_shard(data: bytes) -> pa.Table:
 
 
 def number_or_null(value: float) -> float | None:
-    """NaN and infinities become null; a shard's flag says whether that hides a non-finite value."""
+    """The value, or null for NaN and infinities. The flag of the row tells null and non-finite apart."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a draft says differently from a registration, as far as it can be told without its building blocks."""
+"""Differences between a draft and a registration that can be found without loading building blocks."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.report.video_draft import design_changes, video_cell_changes
 
 NOT_COMPARED = "the specifications of building blocks, weights and clips"
-"""What cannot be compared without loading the blocks; `run` compares them with the registration."""
+"""Parts that cannot be compared without loading the blocks. `run` compares them with the registration."""
 
 _Draft = Mapping[str, Any]
 
 
 def draft_changes(document: Preregistration, draft: _Draft) -> tuple[Change, ...]:
-    """What differs between a registered document and a draft of the same study, the registered value first.
+    """The differences between a registered document and a draft of the same study.
 
     Args:
-        document: the registration.
-        draft: plain values with every template expanded (`vjepa_stress.prereg.drafts.expand`).
+        document: the registered document.
+        draft: plain values, after expansion (`vjepa_stress.prereg.drafts.expand`).
 
     Returns:
-        One change for each difference. Version, time, parent and amendment are not compared, nor is `NOT_COMPARED`. A
-        part of the draft that does not validate is one change of kind `invalid`.
+        One change for each difference; `before` is the registered value. Version, time, parent, amendment and
+        `NOT_COMPARED` are not compared. An invalid part of the draft is one change of kind `invalid`.
     """
-    found: list[Change] = []
+    changes: list[Change] = []
     for name, part in _PARTS.items():
         try:
-            found += part(document, draft)
+            changes += part(document, draft)
         except (ValueError, TypeError, KeyError, AttributeError):
-            found.append(Change(path=name, kind="invalid"))
-    return tuple(found)
+            changes.append(Change(path=name, kind="invalid"))
+    return tuple(changes)
 
 
 def _header(document: Preregistration, draft: _Draft) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""Dose–response figures, as SVG text that is the same for the same numbers."""
+"""Dose–response figures as SVG text. The same numbers give the same text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# Okabe and Ito's colours, told apart by most eyes; the dash pattern tells models apart in print.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish. Dash patterns distinguish models in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
@@ -22,7 +22,7 @@ _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 class Curve:
     """Cell means of one model along the strengths of one perturbation, with their intervals.
 
-    `aligned` says that features were mapped back before they were compared.
+    `aligned` is true if features were mapped back before the comparison.
     """
 
     dataset: str
@@ -35,13 +35,13 @@ class Curve:
     highs: Sequence[float]
 
 
-def drawn_alike() -> AbstractContextManager[None]:
-    """What every figure is drawn under: one size of letters, and identifiers that are the same every time."""
+def figure_style() -> AbstractContextManager[None]:
+    """Context in which all figures are drawn: the same font size, and reproducible identifiers."""
     return mpl.rc_context({"svg.hashsalt": "vjepa-stress", "font.size": 9, "svg.fonttype": "path"})
 
 
 def panels(rows: int, columns: int) -> tuple[Figure, Any]:
-    """An empty figure of panels that share their axes, (rows, columns)."""
+    """An empty figure with (rows, columns) panels that share their axes."""
     figure = Figure(figsize=(2.1 * columns + 0.8, 2.0 * rows + 0.9), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -52,18 +52,19 @@ def panels(rows: int, columns: int) -> tuple[Figure, Any]:
 
 
 def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str = "") -> str:
-    """One panel a perturbation (columns) and data set (rows), with shaded intervals, as SVG.
+    """One panel per perturbation (columns) and data set (rows), with shaded intervals, as SVG text.
 
     Args:
         metric: name of the metric on the vertical axis.
+        curves: the curves of all panels.
         level: confidence level of the shaded intervals, as text.
-        stamp: printed across the figure when not empty.
+        stamp: text across the figure; empty for none.
     """
     rows = sorted({curve.dataset for curve in curves})
     columns = list(dict.fromkeys(curve.perturbation for curve in curves))
     models = list(dict.fromkeys(curve.model for curve in curves))
     style = {model: (COLOURS[n % len(COLOURS)], _DASHES[n % len(_DASHES)]) for n, model in enumerate(models)}
-    with drawn_alike():
+    with figure_style():
         figure, axes = panels(len(rows), len(columns))
         for r, dataset in enumerate(rows):
             for c, perturbation in enumerate(columns):
@@ -83,14 +84,14 @@ def dose_response(metric: str, curves: Sequence[Curve], level: str, stamp: str =
         lines: dict[str, Any] = {"marker": "o", "markersize": 3}
         handles = [Line2D([], [], color=colour, linestyle=dash, **lines) for colour, dash in style.values()]
         figure.legend(handles, models, loc="outside upper center", ncols=min(4, len(models)), frameon=False)
-        note = f"Lines: mean over clips. Shades: {level} percentile bootstrap over clips."
+        note = f"Lines: mean over clips. Shading: {level} percentile bootstrap over clips."
         note += " Hollow squares: after alignment." if any(curve.aligned for curve in curves) else ""
         figure.supxlabel(note, fontsize=7)
         return text_of(figure, metric, stamp)
 
 
 def text_of(figure: Figure, title: str, stamp: str) -> str:
-    """A figure as SVG; a stamp that is not empty goes across it and into its title."""
+    """A figure as SVG text. A stamp that is not empty is drawn across it and added to its title."""
     if stamp:
         figure.text(0.5, 0.5, stamp, fontsize=34, color="#b00000", alpha=0.25, ha="center", va="center", rotation=20)
     buffer = io.StringIO()

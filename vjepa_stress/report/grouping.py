@@ -1,4 +1,4 @@
-"""Many estimands that differ only in levels, as one template and the levels it takes."""
+"""Grouping of estimands that differ only in levels, as one template and its levels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _Path = tuple[str, str]
 
 @dataclass(frozen=True)
 class Group:
-    """Estimands of one form.
+    """Estimands with the same form.
 
     Attributes:
-        names: of the estimands, shortened.
-        example: one estimand, or the template of several: varying levels of its filters are `{factor}`.
-        levels: the levels of the template, in words; empty for one estimand.
+        names: names of the estimands, shortened.
+        example: the estimand, or the template of several estimands, in which varying levels are `{factor}`.
+        levels: the levels of the template, as text; empty for one estimand.
     """
 
     names: str
@@ -30,7 +30,7 @@ class Group:
 
 
 def grouped(estimands: Mapping[str, Estimand]) -> list[Group]:
-    """Estimands that take every combination of some levels as one template; all others by themselves."""
+    """Group estimands that cover all combinations of some levels. All other estimands are their own groups."""
     forms: dict[tuple[object, ...], dict[str, Estimand]] = {}
     for name, estimand in estimands.items():
         forms.setdefault(_form(estimand), {})[name] = estimand
@@ -49,7 +49,7 @@ def _filters(estimand: Estimand) -> dict[str, Where]:
 
 
 def _form(estimand: Estimand) -> tuple[object, ...]:
-    """All of an estimand but the one level that a filter may name of each factor."""
+    """Everything in an estimand except the single levels that its filters name."""
     rest = tuple(str(value) for name, value in estimand if not isinstance(value, Where))
     singles = tuple(_levels(estimand))
     others = tuple(
@@ -62,7 +62,7 @@ def _form(estimand: Estimand) -> tuple[object, ...]:
 
 
 def _levels(estimand: Estimand) -> dict[_Path, Any]:
-    """Where each filter names a single level of a factor, that level."""
+    """The single levels that the filters name, by filter and factor."""
     return {
         (name, factor): value[0]
         for name, where in _filters(estimand).items()
@@ -72,9 +72,9 @@ def _levels(estimand: Estimand) -> dict[_Path, Any]:
 
 
 def _template(estimands: Sequence[Estimand]) -> tuple[Estimand, str] | None:
-    """A template for estimands of one form, or None when they are not every combination of their levels."""
+    """A template for estimands of one form; None if they do not cover all combinations of their levels."""
     rows = [_levels(estimand) for estimand in estimands]
-    # Two filters that always name the same level have one variable.
+    # Two filters that always name the same level share a variable.
     varying: dict[tuple[Any, ...], list[_Path]] = {}
     for path in rows[0]:
         column = tuple(row[path] for row in rows)
@@ -86,11 +86,11 @@ def _template(estimands: Sequence[Estimand]) -> tuple[Estimand, str] | None:
     example, levels = estimands[0], []
     for column, paths in varying.items():
         factor = paths[0][1]
-        found = list(dict.fromkeys(column))
-        ordered = sorted(found) if all(isinstance(level, float) for level in found) else found
+        distinct = list(dict.fromkeys(column))
+        ordered = sorted(distinct) if all(isinstance(level, float) for level in distinct) else distinct
         levels.append(f"{factor} {', '.join(map(_text, ordered))}")
-        for name, one in paths:
-            where = getattr(example, name).at(one, f"{{{factor}}}")
+        for name, varied in paths:
+            where = getattr(example, name).at(varied, f"{{{factor}}}")
             example = example.model_copy(update={name: where})
     return example, f"; for each {' and '.join(levels)}"
 

@@ -1,4 +1,4 @@
-"""The only place that rounds."""
+"""Formatting of numbers. All rounding for reports is in this module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vjepa_stress.prereg.scenarios import Chance
 
 
 def number(value: float | None) -> str:
-    """Three decimals, or two significant digits of a power of ten where that would show only zeros."""
+    """Three decimals; scientific notation with two significant digits below 0.001."""
     if value is None:
         return "undefined"
     if not math.isfinite(value):
@@ -26,7 +26,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as whole per cent."""
+    """A share in whole per cent."""
     return f"{share:.0%}"
 
 

@@ -1,4 +1,4 @@
-"""The report: everything a reader needs to believe or doubt a verdict, as Markdown and one HTML file."""
+"""The report of a study: verdicts, estimates, deviations and evidence, as Markdown and as one HTML file."""
 
 from __future__ import annotations
 
@@ -25,26 +25,32 @@ STAMP = "EXPLORATORY"
 
 @dataclass(frozen=True)
 class Report:
-    """A finished report: files by name."""
+    """A rendered report.
+
+    Attributes:
+        html: the page, with embedded figures.
+        markdown: the same content as Markdown, with links to the figures.
+        figures: SVG text by file name.
+    """
 
     html: str
     markdown: str
     figures: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
-        """Contents by file name, to be written beside each other."""
+        """Contents by file name. All files are written to the same folder."""
         texts = {"report.html": self.html, "report.md": self.markdown, **self.figures}
         return {name: text.encode() for name, text in texts.items()}
 
 
 def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequence[str] = ()) -> Report:
-    """Write the report of a study.
+    """Render the report of a study.
 
     Args:
-        evidence: what the gate let through.
-        verdict: what the rules said of it.
-        tier: the evidence tier that was established.
-        notices: what the reader of the files must know, such as a mended ledger.
+        evidence: the verified evidence.
+        verdict: the verdict on it.
+        tier: the established evidence tier.
+        notices: notices for the reader, such as a repair of the ledger.
     """
     document = evidence.registration.document
     design, stamp = document.design, STAMP if verdict.exploratory else ""
@@ -87,17 +93,17 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
 
 
 def _embedded(figures: dict[str, str]) -> dict[str, str]:
-    """Figures as addresses that need no file."""
+    """Figures as data URLs."""
     return {
         name: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode() for name, svg in figures.items()
     }
 
 
 def _environment(html: bool) -> Environment:
-    # Markdown has an escape of its own, the filter `cell`: HTML's would show as text in code spans.
+    # Markdown is escaped by the filter `cell`, because HTML entities would show as text in code spans.
     environment = Environment(
         loader=PackageLoader("vjepa_stress.report"),
-        autoescape=html,  # noqa: S701  # Markdown has an escape of its own, the filter `cell`
+        autoescape=html,  # noqa: S701  # Markdown is escaped by the filter `cell`
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -118,12 +124,12 @@ def _environment(html: bool) -> Environment:
 
 
 def _safe(value: object) -> object:
-    """What a template shows of a value: no text reaches a page with characters that could reorder it."""
-    return type(value)(printable(value)) if isinstance(value, str) else value  # escaped HTML stays escaped HTML
+    """Escape characters in strings that could reorder the text of the page."""
+    return type(value)(printable(value)) if isinstance(value, str) else value  # keeps the type of escaped HTML
 
 
 def _read(verdict: HypothesisVerdict, name: str | None) -> str:
-    """The number that a clause reads, with its interval; nothing for those that combine others."""
+    """The estimate that a clause reads, with its interval; empty for combinations."""
     if name is None:
         return ""
     record = verdict.estimates[name]
@@ -132,7 +138,7 @@ def _read(verdict: HypothesisVerdict, name: str | None) -> str:
 
 
 def _markdown_cell(text: object) -> str:
-    """Text that cannot break out of a Markdown table, nor become markup."""
+    """Escape text for a cell of a Markdown table."""
     escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`*_[]|":
         escaped = escaped.replace(sign, "\\" + sign)
@@ -140,14 +146,14 @@ def _markdown_cell(text: object) -> str:
 
 
 def _looks(evidence: Evidence) -> dict[str, int]:
-    """How often results were looked at, and how often before the attempt was complete."""
+    """Number of looks, and number of looks before the first completion."""
     view, study = evidence.registration.ledger, evidence.registration.document.study
     looks, done = view.of(study, Viewed), view.of(study, Completed)
     return {"all": len(looks), "early": sum(1 for leaf in looks if not done or leaf.seq < done[0].seq)}
 
 
 def _changes(evidence: Evidence) -> dict[str, list[str]]:
-    """What each later version changed, in words, by version."""
+    """The changes of each amendment or withdrawal as text, by version."""
     return {
         after.document.version: [words.change(one) for one in changes(before.document, after.document)]
         for before, after in pairwise(evidence.registration.lineage)
@@ -155,8 +161,8 @@ def _changes(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _deviation(evidence: Evidence, one: Deviation) -> tuple[str, str]:
-    """A deviation in words, with what its authors said of it."""
-    called, text = words.deviation(one)
+    """Name and text of a deviation, with the description of its authors."""
+    name, text = words.deviation(one)
     leaf = evidence.registration.ledger.leaves[one.line - 1] if one.line else None
     if one.code == "changed-code" and isinstance(leaf, Launched):
         text = f"{text}: {leaf.deviation}"
@@ -167,11 +173,11 @@ def _deviation(evidence: Evidence, one: Deviation) -> tuple[str, str]:
                 f"{text}. Data status {edition.document.data_status}; {amendment.reason}: {amendment.changes} "
                 f"Severity: {amendment.severity} Validity: {amendment.validity}"
             )
-    return called, text
+    return name, text
 
 
 def _former_rules(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """Rules that an amendment changed, by hypothesis and the last version that had them, oldest first."""
+    """Rules that an amendment changed, by hypothesis and by the last version with the old rule, oldest first."""
     found: dict[str, dict[str, str]] = {}
     for before, after in pairwise(evidence.registration.lineage):
         for old in before.document.hypotheses:

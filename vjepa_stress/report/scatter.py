@@ -1,4 +1,4 @@
-"""The pairs behind the partition finding: drift against what tracking loses, a point a clip and cell."""
+"""Scatter figures of the partition finding: loss of tracking against drift, one point per clip and cell."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vjepa_stress.report import numbers
-from vjepa_stress.report.figures import COLOURS, drawn_alike, panels, text_of
+from vjepa_stress.report.figures import COLOURS, figure_style, panels, text_of
 from vjepa_stress.verdict.partition import Cloud, Partition
 
 MOST = 4000
-"""Points that one figure draws: a browser stays quick, and no more could be told apart."""
+"""Maximum number of points per figure, so that browsers stay fast and points stay distinguishable."""
 
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 
 
 def scatter(finding: Partition, stamp: str = "") -> str:
-    """One panel a perturbation, subjects above controls, as SVG text that is the same for the same numbers.
+    """One panel per perturbation, with subjects above controls, as SVG text. The same numbers give the same text.
 
     Args:
-        finding: whose pairs are drawn.
-        stamp: printed across the figure when not empty.
+        finding: the finding whose pairs are drawn.
+        stamp: text across the figure; empty for none.
     """
     columns = list(dict.fromkeys(cloud.perturbation for cloud in finding.clouds))
     rows = sorted({cloud.control for cloud in finding.clouds})
@@ -30,16 +30,16 @@ def scatter(finding: Partition, stamp: str = "") -> str:
     style = {model: (COLOURS[n % len(COLOURS)], _MARKERS[n % len(_MARKERS)]) for n, model in enumerate(models)}
     r = {one.name: one.fisher.value for one in finding.correlations if one.kind == "perturbation" and not one.control}
     total = sum(len(cloud.pairs) for cloud in finding.clouds)
-    with drawn_alike():
+    with figure_style():
         figure, axes = panels(len(rows), len(columns))
         for row, control in enumerate(rows):
             for column, perturbation in enumerate(columns):
                 axis = axes[row, column]
-                here = [one for one in finding.clouds if (one.perturbation, one.control) == (perturbation, control)]
-                _panel(axis, here, style, total)
+                clouds = [one for one in finding.clouds if (one.perturbation, one.control) == (perturbation, control)]
+                _panel(axis, clouds, style, total)
                 title = perturbation.replace("_", " ") if row == 0 else ""
-                said = "" if control else f"\nr = {numbers.number(r.get(perturbation))}"
-                axis.set_title(title + said, fontsize=9)
+                subtitle = "" if control else f"\nr = {numbers.number(r.get(perturbation))}"
+                axis.set_title(title + subtitle, fontsize=9)
                 axis.set_xlabel("M2" if row == len(rows) - 1 else "")
                 axis.set_ylabel(f"{'controls' if control else 'subjects'}\nΔM3" if column == 0 else "")
         handles = [
@@ -48,8 +48,8 @@ def scatter(finding: Partition, stamp: str = "") -> str:
         ]
         figure.legend(handles, models, loc="outside upper center", ncols=min(6, len(models)), frameon=False)
         drawn = sum(len(thinned(cloud, total)) for cloud in finding.clouds)
-        note = f"{total} pairs, a clip and cell each."
-        note += f" Drawn: {drawn}, evenly by rank of M2; r is that of all." if drawn < total else ""
+        note = f"{total} pairs, one per clip and cell."
+        note += f" {drawn} of them are drawn, evenly by rank of M2; r is of all pairs." if drawn < total else ""
         figure.supxlabel(note, fontsize=7)
         return text_of(figure, "M2 and ΔM3", stamp)
 
@@ -64,7 +64,12 @@ def _panel(axis: Axes, clouds: Sequence[Cloud], style: dict[str, tuple[str, str]
 
 
 def thinned(cloud: Cloud, total: int) -> tuple[tuple[float, float], ...]:
-    """As many of a cloud's points as it has a share in all, evenly by rank, the first and last among them."""
+    """The points of a cloud to draw: its share of `MOST`, evenly by rank, with the first and the last.
+
+    Args:
+        cloud: the cloud.
+        total: number of points of all clouds of the figure.
+    """
     n = len(cloud.pairs)
     kept = n if total <= MOST else max(1, n * MOST // total)
-    return tuple(cloud.pairs[place * (n - 1) // max(1, kept - 1)] for place in range(kept))
+    return tuple(cloud.pairs[index * (n - 1) // max(1, kept - 1)] for index in range(kept))

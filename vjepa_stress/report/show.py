@@ -1,4 +1,4 @@
-"""A registration in plain words: hypotheses, cells, what is pinned, amendments, and how the draft differs from it."""
+"""Description of a registration: hypotheses, cells, pinned digests, amendments, and differences to the draft."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from vjepa_stress.report.numbers import percent
 from vjepa_stress.report.video_registration import Grid, cell_grids, counted, header_fields, pinned_blocks
 
 LONGEST = 240
-"""Characters of one difference that are shown."""
+"""Maximum number of characters of one difference."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page.
+    """One section of the description.
 
     Attributes:
         title: heading.
         fields: short texts by name.
-        lines: further lines; indented ones belong to the line above them.
-        table: a table below them.
+        lines: further lines; indented lines belong to the line above them.
+        table: table below the lines.
     """
 
     title: str
@@ -40,14 +40,14 @@ class Section:
 
 
 def describe(registration: Registration, draft: Mapping[str, object] | None = None) -> tuple[Section, ...]:
-    """Everything a reader needs to know of a registration.
+    """Describe a registration.
 
     Args:
-        registration: a registered study, verified.
-        draft: plain values of `prereg/STUDY/draft.yaml` as read from YAML, or None when there is no draft.
+        registration: the registered study.
+        draft: plain values of `prereg/STUDY/draft.yaml`, as read from YAML; None if there is no draft.
 
     Returns:
-        Sections in reading order. Texts are the authors' own words where they have any: print them sanitised.
+        Sections in reading order. They contain texts of the authors, which must be escaped before printing.
     """
     document = registration.document
     return (
@@ -62,7 +62,7 @@ def describe(registration: Registration, draft: Mapping[str, object] | None = No
 
 
 def as_text(sections: Iterable[Section]) -> str:
-    """Sections as plain text, with tables in aligned columns."""
+    """Sections as plain text, with aligned columns in tables."""
     return "\n\n".join("\n".join([section.title, *map(_indented, _lines(section))]) for section in sections) + "\n"
 
 
@@ -132,7 +132,7 @@ def _cells(design: Design) -> Iterator[Section]:
         yield Section(title, table=grid)
 
 
-# What is pinned
+# Pinned digests
 
 
 def _pinned(registration: Registration) -> Section:
@@ -143,8 +143,8 @@ def _pinned(registration: Registration) -> Section:
             for kind, entries in design.identities.items()
             for name, entry in entries.items()
         )
-        return Section("What is pinned", table=Grid(("kind", "name", "specification", "content"), bound))
-    return Section("What is pinned", table=pinned_blocks(registration, design))
+        return Section("Pinned digests", table=Grid(("kind", "name", "specification", "content"), bound))
+    return Section("Pinned digests", table=pinned_blocks(registration, design))
 
 
 # Analysis, amendments and the draft
@@ -160,7 +160,7 @@ def _analysis(registration: Registration) -> Section:
         "exclusions": counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
     lines = [
-        f"also: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
+        f"sensitivity: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
         for one in document.sensitivity
     ]
     by_reason: dict[tuple[str, str], list[str]] = {}
@@ -168,7 +168,7 @@ def _analysis(registration: Registration) -> Section:
         name = f"{warning.hypothesis}.{warning.estimand}"
         by_reason.setdefault((warning.warning, warning.reason), []).append(name)
     for (kind, reason), names in by_reason.items():
-        lines.append(f"acknowledged: {kind} of {words.listed(names)}: {reason}")
+        lines.append(f"acknowledged warning: {kind} for {words.listed(names)}: {reason}")
     return Section("Analysis", fields, tuple(lines))
 
 
@@ -189,10 +189,10 @@ def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Se
     try:
         found = draft_changes(document, expand(draft, "draft.yaml"))
     except BadDocument as error:
-        return Section(title, lines=("cannot be read:", *str(error).splitlines()))
+        return Section(title, lines=("the draft cannot be read:", *str(error).splitlines()))
     summary = counted(len(found), "change") + ", registered → draft" if found else "no change"
-    unread = f"not compared: {NOT_COMPARED}"
-    return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), unread))
+    footer = f"not compared: {NOT_COMPARED}"
+    return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), footer))
 
 
 def _short(line: str) -> str:

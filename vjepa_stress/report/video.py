@@ -1,4 +1,4 @@
-"""The parts of a report that only a video design has: dose–response curves, probes, the partition finding."""
+"""Parts of the report for video designs: dose–response curves, probes, the partition finding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, Partition, 
 
 @dataclass(frozen=True)
 class Probe:
-    """A calibration measurement and what was expected of it."""
+    """A calibration measurement and its reference."""
 
     dataset: str
     model: str
@@ -31,13 +31,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class VideoPart:
-    """What a video design adds to a report.
+    """The part of a report for a video design.
 
     Attributes:
-        curves: dose–response figures, SVG by file name.
-        clouds: scatter figures of the partition finding, SVG by file name.
+        curves: dose–response figures, SVG text by file name.
+        clouds: scatter figures of the partition finding, SVG text by file name.
         probes: calibration measurements.
-        partition: the finding; None for a design without its columns.
+        partition: the finding; None if the design lacks its columns.
     """
 
     curves: dict[str, str]
@@ -47,12 +47,12 @@ class VideoPart:
 
 
 def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart:
-    """Draw and collect.
+    """Compute the part of the report for a video design, and draw its figures.
 
     Args:
-        evidence: what the gate let through.
-        design: its design.
-        stamp: printed across figures when not empty.
+        evidence: the verified evidence.
+        design: the design of the study.
+        stamp: text across the figures; empty for none.
     """
     document = evidence.registration.document
     level = numbers.percent(document.analysis.confidence_level)
@@ -67,13 +67,13 @@ def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart
 
 
 def _curves(evidence: Evidence, design: VideoDesign, metric: MetricEntry) -> list[Curve]:
-    """Curves of a metric's main column, then of its aligned twin."""
+    """Curves of the main column of a metric, then of its aligned twin."""
     columns = [metric.main, *(twin for raw, twin in metric.aligned.items() if raw == metric.main)]
     return [curve for column in columns for curve in _curves_of(evidence, design, column)]
 
 
 def _curves_of(evidence: Evidence, design: VideoDesign, column: str) -> list[Curve]:
-    """Curves of one column; of an aligned twin only where it differs, which is where content moved."""
+    """Curves of one column. For an aligned twin, only the perturbations that move content, where it differs."""
     how, aligned = resampling(evidence.registration.document), design.columns[column].is_aligned(column)
     curves = []
     keys = dict.fromkeys(
@@ -81,11 +81,11 @@ def _curves_of(evidence: Evidence, design: VideoDesign, column: str) -> list[Cur
         for cell in design.cells
         if cell.strength and not (aligned and design.is_in_place(cell))
     )
-    for dataset, perturbation, model in sorted(keys, key=lambda key: _place(design, key)):
+    for dataset, perturbation, model in sorted(keys, key=lambda key: _panel_order(design, key)):
         by_strength: dict[float, list[VideoCell]] = {}
         for cell in design.cells:
-            here = (cell.dataset, cell.perturbation, cell.model) == (dataset, perturbation, model)
-            if here and cell in evidence.cells and cell.strength is not None:
+            of_curve = (cell.dataset, cell.perturbation, cell.model) == (dataset, perturbation, model)
+            if of_curve and cell in evidence.cells and cell.strength is not None:
                 by_strength.setdefault(cell.strength, []).append(cell)
         points = []
         for strength, cells in sorted(by_strength.items()):
@@ -99,19 +99,19 @@ def _curves_of(evidence: Evidence, design: VideoDesign, column: str) -> list[Cur
     return curves
 
 
-def _place(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
-    """Panels by tier and family, models by size."""
+def _panel_order(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
+    """Sort key of curves: panels by tier and family, models by size."""
     dataset, perturbation, model = key
     entry = design.perturbations[perturbation]
     return (entry.role, entry.family, perturbation, dataset, design.models[model].size_rank, model)
 
 
 def _expected(design: VideoDesign, cell: VideoCell, column: str) -> str:
-    """What is known beforehand of a probe's reading."""
+    """The reference for the measurement of a probe, as text."""
     entry, metric = design.perturbations[cell.perturbation], design.columns[column]
     positions = design.models[cell.model].positions
     if metric.compares == "regions" and entry.correspondence != "in-place":
-        return "undefined: the masks are those of the clean clip"
+        return "undefined: only the clean clip has masks"
     if metric.compares == "regions" and column == metric.main:
         return "the score of the clean clip"
     if entry.family == "calibration":
@@ -119,15 +119,15 @@ def _expected(design: VideoDesign, cell: VideoCell, column: str) -> str:
     if column == "M2" and entry.correspondence == "time-reversed":
         if positions % 2 == 0:
             value = numbers.number(positions / (positions - 1))
-            return f"{value} = {positions}/{positions - 1} if the encoder returned unrelated frames, reversed"
-        return f"{numbers.number((positions - 2) / (positions - 1))} if it returned unrelated frames, reversed"
+            return f"{value} = {positions}/{positions - 1} for features of unrelated frames, reversed"
+        return f"{numbers.number((positions - 2) / (positions - 1))} for features of unrelated frames, reversed"
     if metric.is_aligned(column):
-        return "0 if the encoder moved its features exactly as the pixels moved"
-    return "about 1 if the positions compared are unrelated"
+        return "0 if features move exactly as pixels move"
+    return "about 1 if the compared positions are unrelated"
 
 
 def _probes(evidence: Evidence, design: VideoDesign) -> list[Probe]:
-    how, found = resampling(evidence.registration.document), []
+    how, probes = resampling(evidence.registration.document), []
     for cell in design.cells:
         entry = design.perturbations[cell.perturbation]
         if entry.role != "probe" or cell not in evidence.cells:
@@ -141,25 +141,25 @@ def _probes(evidence: Evidence, design: VideoDesign) -> list[Probe]:
                 mean = bootstrap_mean(values, how)
                 measured = f"mean {numbers.number(mean.value)} {numbers.interval(mean.low, mean.high)}"
             expected = _expected(design, cell, column)
-            found.append(Probe(cell.dataset, cell.model, cell.perturbation, column, measured, expected))
-    return found
+            probes.append(Probe(cell.dataset, cell.model, cell.perturbation, column, measured, expected))
+    return probes
 
 
 def pooled(one: Correlation) -> str:
-    """Which cells a correlation of the partition finding is over."""
+    """The pooled cells of a correlation in the partition finding, as text."""
     return {"perturbation": one.name, "family": f"{one.name}, pooled", "all": "all, pooled"}[one.kind]
 
 
 def overlap(one: Separation) -> str:
-    """Whether the Fisher intervals of two families overlap, in a word."""
+    """Whether the Fisher intervals of two families overlap, as text."""
     return _one_of(one.overlap, "overlap", "apart")
 
 
 def separable(one: Separation) -> str:
-    """Whether two families are separable, in a word."""
+    """Whether two families are separable, as text."""
     return _one_of(one.separable, "yes", "no")
 
 
-def _one_of(answer: bool | None, yes: str, no: str) -> str:
-    """An answer in words; what is not known is neither."""
-    return "undefined" if answer is None else yes if answer else no
+def _one_of(value: bool | None, yes: str, no: str) -> str:
+    """Text for a truth value; None is "undefined"."""
+    return "undefined" if value is None else yes if value else no

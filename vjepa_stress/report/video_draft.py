@@ -1,4 +1,4 @@
-"""What a draft's video design says differently from a registered one."""
+"""Differences between the video design of a draft and a registered video design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vjepa_stress.prereg.lineage import Change, cell_changes, differences
 
 
 def design_changes(design: VideoDesign, drafted: Mapping[str, Any]) -> Iterator[Change]:
-    """What differs between a registered design and the names and settings that a draft has."""
+    """The differences between a registered design and the names and settings of a draft."""
     for field in ("datasets", "perturbations", "metrics"):
         yield from differences(f"design.{field}", sorted(getattr(design, field)), sorted(drafted[field]))
     ranks = {name: {"size_rank": model.size_rank, "role": model.role} for name, model in design.models.items()}
@@ -23,7 +23,7 @@ def design_changes(design: VideoDesign, drafted: Mapping[str, Any]) -> Iterator[
 
 
 def video_cell_changes(design: VideoDesign, blocks: Iterable[Mapping[str, Any]]) -> Iterator[Change]:
-    """Which cells a draft has and the registered design has not, and the other way round."""
+    """The cells that only the draft or only the registered design has."""
     cells = []
     for block in blocks:
         for dataset, model, name in product(block["dataset"], block["model"], block["perturbation"]):

@@ -1,4 +1,4 @@
-"""A registered video design in words: its clips, its cells as tables, what is pinned."""
+"""Description of a registered video design: clips, tables of cells, pinned digests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vjepa_stress.prereg.freeze import Registration
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: column names, and rows of as many texts."""
+    """A table of texts: column names, and rows of the same length."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with a noun in the singular or plural."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def header_fields(design: VideoDesign) -> dict[str, str]:
-    """Clips and numerics."""
+    """The fields of the header: clips and numerics."""
     return {
         "clips": f"{design.frames} frames at {design.resolution} × {design.resolution} pixels, seed {design.seed}",
         "numerics": design.numerics.dtype + (", compiled" if design.numerics.compile else ""),
@@ -31,7 +31,7 @@ def header_fields(design: VideoDesign) -> dict[str, str]:
 
 
 def cell_grids(design: VideoDesign) -> Iterator[tuple[str, Grid]]:
-    """For each data set a title and a table of perturbations × models."""
+    """A title and a table of perturbations × models for each data set."""
     for dataset in design.datasets:
         cells = [cell for cell in design.cells if cell.dataset == dataset]
         title = f"Cells on {dataset}: {len(cells)} of {len(design.cells)}"
@@ -39,14 +39,14 @@ def cell_grids(design: VideoDesign) -> Iterator[tuple[str, Grid]]:
 
 
 def _grid(design: VideoDesign, cells: Sequence[VideoCell]) -> Grid:
-    """Perturbations × models; models with the same cells share a column."""
+    """Table of perturbations × models. Models with the same cells share a column."""
     columns: dict[tuple[str, ...], list[str]] = {}
     used = {cell.perturbation for cell in cells}
     perturbations = [name for name in design.perturbations if name in used]
     for model in _by_size(design):
-        mine = [cell for cell in cells if cell.model == model]
-        texts = tuple(_strengths([c for c in mine if c.perturbation == name]) for name in perturbations)
-        if mine:
+        of_model = [cell for cell in cells if cell.model == model]
+        texts = tuple(_strengths([c for c in of_model if c.perturbation == name]) for name in perturbations)
+        if of_model:
             columns.setdefault(texts, []).append(model)
     rows = zip(perturbations, *columns, strict=True)
     return Grid(("perturbation", *(", ".join(models) for models in columns.values())), tuple(rows))
@@ -64,7 +64,7 @@ def _strengths(cells: Sequence[VideoCell]) -> str:
 
 
 def pinned_blocks(registration: Registration, design: VideoDesign) -> Grid:
-    """Every building block with its specification and the digest of its files."""
+    """All building blocks, with the digests of their specifications and of their files."""
     groups: tuple[tuple[str, Mapping[str, BuildingBlock]], ...] = (
         ("data set", design.datasets),
         ("model", _by_size(design)),
@@ -72,24 +72,24 @@ def pinned_blocks(registration: Registration, design: VideoDesign) -> Grid:
         ("metric", design.metrics),
     )
     rows = tuple(
-        (kind, name, _what(entry), entry.spec_digest.short, _files(registration, name, entry))
+        (kind, name, _summary(entry), entry.spec_digest.short, _files(registration, name, entry))
         for kind, entries in groups
         for name, entry in entries.items()
     )
-    return Grid(("kind", "name", "is", "specification", "files"), rows)
+    return Grid(("kind", "name", "summary", "specification", "files"), rows)
 
 
-def _what(entry: BuildingBlock) -> str:
-    said = entry.model_dump(mode="json")
+def _summary(entry: BuildingBlock) -> str:
+    values = entry.model_dump(mode="json")
     if isinstance(entry, DatasetEntry):
         return counted(entry.n_clips, "clip")
     if isinstance(entry, ModelEntry):
         return f"{entry.role}, size rank {entry.size_rank}" + (", untrained" if entry.untrained else "")
-    return str(said.get("role") or ", ".join(said["columns"]))
+    return str(values.get("role") or ", ".join(values["columns"]))
 
 
 def _files(registration: Registration, name: str, entry: BuildingBlock) -> str:
-    """Digest of a model's weights or of a data set's clip manifest, and who pinned it."""
+    """Digest of the weights of a model or of the clip manifest of a data set, and whether a launch pinned it."""
     if not isinstance(entry, DatasetEntry | ModelEntry):
         return ""
     is_model = isinstance(entry, ModelEntry)

@@ -1,6 +1,6 @@
-"""Statistics: each file of this folder is one, with its fields, filters, range, computation and words.
+"""Statistics, one per file of this folder, with fields, filters, range, computation and words.
 
-The set is closed. What counts is what lies in this folder: a plugin lives in another package and cannot add to it.
+The set is closed: only this folder is searched, so a plugin cannot add a statistic.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["STATISTICS", "Comparison", "Defect", "Estimand", "Span", "Statistic"
 
 
 STATISTICS = find_members(__name__, __path__, Statistic, "statistic")
-"""Every statistic, by the name that documents give it."""
+"""Every statistic, by its name in documents."""
 
 if TYPE_CHECKING:
     Estimand = Statistic

@@ -1,7 +1,7 @@
-"""What every statistic declares: fields, filters, range, what to compute, and words.
+"""Base classes of statistics: fields, filters, range, computation, and words.
 
-A statistic is one file in this folder. Its class is the estimand that documents hold, so that a file has everything
-that is to be said of a statistic; `vjepa_stress.statistics` finds it by listing the folder.
+A statistic is one file in this folder. Its class is also the model of the estimand in documents.
+`vjepa_stress.statistics` finds it by listing the folder.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate
 from vjepa_stress.statistics.numerics.resample import Resampling
 
 Resampled = Literal["percentile", "bca"]
-"""Bootstrap over units: ends at the percentiles of the resamples, or those bias-corrected and accelerated."""
+"""Bootstrap over units, with percentile ends or with bias-corrected and accelerated ends."""
 
 Span = tuple[float, float]
 """Smallest and largest value."""
 
 
 class Defect(NamedTuple):
-    """Why an estimand has the same value, or none, whatever is found.
+    """A reason why an estimand is constant or undefined for all possible data.
 
     Attributes:
-        code: which defect.
-        values: what the message names.
+        code: code of the message.
+        values: values in the message.
     """
 
     code: str
@@ -39,13 +39,13 @@ class Defect(NamedTuple):
 
 
 class Statistic(Frozen, ABC):
-    """One number computed from a study's table.
+    """One number computed from the table of a study.
 
     Class attributes:
-        reads: `number` for one value with an interval; `curve` for one with `steps`.
-        present_in: whether a unit is an observation when it is in every part, or in any.
-        is_mean: whether its interval is as wide as that of a mean over units, so that a sample size follows from it.
-        words: templates of the texts about it, by code; `report.words` fills them in.
+        reads: `number` for one value with an interval; `curve` for an estimate with `steps`.
+        present_in: whether a unit must be present in every part, or in any part.
+        is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
+        words: templates of its texts, by code; `report.words` fills them in.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "number"
@@ -58,55 +58,67 @@ class Statistic(Frozen, ABC):
 
     @abstractmethod
     def filters(self) -> tuple[Where, ...]:
-        """Its filters, in the order that `plan` reads them."""
+        """Its filters, in the order of the parts of `plan`."""
 
     @abstractmethod
     def columns(self) -> tuple[Name, ...]:
-        """The shard columns it computes with, in the order that `plan` reads them."""
+        """The shard columns that it reads, in the order of the parts of `plan`."""
 
     @abstractmethod
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """Smallest and largest value it can have, given those of its column in each filter."""
+        """Smallest and largest possible value, given those of its column in each filter."""
 
     @abstractmethod
     def plan(self, parts: Sequence[Floats], cells: Sequence[Cell], how: Resampling) -> PendingEstimate | Estimate:
-        """What to compute.
+        """Plan the estimate: compute everything except bootstrap resamples.
 
         Args:
-            parts: for each filter and each column (units, cells), rows of the same units; NaN where a value is
-                missing.
-            cells: of the first filter, in the order of its columns.
+            parts: for each filter and each column, values of shape (units, cells), with rows of the same units; NaN
+                for missing values.
+            cells: cells of the first filter, in the order of the columns of its part.
             how: level, resamples and seed.
+
+        Returns:
+            A pending estimate, or an estimate if it needs no resamples or is undefined.
         """
 
-    def check(self, design: Design, place: str) -> None:
-        """Refuse what the design does not have the columns or cells for.
+    def check(self, design: Design, path: str) -> None:
+        """Refuse an estimand whose columns or cells are not in the design.
+
+        Args:
+            design: the design.
+            path: hypothesis and name of the estimand, for the error message.
 
         Raises:
-            ValueError: saying what is missing.
+            ValueError: with the path and the missing column or cell.
         """
         for column in self.columns():
             if column not in design.columns:
-                raise ValueError(f"{place}: no metric {column!r} in the design, only {sorted(design.columns)}")
+                raise ValueError(f"{path}: unknown metric {column!r}; the design has {sorted(design.columns)}")
         for where in self.filters():
-            design.check_filter(where, place)
+            design.check_filter(where, path)
 
     def defects(self, design: Design) -> Iterator[Defect]:  # noqa: ARG002
-        """Why its value is known beforehand; nothing for most."""
+        """Reasons why it is constant or undefined; none for most statistics."""
         return iter(())
 
     def on_control(self, factor: str, control: str) -> Self | None:
-        """The same estimand computed on a control; None where that would be no such number."""
+        """The same estimand computed on a control; None when it has no meaning on a control."""
         changed = {name: value.at(factor, control) for name, value in dict(self).items() if isinstance(value, Where)}
         return self.model_copy(update=changed)
 
     def meaning(self, design: Design) -> Hashable:
-        """What it computes, however its filters say it: equal for two that are always the same number."""
+        """A key that is equal for two estimands that always have the same value, even if their filters differ."""
         selected = tuple((design.select(where), frozenset(where.rows or ())) for where in self.filters())
         return self.statistic, self.interval, tuple(sorted(self.columns())), selected
 
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:
-        """Estimates that stand for all possible ones: every order of value and ends at and between borders."""
+        """Representatives of all possible estimates: value and ends at the borders and between them, in all orders.
+
+        Args:
+            borders: numbers at which outcomes change.
+            within: smallest and largest possible value.
+        """
         low, high = (end if math.isfinite(end) else math.copysign(1e9, end) for end in within)
         marks = sorted({low, high, *(border for border in borders if low <= border <= high)})
         points = sorted({*marks, *((one + other) / 2 for one, other in pairwise(marks))})
@@ -116,28 +128,28 @@ class Statistic(Frozen, ABC):
 
     @property
     def sampled(self) -> bool:
-        """Whether it has a sampling interval."""
+        """Whether it has an interval for sampling error."""
         return self.interval != "none"
 
     @property
     def resampled(self) -> bool:
-        """Whether its interval comes from resampling units."""
+        """Whether its interval is computed by resampling units."""
         return self.interval in ("percentile", "bca", "cluster")
 
 
 class Comparison(Statistic):
-    """A statistic of two filters, which must not select the same."""
+    """A statistic of two filters, which must select different cells or rows."""
 
     same: ClassVar[str]
-    """What the statistic is when both filters select the same cells."""
+    """The value of the statistic if both filters select the same cells, as text."""
 
-    def check(self, design: Design, place: str) -> None:
-        """Refuse two filters that select the same cells, as well.
+    def check(self, design: Design, path: str) -> None:
+        """Also refuse two filters that select the same cells.
 
         Raises:
-            ValueError: saying so.
+            ValueError: with the path.
         """
-        super().check(design, place)
+        super().check(design, path)
         one, other = self.filters()
         if one.rows == other.rows and design.select(one) == design.select(other):
-            raise ValueError(f"{place}: both filters select the same cells, so the {self.same}")
+            raise ValueError(f"{path}: both filters select the same cells, so the {self.same}")

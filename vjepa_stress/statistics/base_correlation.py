@@ -1,4 +1,4 @@
-"""What the two correlations have in common."""
+"""Base class of the correlations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Correlation(Statistic):
     """A correlation of two metrics over the pairs of a filter."""
 
     words: ClassVar[Mapping[str, str]] = {
-        "same-number": "{x} and {y} are the same number where nothing moves: their correlation is always 1"
+        "same-number": "{x} and {y} are equal when content does not move: their correlation is always 1"
     }
 
     x: Name
@@ -27,11 +27,11 @@ class Correlation(Statistic):
     @model_validator(mode="after")
     def _two_metrics(self) -> Self:
         if self.x == self.y:
-            raise ValueError(f"{self.x} would correlate with itself")
+            raise ValueError(f"x and y are both {self.x}: use two different metrics")
         return self
 
     def filters(self) -> tuple[Where, ...]:
-        """Its one filter."""
+        """The filter."""
         return (self.where,)
 
     def columns(self) -> tuple[Name, ...]:
@@ -39,7 +39,7 @@ class Correlation(Statistic):
         return self.x, self.y
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
-        """That of a correlation."""
+        """The range of a correlation."""
         return -1.0, 1.0
 
     def defects(self, design: Design) -> Iterator[Defect]:

@@ -25,7 +25,7 @@ class Difference(Comparison):
     words: ClassVar[Mapping[str, str]] = {
         "name": "difference of means",
         "of": "difference of mean {metric}",
-        "over": "mean {metric} over {of}, minus that over {minus}",
+        "over": "mean {metric} over {of}, minus mean {metric} over {minus}",
     }
     same: ClassVar[str] = "difference is 0"
 
@@ -38,7 +38,7 @@ class Difference(Comparison):
     @model_validator(mode="after")
     def _two_filters(self) -> Self:
         if self.of == self.minus:
-            raise ValueError("a filter minus itself is 0")
+            raise ValueError("`of` and `minus` are the same filter, so the difference is 0")
         return self
 
     def filters(self) -> tuple[Where, ...]:
@@ -50,7 +50,7 @@ class Difference(Comparison):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """Smallest and largest difference."""
+        """Smallest and largest possible difference."""
         (low, high), (other_low, other_high) = spans
         return low - other_high, high - other_low
 
@@ -60,12 +60,12 @@ class Difference(Comparison):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,  # noqa: ARG002
     ) -> PendingEstimate | Estimate:
-        """Resample units, both sides at once."""
+        """Plan a paired bootstrap over units."""
         return plan_difference(parts[0], parts[1], self.interval)
 
 
 def plan_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
-    """See `difference`."""
+    """Plan `difference`."""
     return compare_means(of, minus, lambda means: means[0] - means[1], ends)
 
 
@@ -76,9 +76,9 @@ def difference(
 
     Args:
         of, minus: (units,) or (units, cells), rows of the same units in the same order; NaN for missing values.
-            Units without a value on both sides are left out, which the estimate's notes say.
+            Units without a value on both sides are left out, with a note in the estimate.
         how: level, resamples and seed.
-        interval: how it ends.
+        interval: percentile or BCa ends.
     """
     (first, second), note = complete(of, minus)
     planned = plan_difference(first, second, interval)

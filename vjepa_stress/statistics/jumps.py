@@ -1,4 +1,4 @@
-"""What a metric gains from each level of an ordered list to the next, with Student's t intervals."""
+"""Changes of a metric between consecutive levels of an ordered list, with Student's t intervals."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 
 
 class Jumps(Statistic):
-    """What a metric gains from each level of an ordered list to the next, averaged over the filter a unit first.
+    """Changes of a metric between consecutive levels of an ordered list. Each unit is averaged over cells first.
 
-    Each level's mean has Student's t half-width; a jump has both of them pooled, √(h₁² + h₂²), and the paired
-    interval over the units that both levels have.
+    The mean of each level has a half-width from Student's t. A jump has the pooled half-width of both means,
+    √(h₁² + h₂²), and a paired interval over the units that both levels have.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "curve"
     present_in: ClassVar[Literal["every", "any"]] = "any"
     words: ClassVar[Mapping[str, str]] = {
         "name": "jumps",
-        "of": "change of mean {metric} from the first level of {along} to the last, a unit averaged over cells first",
+        "of": "change of mean {metric} from the first level of {along} to the last, with units averaged over cells",
         "over": "changes of mean {metric} between {along} {levels}, over {where}",
     }
 
@@ -45,15 +45,15 @@ class Jumps(Statistic):
     interval: Literal["t"] = "t"
 
     @model_validator(mode="after")
-    def _levels_in_one_place(self) -> Self:
+    def _levels_are_unique(self) -> Self:
         if self.along in self.where.levels:
-            raise ValueError(f"`levels` lists the levels of {self.along}, in order: leave it out of the filter")
+            raise ValueError(f"`levels` lists the levels of {self.along}: remove {self.along} from the filter")
         if len(set(self.levels)) < len(self.levels):
-            raise ValueError(f"each level has one place in the order: {', '.join(map(str, self.levels))}")
+            raise ValueError(f"duplicate levels: {', '.join(map(str, self.levels))}")
         return self
 
     def filters(self) -> tuple[Where, ...]:
-        """One a level, in order."""
+        """One filter per level, in order."""
         return tuple(self.where.at(self.along, level) for level in self.levels)
 
     def columns(self) -> tuple[Name, ...]:
@@ -61,21 +61,21 @@ class Jumps(Statistic):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """Smallest and largest difference between the last level and the first."""
+        """Smallest and largest possible difference between the last level and the first."""
         (low, high), (other_low, other_high) = spans[-1], spans[0]
         return low - other_high, high - other_low
 
-    def check(self, design: Design, place: str) -> None:
-        """Refuse levels that do not have the same cells, as well.
+    def check(self, design: Design, path: str) -> None:
+        """Also refuse levels that do not have the same cells.
 
         Raises:
-            ValueError: naming two of them.
+            ValueError: with the path and two levels.
         """
-        super().check(design, place)
+        super().check(design, path)
         cells = [tuple(cell.without(self.along) for cell in design.select(where)) for where in self.filters()]
-        for level, found in zip(self.levels[1:], cells[1:], strict=True):
-            if found != cells[0]:
-                raise ValueError(f"{place}: {self.levels[0]} and {level} do not have the same cells")
+        for level, selected in zip(self.levels[1:], cells[1:], strict=True):
+            if selected != cells[0]:
+                raise ValueError(f"{path}: {self.levels[0]} and {level} do not have the same cells")
 
     def plan(
         self,
@@ -83,15 +83,15 @@ class Jumps(Statistic):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,
     ) -> PendingEstimate | Estimate:
-        """Student's t."""
+        """Compute Student's t intervals; nothing is resampled."""
         return jumps(parts, how)
 
     def on_control(self, factor: str, control: str) -> Self | None:
-        """An order of models has no place for a control."""
+        """None if the levels are levels of the control factor; else the same jumps on the control."""
         return None if factor == self.along else super().on_control(factor, control)
 
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:  # noqa: ARG002
-        """Curves with jumps below, at and above each border, which are in half-widths, up and down."""
+        """Curves with jumps below, at and above each border, in both directions. Borders are in half-widths."""
         sizes = {0.0, *(border * by for border in borders for by in (0.5, 1.0, 2.0))}
         for size, whole in product(sorted(sizes), repeat=2):
             jump = Step(value=size, half_width=1.0, low=None, high=None, n=2)
@@ -107,14 +107,14 @@ class Jumps(Statistic):
 
 
 def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimate:
-    """What a metric gains from each model to the next, averaged over cells a unit first; Student's t half-widths.
+    """Changes of a metric between consecutive models, with Student's t half-widths. Units are averaged over cells.
 
     Args:
-        models: for each model in order (units,) or (units, cells), rows of the same units in the same order.
+        models: for each model in order, (units,) or (units, cells), with rows of the same units in the same order.
         how: only its level is used.
 
     Returns:
-        The last model against the first, with the pooled half-width either side; `steps` are the jumps between.
+        The last model minus the first, with the pooled half-width on either side. `steps` has each jump.
     """
     level = (how or Resampling()).level
     means = np.hstack([unit_means(as_table(values)) for values in models])
@@ -144,7 +144,7 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
 
 
 def _student(values: Floats, level: float) -> tuple[list[float], list[float], list[int]]:
-    """For each column the mean, the half-width of its Student's t interval, and how many values it has."""
+    """For each column: mean, half-width of the Student's t interval, and number of values."""
     n, mean = count_and_mean(values, 0)
     off = values - mean
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Largest absolute value of a metric: a noise floor, without sampling interval."""
+"""Largest absolute value of a metric, such as a noise floor. It has no sampling interval."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 
 
 class Maximum(Statistic):
-    """Largest absolute value of a metric over all units and cells of a filter, without interval."""
+    """Largest absolute value of a metric over all units and cells of a filter, without an interval."""
 
     words: ClassVar[Mapping[str, str]] = {
         "name": "maximum",
@@ -32,7 +32,7 @@ class Maximum(Statistic):
     interval: Literal["none"] = "none"
 
     def filters(self) -> tuple[Where, ...]:
-        """Its one filter."""
+        """The filter."""
         return (self.where,)
 
     def columns(self) -> tuple[Name, ...]:
@@ -40,7 +40,7 @@ class Maximum(Statistic):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """Range of the absolute value."""
+        """The range of the absolute value."""
         ((low, high),) = spans
         return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
 
@@ -50,7 +50,7 @@ class Maximum(Statistic):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,  # noqa: ARG002
     ) -> PendingEstimate | Estimate:
-        """Nothing is resampled."""
+        """Compute the maximum; nothing is resampled."""
         return _maximum(parts[0])
 
 
@@ -62,12 +62,12 @@ def _maximum(table: Floats) -> Estimate:
 
 
 def maximum(values: ArrayLike) -> Estimate:
-    """Largest absolute value over all units and cells; it has no sampling interval.
+    """Largest absolute value over all units and cells, without a sampling interval.
 
     Args:
-        values: (units,) or (units, cells); NaN for missing values. Units without any are left out, which the
-            estimate's notes say.
+        values: (units,) or (units, cells); NaN for missing values. Units without a value are left out, with a note
+            in the estimate.
     """
     (table,), note = complete(as_table(values))
-    found = _maximum(table)
-    return found.noted(note) if note else found
+    estimate = _maximum(table)
+    return estimate.noted(note) if note else estimate

@@ -33,7 +33,7 @@ class Mean(Statistic):
     interval: Resampled = "percentile"
 
     def filters(self) -> tuple[Where, ...]:
-        """Its one filter."""
+        """The filter."""
         return (self.where,)
 
     def columns(self) -> tuple[Name, ...]:
@@ -41,7 +41,7 @@ class Mean(Statistic):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """The metric's own."""
+        """The range of the metric."""
         return spans[0]
 
     def plan(
@@ -50,12 +50,12 @@ class Mean(Statistic):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,  # noqa: ARG002
     ) -> PendingEstimate | Estimate:
-        """Resample units."""
+        """Plan a bootstrap over units."""
         return plan_mean(parts[0], self.interval)
 
 
 def plan_mean(values: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
-    """See `bootstrap_mean`."""
+    """Plan `bootstrap_mean`."""
     table = as_table(values)
     if table.shape[0] < 2 or not np.isfinite(table).any():
         return undefined(table.shape[0], ends, Note(code="too-few-units"))
@@ -67,10 +67,10 @@ def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval
     """Mean over (unit, cell) pairs, with a bootstrap over units.
 
     Args:
-        values: (units,) or (units, cells). NaN stands for a missing value; units without any are left out, which
-            the estimate's notes say.
+        values: (units,) or (units, cells); NaN for missing values. Units without a value are left out, with a note
+            in the estimate.
         how: level, resamples and seed.
-        interval: how it ends.
+        interval: percentile or BCa ends.
     """
     (table,), note = complete(values)
     planned = plan_mean(table, interval)
@@ -85,14 +85,14 @@ def cluster_bootstrap(
     weighting: Literal["row", "clip"] = "row",
     interval: Ends = "percentile",
 ) -> Estimate:
-    """Mean of rows that belong to clips: whole clips are drawn, and all rows of a drawn clip are kept.
+    """Mean of rows that belong to clips, with a cluster bootstrap: whole clips are drawn, with all their rows.
 
     Args:
         values: (rows,), in any order.
-        clips: (rows,), which clip each row belongs to.
+        clips: (rows,), the clip of each row.
         how: level, resamples and seed.
-        weighting: whether every row counts the same, or every clip (the mean of clip means).
-        interval: how it ends.
+        weighting: `row` gives each row the same weight, `clip` gives each clip the same weight (mean of clip means).
+        interval: percentile or BCa ends.
     """
     (table,) = rows_by_unit(clips, values)
     if weighting == "clip":

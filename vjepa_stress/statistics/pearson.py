@@ -20,7 +20,7 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 class Pearson(Correlation):
     """Pearson correlation of two metrics over all (unit, cell) pairs of a filter.
 
-    `fisher` treats pairs as independent, which pairs of one unit are not; `cluster` resamples whole units.
+    `fisher` treats all pairs as independent, although pairs of one unit are not. `cluster` resamples whole units.
     """
 
     words: ClassVar[Mapping[str, str]] = {
@@ -39,21 +39,21 @@ class Pearson(Correlation):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,
     ) -> PendingEstimate | Estimate:
-        """Resample units, or compute Fisher's interval."""
+        """Plan a bootstrap over units, or compute Fisher's interval."""
         return plan_pearson(parts[0], parts[1], how.level, self.interval)
 
 
 def plan_pearson(
     x: ArrayLike, y: ArrayLike, level: float, interval: Literal["fisher", "cluster"] = "fisher"
 ) -> PendingEstimate | Estimate:
-    """See `pearson`; tables only."""
+    """Plan `pearson`, for values of shape (units, cells)."""
     left, right = paired(as_table(x), as_table(y))
     pairs, units = int(np.isfinite(left).sum()), left.shape[0]
     n = pairs if interval == "fisher" else units
     if reason := why_undefined(left, right):
         return undefined(n, interval, Note(code=reason), pairs=pairs)
     if interval == "cluster":
-        if units < 2:  # the same unit drawn again and again never varies
+        if units < 2:  # all resamples of a single unit are equal
             return undefined(n, interval, Note(code="too-few-units"), pairs=pairs)
         return PendingEstimate(correlation_of_means((left, right)), "percentile", "cluster", pairs=pairs)
     r = correlation_of_means((left, right)).value()
@@ -69,13 +69,13 @@ def pearson(
     interval: Literal["fisher", "cluster"] = "fisher",
     clips: ArrayLike | None = None,
 ) -> Estimate:
-    """Pearson correlation over (unit, cell) pairs; a pair counts where both values are there.
+    """Pearson correlation over the (unit, cell) pairs with two values.
 
     Args:
-        x, y: (units,) or (units, cells), alike; or (pairs,) with `clips`.
+        x, y: (units,) or (units, cells), of the same shape; or (pairs,) with `clips`. NaN for missing values.
         how: level, resamples and seed.
         interval: `fisher` treats pairs as independent; `cluster` is the percentile bootstrap over units.
-        clips: (pairs,), which unit each pair belongs to.
+        clips: (pairs,), the unit of each pair.
     """
     how = how or Resampling()
     if clips is not None:
@@ -86,34 +86,34 @@ def pearson(
 def plan_pearson_difference(
     of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike]
 ) -> PendingEstimate | Estimate:
-    """See `pearson_difference`."""
+    """Plan `pearson_difference`."""
     tables = [[as_table(part) for part in side] for side in (of, minus)]
     shapes = [part.shape for side in tables for part in side]
     if shapes[0] != shapes[1] or shapes[2] != shapes[3] or shapes[0][0] != shapes[2][0]:
-        raise ValueError(f"correlations of the same units need pairs, found {shapes}")
+        raise ValueError(f"x and y of each side need the same shape, and both sides the same units, found {shapes}")
     both = [np.isfinite(x) & np.isfinite(y) for x, y in tables]
-    # A unit that only one side has pairs of is drawn with the others, and adds to that side alone.
+    # A unit with pairs on one side only is resampled with the others, and contributes to that side.
     kept = np.hstack(both).any(axis=1)
-    found = [
+    sides = [
         (np.where(defined, x, np.nan)[kept], np.where(defined, y, np.nan)[kept])
         for (x, y), defined in zip(tables, both, strict=True)
     ]
     pairs, units = sum(int(defined.sum()) for defined in both), int(kept.sum())
-    for side, defined in zip(found, both, strict=True):
+    for side, defined in zip(sides, both, strict=True):
         reason = why_undefined(*side) or ("too-few-units" if defined.any(axis=1).sum() < 2 else None)
         if reason:
             return undefined(units, "cluster", Note(code=reason), pairs=pairs)
-    return PendingEstimate(correlation_of_means(*found), "percentile", "cluster", pairs=pairs)
+    return PendingEstimate(correlation_of_means(*sides), "percentile", "cluster", pairs=pairs)
 
 
 def pearson_difference(
     of: tuple[ArrayLike, ArrayLike], minus: tuple[ArrayLike, ArrayLike], how: Resampling | None = None
 ) -> Estimate:
-    """Difference of two Pearson correlations over (unit, cell) pairs; both are computed on the same resampled units.
+    """Difference of two Pearson correlations over (unit, cell) pairs. Both use the same resampled units.
 
     Args:
-        of, minus: x and y of each, (units,) or (units, cells), rows of the same units in the same order; NaN where
-            a unit has no pair.
+        of, minus: x and y of each side, (units,) or (units, cells), with rows of the same units in the same order;
+            NaN for missing values.
         how: level, resamples and seed.
     """
     return evaluate([plan_pearson_difference(of, minus)], how or Resampling())[0]

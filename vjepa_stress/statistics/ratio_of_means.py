@@ -24,7 +24,7 @@ class RatioOfMeans(Comparison):
     words: ClassVar[Mapping[str, str]] = {
         "name": "ratio of means",
         "of": "ratio of mean {metric}",
-        "over": "mean {metric} over {numerator}, divided by that over {denominator}",
+        "over": "mean {metric} over {numerator}, divided by mean {metric} over {denominator}",
     }
     same: ClassVar[str] = "ratio is 1"
 
@@ -43,7 +43,7 @@ class RatioOfMeans(Comparison):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
-        """Smallest and largest quotient."""
+        """Smallest and largest possible quotient."""
         above, below = spans
         if below[0] <= 0:
             return (0.0 if above[0] >= 0 and below[0] == 0 else -math.inf), math.inf
@@ -56,12 +56,12 @@ class RatioOfMeans(Comparison):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,  # noqa: ARG002
     ) -> PendingEstimate | Estimate:
-        """Resample units, both sides at once."""
+        """Plan a paired bootstrap over units."""
         return plan_ratio(parts[0], parts[1], self.interval)
 
 
 def plan_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
-    """See `ratio_of_means`."""
+    """Plan `ratio_of_means`."""
     return compare_means(numerator, denominator, lambda means: means[0] / means[1], ends)
 
 
@@ -76,9 +76,9 @@ def ratio_of_means(
 
     Args:
         numerator, denominator: (units,) or (units, cells), rows of the same units in the same order; NaN for missing
-            values. Units without a value on both sides are left out, which the estimate's notes say.
+            values. Units without a value on both sides are left out, with a note in the estimate.
         how: level, resamples and seed.
-        interval: how it ends.
+        interval: percentile or BCa ends.
     """
     (above, below), note = complete(numerator, denominator)
     planned = plan_ratio(above, below, interval)

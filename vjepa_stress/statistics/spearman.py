@@ -18,7 +18,7 @@ from vjepa_stress.statistics.numerics.resample import Resampling, percentile_end
 
 
 class Spearman(Correlation):
-    """Spearman correlation of two metrics over all (unit, cell) pairs of a filter; bootstrap of whole units."""
+    """Spearman correlation of two metrics over all (unit, cell) pairs of a filter; bootstrap over whole units."""
 
     words: ClassVar[Mapping[str, str]] = {
         **Correlation.words,
@@ -36,19 +36,19 @@ class Spearman(Correlation):
         cells: Sequence[Cell],  # noqa: ARG002
         how: Resampling,
     ) -> PendingEstimate | Estimate:
-        """Resample units; ranks are no function of means, so it is computed at once."""
+        """Compute it with a bootstrap over units. Ranks do not depend on means, so it cannot be pending."""
         return spearman(parts[0], parts[1], how)
 
 
 def spearman(
     x: ArrayLike, y: ArrayLike, how: Resampling | None = None, *, clips: ArrayLike | None = None
 ) -> Estimate:
-    """Spearman correlation over (unit, cell) pairs, ties sharing their rank; percentile bootstrap over units.
+    """Spearman correlation over (unit, cell) pairs, with mid-ranks for ties; percentile bootstrap over units.
 
     Args:
-        x, y: (units,) or (units, cells), alike; or (pairs,) with `clips`.
+        x, y: (units,) or (units, cells), of the same shape; or (pairs,) with `clips`. NaN for missing values.
         how: level, resamples and seed.
-        clips: (pairs,), which unit each pair belongs to.
+        clips: (pairs,), the unit of each pair.
     """
     how = how or Resampling()
     if clips is not None:

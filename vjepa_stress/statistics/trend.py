@@ -20,7 +20,7 @@ from vjepa_stress.statistics.numerics.ranks import spearman_rho
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
 
 _LEVELS = 3
-"""Over fewer levels a trend can only be -1 or 1."""
+"""With fewer levels, a trend can only be -1 or 1."""
 
 
 class Trend(Statistic):
@@ -33,7 +33,7 @@ class Trend(Statistic):
         "name": "trend",
         "of": "Spearman correlation of mean {metric} with {along}",
         "over": "Spearman correlation of mean {metric} with {along}, over {where}",
-        "too-few-levels": "a trend over {levels} levels of {along} can only be -1 or 1; take 3 or more",
+        "too-few-levels": "a trend over {levels} levels of {along} can only be -1 or 1: use 3 or more levels",
     }
 
     statistic: Literal["trend"]
@@ -43,7 +43,7 @@ class Trend(Statistic):
     interval: Resampled = "percentile"
 
     def filters(self) -> tuple[Where, ...]:
-        """Its one filter."""
+        """The filter."""
         return (self.where,)
 
     def columns(self) -> tuple[Name, ...]:
@@ -51,19 +51,19 @@ class Trend(Statistic):
         return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
-        """That of a correlation."""
+        """The range of a correlation."""
         return -1.0, 1.0
 
-    def check(self, design: Design, place: str) -> None:
-        """Refuse a factor that is not numeric, as well.
+    def check(self, design: Design, path: str) -> None:
+        """Also refuse a factor that is not numeric.
 
         Raises:
-            ValueError: naming the numeric factors.
+            ValueError: with the path and the numeric factors.
         """
         numeric = [factor.name for factor in design.factors if factor.numeric]
         if self.along not in numeric:
-            raise ValueError(f"{place}: no numeric factor {self.along!r} in the design, only {numeric}")
-        super().check(design, place)
+            raise ValueError(f"{path}: unknown numeric factor {self.along!r}; the design has {numeric}")
+        super().check(design, path)
 
     def defects(self, design: Design) -> Iterator[Defect]:
         """Too few levels."""
@@ -77,12 +77,12 @@ class Trend(Statistic):
         cells: Sequence[Cell],
         how: Resampling,  # noqa: ARG002
     ) -> PendingEstimate | Estimate:
-        """Resample units."""
+        """Plan a bootstrap over units."""
         return plan_trend(parts[0], [float(cell[self.along] or 0.0) for cell in cells], self.interval)
 
 
 def plan_trend(values: ArrayLike, levels: Sequence[float], ends: Ends = "percentile") -> PendingEstimate | Estimate:
-    """See `trend`."""
+    """Plan `trend`."""
     table = as_table(values)
     distinct, groups = _grouped(tuple(levels))
     if len(distinct) < _LEVELS:
@@ -95,7 +95,7 @@ def plan_trend(values: ArrayLike, levels: Sequence[float], ends: Ends = "percent
 
 @functools.lru_cache(maxsize=64)
 def _grouped(levels: tuple[float, ...]) -> tuple[Floats, Groups]:
-    """The distinct levels, and which cells have each."""
+    """The distinct levels, and the group of cells of each level."""
     distinct, level = np.unique(np.asarray(levels, dtype=np.float64), return_inverse=True)
     return distinct, Groups.of(*level.tolist())
 
@@ -110,11 +110,11 @@ def trend(
     """Spearman correlation of cell means with strength, with a bootstrap over units.
 
     Args:
-        values: (units, cells); NaN for missing values. Units without any are left out, and the estimate's notes
-            say so.
-        strengths: one a cell; cells that share a strength are pooled.
+        values: (units, cells); NaN for missing values. Units without a value are left out, with a note in the
+            estimate.
+        strengths: one per cell; cells with the same strength are pooled.
         how: level, resamples and seed.
-        interval: how it ends.
+        interval: percentile or BCa ends.
     """
     (table,), note = complete(values)
     planned = plan_trend(table, strengths, interval)

@@ -1,7 +1,7 @@
-"""Estimates from arrays: the public names of the statistics, for experiments of any kind.
+"""Public functions of the statistics: arrays in, estimates out.
 
-Every function is deterministic and, as long as the caller sorts units the same way, independent of the order of its
-rows; those that take a unit's name for each value sort by it themselves. NaN stands for a value that is missing.
+Every function is deterministic. To reproduce a result exactly, pass the units in the same order; functions that take
+the unit of each row sort by it themselves. NaN stands for a missing value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From verified evidence to the study's verdict: codes and numbers, no sentences."""
+"""Evaluation of verified evidence: the verdict of a study, as codes and numbers, without sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vjepa_stress.design import Cell, Design
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.fields import Finite, Frozen
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Sensitivity
-from vjepa_stress.prereg.lineage import as_promised, find
+from vjepa_stress.prereg.lineage import find, has_same_meaning
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
 from vjepa_stress.rules import AnyRule, Outcome
@@ -27,33 +27,33 @@ from vjepa_stress.verdict.multiplicity import holm, p_value, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
-"""What a hypothesis comes to."""
+"""Final outcome of a hypothesis."""
 
 
 class EstimateRecord(Frozen):
-    """An estimate with what it was computed from."""
+    """An estimate, with its estimand and shards."""
 
     estimand: Estimand
     estimate: Estimate
-    shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the design's order")
+    shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the order of the design")
 
 
 class SensitivityRecord(Frozen):
-    """A promised analysis that decides nothing."""
+    """A registered sensitivity analysis. It decides nothing."""
 
     analysis: Sensitivity
     estimate: Estimate
     verdict: Literal[Outcome, Exploratory] = Field(
-        description="outcome of the rule if it read this estimate; it decides nothing"
+        description="outcome of the rule with this estimate; it decides nothing"
     )
 
 
 class Withdrawal(Frozen):
-    """Since when a hypothesis is withdrawn.
+    """Withdrawal of a hypothesis.
 
     Attributes:
-        version: of the document that withdrew it.
-        cells_lost: the design no longer has all of its cells.
+        version: version of the document that withdrew it.
+        cells_lost: whether the design no longer has all of its cells.
     """
 
     version: str
@@ -65,12 +65,12 @@ class HypothesisVerdict(Frozen):
 
     Attributes:
         verdict: the outcome.
-        decision: how the rule came to it; null when nothing was judged.
-        gates: calibration hypotheses that did not hold, with their outcomes; then nothing was judged.
-        withdrawal: when all of it was withdrawn.
-        controls: control → estimand → the same number.
-        level: of this rule's intervals, where corrected for multiplicity.
-        p: smallest α at which the rule would confirm; `p_holm` is adjusted within the family. They decide nothing.
+        decision: verdict of the rule, with its clauses; null if the hypothesis was not judged.
+        gates: failed calibration hypotheses with their outcomes. If there are any, the hypothesis was not judged.
+        withdrawal: set if the whole hypothesis is withdrawn.
+        controls: control → estimand → estimate on the control.
+        level: level of its intervals, if corrected for multiplicity.
+        p: smallest α at which the rule confirms; `p_holm` is adjusted within the family. They decide nothing.
         withdrawn: estimands that the rule no longer reads.
     """
 
@@ -91,7 +91,7 @@ class HypothesisVerdict(Frozen):
     withdrawn: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
     def exploratory(self) -> HypothesisVerdict:
-        """The same with exploratory outcomes, in every part."""
+        """The verdict with exploratory outcomes in every part."""
         records = [one.model_copy(update={"verdict": exploratory(one.verdict)}) for one in self.sensitivity]
         return self.model_copy(
             update={
@@ -104,17 +104,17 @@ class HypothesisVerdict(Frozen):
 
 
 class StudyVerdict(Frozen):
-    """`verdict.json`: a function of the registration, the shards and the ledger, but not of looks."""
+    """`verdict.json`: a function of the registration, the shards and the ledger, except for looks."""
 
     schema_: Literal["vjepa-stress/verdict/v2"] = Field(alias="schema")
     study: str
     version: str
     prereg_digest: Digest
-    root_digest: Digest = Field(description="of the document first registered")
+    root_digest: Digest = Field(description="digest of the first document of the study")
     ledger_checkpoint: CheckpointRecord
     attempt: int
     exploratory: bool
-    objections: tuple[str, ...] = Field(description="error classes of the checks that failed: why it is exploratory")
+    objections: tuple[str, ...] = Field(description="error classes of the failed checks; empty unless exploratory")
     hypotheses: tuple[HypothesisVerdict, ...]
     deviations: tuple[Deviation, ...]
     judging_code: Digest
@@ -124,22 +124,22 @@ class StudyVerdict(Frozen):
         return canonical_json(self.model_dump(mode="json", by_alias=True))
 
     def file(self, root: StudyRoot) -> Path:
-        """Where it is kept."""
+        """Path of the file."""
         name = "verdict.exploratory.json" if self.exploratory else "verdict.json"
         return root.outputs(self.study, self.root_digest) / name
 
 
 def evaluate(evidence: Evidence) -> StudyVerdict:
-    """Compute every estimate, apply every rule. The same evidence gives the same bytes."""
+    """Compute all estimates and apply all rules. The same evidence gives the same bytes."""
     document = evidence.registration.document
     judged = [_hypothesis(hypothesis, evidence) for hypothesis in document.hypotheses]
     if document.analysis.multiplicity == "bonferroni":
         judged = _with_p_values(judged, evidence)
     closed = closed_gates({one.id: one.verdict for one in judged if one.family == CALIBRATION})
     if closed:
-        shut = {"verdict": "not-evaluable", "decision": None, "gates": closed}
+        not_judged = {"verdict": "not-evaluable", "decision": None, "gates": closed}
         judged = [
-            one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=shut)
+            one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=not_judged)
             for one in judged
         ]
     if evidence.objections:
@@ -161,36 +161,36 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
 
 
 def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> list[HypothesisVerdict]:
-    """Each hypothesis with its p-value, adjusted within its family; they decide nothing."""
-    document, found = evidence.registration.document, list(judged)
+    """Add p-values, adjusted within each family. They decide nothing."""
+    document, verdicts = evidence.registration.document, list(judged)
     p_values = {
         one.id: p
         for one in (hypothesis.judged for hypothesis in document.hypotheses)
         if one is not None
         and one.family != CALIBRATION
-        and _all_there(one, evidence)
+        and _has_all_cells(one, evidence)
         and (p := p_value(one, evidence.table, document)) is not None
     }
     for family in {one.family for one in judged}:
         members = [n for n, one in enumerate(judged) if one.family == family and one.id in p_values]
         adjusted = holm([p_values[judged[n].id] for n in members])
         for n, value in zip(members, adjusted, strict=True):
-            found[n] = judged[n].model_copy(update={"p": p_values[judged[n].id], "p_holm": value})
-    return found
+            verdicts[n] = judged[n].model_copy(update={"p": p_values[judged[n].id], "p_holm": value})
+    return verdicts
 
 
-def _all_there(hypothesis: Hypothesis, evidence: Evidence) -> bool:
+def _has_all_cells(hypothesis: Hypothesis, evidence: Evidence) -> bool:
     design = evidence.registration.document.design
     return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in _cells(one, design))
 
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
     document = evidence.registration.document
-    judged_here = set(hypothesis.judged.estimands) if hypothesis.judged else set()
+    active = set(hypothesis.judged.estimands) if hypothesis.judged else set()
     subjects = {
         name: one
         for name, one in hypothesis.estimands.items()
-        if name in judged_here or as_promised(evidence.registration.lineage, hypothesis, name)
+        if name in active or has_same_meaning(evidence.registration.lineage, hypothesis, name)
     }
     controls = {
         (control, name): other
@@ -198,11 +198,11 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         for name, estimand in subjects.items()
         if (other := for_control(estimand, control, document.design))
     }
-    # What is withdrawn is estimated and shown, and decides nothing.
+    # Withdrawn estimands are computed and reported, but decide nothing.
     rule = hypothesis.rest
     read = {leaf.estimand for leaf in rule.leaves()} if rule else set()
-    promised = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
-    others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in promised]
+    analyses = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
+    others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in analyses]
     how = resampling(document, hypothesis)
     estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
 
@@ -221,7 +221,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
             estimate=estimate,
             verdict=judge(rule, estimated | {analysis.estimand: estimate}).outcome,
         )
-        for analysis, estimate in zip(promised, estimates, strict=True)
+        for analysis, estimate in zip(analyses, estimates, strict=True)
         if rule is not None
     ]
     lost = len(subjects) < len(hypothesis.estimands)
@@ -251,9 +251,9 @@ def _withdrawn_in(hypothesis: Hypothesis, evidence: Evidence) -> str:
 
 
 def for_control(estimand: Statistic, control: str, design: Design) -> Statistic | None:
-    """The same estimand computed on a control; None where that means nothing.
+    """The same estimand computed on a control; None if it has no meaning on a control.
 
-    What compares two subjects, or a subject with a control, would compare the control with itself.
+    An estimand that compares two subjects, or a subject with a control, would compare the control with itself.
     """
     if design.control_factor is None:
         return None
@@ -280,7 +280,7 @@ def _estimates(estimands: Sequence[Statistic], evidence: Evidence, how: Resampli
     strict = document.analysis.missing_data == "not-evaluable"
     for estimand in estimands:
         missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
-        if missing:  # only an exploratory reading comes here
+        if missing:  # only in an exploratory evaluation
             planned.append(undefined(0, "none", Note(code="cells-missing", value=len(missing))))
         else:
             plan = EstimationPlan.of(estimand, evidence.table, document.design)

@@ -1,4 +1,4 @@
-"""Rules to verdicts: a pure function of a rule and its estimates. A verdict is codes and numbers, no sentences."""
+"""Judging: a pure function from a rule and its estimates to a verdict. A verdict holds codes and numbers only."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _EXPLORATORY: dict[str, Exploratory] = {
     "ambiguous": "exploratory-open",
     "refuted": "exploratory-against",
 }
-"""An exploratory reading has outcomes of its own, so that no page of it can be quoted as a verdict."""
+"""Exploratory results have their own outcomes, so that they cannot be quoted as verdicts."""
 
 
 class Verdict(Frozen):
-    """What a rule says of its estimates.
+    """Verdict of a rule on its estimates.
 
     Attributes:
-        outcome: exactly one of four, not-evaluable when an estimate is undefined; or an exploratory word for it.
-        rule: where the rule stands in the hypothesis: `rule`, `rule.of[0]`, …
-        kind: of the rule.
-        clause: which of its clauses fired: its outcome before it became exploratory, or `undefined`.
-        numbers: registered numbers and counts that the clause names. An estimate is not among them: it may differ in
-            its last digit on another machine, and a recomputed verdict must agree exactly.
-        estimand: what the clause read, for rules that read one.
-        undefined: for `undefined`, the estimands without a value, and why.
+        outcome: exactly one of four, `not-evaluable` if an estimate is undefined; or the exploratory form of it.
+        rule: path of the rule in the hypothesis: `rule`, `rule.of[0]`, …
+        kind: kind of the rule.
+        clause: the clause that fired: the outcome before it became exploratory, or `undefined`.
+        numbers: registered values and counts that the clause names. Estimates are not included: they may differ in
+            the last digit on another machine, and a recomputed verdict must agree exactly.
+        estimand: the estimand that the clause reads; null for a combination.
+        undefined: for clause `undefined`, the undefined estimands and the reasons.
         parts: verdicts of the sub-rules, in order.
     """
 
@@ -46,13 +46,13 @@ class Verdict(Frozen):
     parts: tuple[Verdict, ...] = Field(default=(), exclude_if=lambda parts: not parts)
 
     def exploratory(self) -> Verdict:
-        """The same with exploratory outcomes, in every part."""
+        """The verdict with exploratory outcomes in every part."""
         parts = tuple(part.exploratory() for part in self.parts)
         return self.model_copy(update={"outcome": exploratory(self.outcome), "parts": parts})
 
 
 def exploratory(outcome: str) -> str:
-    """The exploratory word for an outcome; what is no verdict stays what it is."""
+    """The exploratory form of an outcome. `not-evaluable` and `withdrawn` are returned unchanged."""
     return _EXPLORATORY.get(outcome, outcome)
 
 
@@ -61,13 +61,13 @@ def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
 
     Args:
         rule: a rule of the closed set.
-        estimates: by the names that the rule's leaves read.
+        estimates: estimates by name, for all leaves of the rule.
 
     Returns:
-        One verdict for every possible estimate: the regions are exhaustive and disjoint.
+        Exactly one verdict for every possible estimate, because the regions are exhaustive and disjoint.
 
     Raises:
-        KeyError: when an estimate is not given at all.
+        KeyError: when an estimate is not given.
     """
     read = sorted({leaf.estimand for leaf in rule.leaves()})
     undefined = {name: estimates[name].notes for name in read if not estimates[name].defined}
@@ -88,7 +88,7 @@ def _judge(rule: Rule, estimates: Mapping[str, Estimate], path: str) -> Verdict:
             estimand=rule.estimand,
         )
     if not isinstance(rule, Combination):
-        raise TypeError(f"a rule reads an estimand or combines rules: {rule!r}")
+        raise TypeError(f"neither a LeafRule nor a Combination: {rule!r}")
     parts = tuple(_judge(part, estimates, f"{path}.of[{n}]") for n, part in enumerate(rule.of))
     outcomes = [part.outcome for part in parts]
     outcome = rule.combine(outcomes).outcome
@@ -101,7 +101,7 @@ def decide(rule: LeafRule, estimate: Estimate) -> Outcome:
     """The outcome of a rule for a defined estimate.
 
     Raises:
-        ValueError: for an undefined one.
+        ValueError: for an undefined estimate.
     """
     if estimate.value is None or estimate.low is None or estimate.high is None:
         raise ValueError(f"{rule.estimand} is undefined")
@@ -109,16 +109,20 @@ def decide(rule: LeafRule, estimate: Estimate) -> Outcome:
 
 
 def closed_gates(gates: Mapping[str, str]) -> dict[str, str]:
-    """Calibration hypotheses, of these with their verdicts, that keep all others from being evaluated.
+    """The gates that prevent the evaluation of all other hypotheses.
 
-    A withdrawn one is no gate; but where all are withdrawn, nothing passes: no gate holds.
+    A withdrawn calibration hypothesis is not a gate. If all are withdrawn, no gate is confirmed, and nothing is
+    evaluated.
+
+    Args:
+        gates: verdicts of the calibration hypotheses, by id.
     """
     closed = {name: outcome for name, outcome in gates.items() if outcome not in ("confirmed", "withdrawn")}
     return closed if closed or "confirmed" in gates.values() else dict(gates)
 
 
 def worst(outcomes: Sequence[str]) -> int:
-    """Exit code of `verdict --strict`: 11 before 10 before 20 before 0."""
+    """Exit code of `verdict --strict`. 11 takes precedence over 10, 10 over 20, and 20 over 0."""
     for outcome, code in (("not-evaluable", 11), ("refuted", 10), ("ambiguous", 20)):
         if outcome in outcomes:
             return code

@@ -1,7 +1,7 @@
-"""Several hypotheses of one family: wider intervals for rules, and adjusted p-values.
+"""Correction for several hypotheses of one family: wider intervals for rules, and adjusted p-values.
 
-Bonferroni's correction is what rules use: each of m hypotheses of a family reads intervals at 1 − α/m. p-values
-decide nothing. That of a hypothesis is the smallest α at which its rule would confirm: its intervals, inverted.
+Rules use Bonferroni's correction: each of m hypotheses of a family reads intervals at level 1 − α/m. The p-value of a
+hypothesis is the smallest α at which its rule confirms, by inversion of its intervals. p-values decide nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _HALVINGS = 20
 
 
 def resampling(document: Preregistration, hypothesis: Hypothesis | None = None) -> Resampling:
-    """How intervals are computed: of a study, or as the rule of one hypothesis reads them.
+    """Settings of the intervals of a study, or of the intervals that the rule of one hypothesis reads.
 
-    Withdrawn hypotheses go on counting: withdrawing one must not make the others easier.
+    Withdrawn hypotheses are still counted, so that a withdrawal does not make the other hypotheses easier to confirm.
     """
     analysis = document.analysis
     level = analysis.confidence_level
@@ -32,35 +32,36 @@ def resampling(document: Preregistration, hypothesis: Hypothesis | None = None) 
 
 
 def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> float | None:
-    """Smallest α at which the hypothesis's rule would confirm: 1 when none would, at least 1/(resamples + 1).
+    """Smallest α at which the rule of a hypothesis confirms.
 
     Returns:
-        None for a rule that reads no interval, and where an estimate is undefined.
+        A number from 1/(resamples + 1) to 1; 1 if the rule confirms at no α. None for a rule that reads no interval,
+        or if an estimate is undefined.
     """
     if not any(leaf.reads_interval for leaf in hypothesis.rule.leaves()):
         return None
-    at = _at_level(hypothesis, table, document)
+    estimates_at = _estimates_by_level(hypothesis, table, document)
     smallest, largest = 1 / (document.analysis.bootstrap_resamples + 1), 1 - 1e-9
 
-    def says(alpha: float) -> str:
-        return judge(hypothesis.rule, at(1 - alpha)).outcome
+    def outcome(alpha: float) -> str:
+        return judge(hypothesis.rule, estimates_at(1 - alpha)).outcome
 
-    loosest = says(largest)
-    if loosest != "confirmed":
-        return None if loosest == "not-evaluable" else 1.0
-    if says(smallest) == "confirmed":
+    at_largest = outcome(largest)
+    if at_largest != "confirmed":
+        return None if at_largest == "not-evaluable" else 1.0
+    if outcome(smallest) == "confirmed":
         return smallest
-    # Intervals of a higher level contain those of a lower one: between the two the rule turns once.
+    # Intervals of a higher level contain those of a lower level, so the outcome changes once between the two.
     for _ in range(_HALVINGS):
         middle = (smallest + largest) / 2
-        smallest, largest = (smallest, middle) if says(middle) == "confirmed" else (middle, largest)
+        smallest, largest = (smallest, middle) if outcome(middle) == "confirmed" else (middle, largest)
     return largest
 
 
-def _at_level(
+def _estimates_by_level(
     hypothesis: Hypothesis, table: Table, document: Preregistration
 ) -> Callable[[float], Mapping[str, Estimate]]:
-    """The hypothesis's estimates as a function of the level, from one set of resamples."""
+    """The estimates of a hypothesis as a function of the level, from one set of resamples."""
     how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
     plans = {name: EstimationPlan.of(one, table, document.design) for name, one in hypothesis.estimands.items()}
     planned = {name: plan.read(table, how, strict=strict) for name, plan in plans.items()}
@@ -69,23 +70,23 @@ def _at_level(
 
     def estimates(level: float) -> Mapping[str, Estimate]:
         finished = iter(finish(list(pending.values()), iter(resampled), level))
-        here = how.model_copy(update={"level": level})
+        at_level = how.model_copy(update={"level": level})
         found: dict[str, Estimate] = {}
         for name, plan in plans.items():
-            known = next(finished) if name in pending else plan.read(table, here, strict=strict)
-            if isinstance(known, PendingEstimate):
-                raise TypeError(f"{name} is resampled at one level and not at another")
-            found[name] = known
+            estimate = next(finished) if name in pending else plan.read(table, at_level, strict=strict)
+            if isinstance(estimate, PendingEstimate):
+                raise TypeError(f"{name} is resampled at one level but not at another")
+            found[name] = estimate
         return found
 
     return estimates
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (1979), by statsmodels."""
+    """p-values adjusted by Holm's step-down procedure (1979), computed by statsmodels."""
     if not p_values:
         return []
-    # Imported here: with pandas behind it, it would be most of the time that an audit takes to start.
+    # Imported when needed: statsmodels imports pandas, which would dominate the start-up time of an audit.
     from statsmodels.stats.multitest import multipletests
 
     adjusted = multipletests(p_values, method="holm")[1]

@@ -1,7 +1,7 @@
-"""Partition: does drift (M2) foretell what tracking loses (dM3) under some families of perturbations and not others?
+"""Partition: does drift (M2) predict the loss of tracking (dM3) under some families of perturbations and not others?
 
-A finding, not a verdict: no rule reads it. Pairs of one clip are not independent, so a bootstrap over clips stands
-beside every Fisher interval.
+It is a finding, not a verdict: no rule reads it. Pairs of one clip are not independent, so every Fisher interval is
+reported with a bootstrap over clips.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vjepa_stress.statistics.pearson import plan_pearson, plan_pearson_differenc
 from vjepa_stress.verdict.table import Table
 
 DRIFT, LOSS = "M2", "dM3"
-"""The columns that are paired: how far features drift, and how much of its objects tracking loses."""
+"""The paired columns: drift of the features, and loss of tracking."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Correlation:
     """r(M2, dM3) over some cells.
 
     Attributes:
-        kind: whether the cells are those of one perturbation, of a family, or all.
-        name: of the perturbation or family.
-        control: the control it is computed on; None for all subjects together.
-        fisher: r, with the interval that takes pairs for independent.
-        cluster: r, with the interval of a bootstrap over clips.
-        pairs, clips: what it rests on.
-        left_out: clip values of these cells that are undefined.
-        missing: cells without a shard.
+        kind: whether the cells are of one perturbation, of one family, or of all perturbations.
+        name: name of the perturbation or family.
+        control: the control that it is computed on; None for all subjects together.
+        fisher: r with a Fisher interval, which treats pairs as independent.
+        cluster: r with the interval of a bootstrap over clips.
+        pairs, clips: number of pairs and of clips.
+        left_out: number of undefined values in these cells.
+        missing: number of cells without a shard.
     """
 
     kind: Literal["perturbation", "family", "all"]
@@ -51,7 +51,7 @@ class Correlation:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Why something is undefined, and what was left out."""
+        """Reasons why an estimate is undefined, and what was left out."""
         notes = [*self.fisher.notes, *self.cluster.notes]
         notes += [Note(code="values-left-out", value=self.left_out)] if self.left_out else []
         notes += [Note(code="cells-missing", value=self.missing)] if self.missing else []
@@ -60,13 +60,14 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Separation:
-    """Two families of perturbations, told apart or not.
+    """Comparison of two families of perturbations.
 
     Attributes:
-        families: the two.
-        control: as in `Correlation`.
-        gap: r of the first less r of the second, both on the same resampled clips.
-        overlap: whether their Fisher intervals do, by which the published report went; None where one is undefined.
+        families: names of both families.
+        control: see `Correlation`.
+        gap: r of the first minus r of the second, both on the same resampled clips.
+        overlap: whether their Fisher intervals overlap, which is the criterion of the published report; None if one
+            is undefined.
     """
 
     families: tuple[str, str]
@@ -76,7 +77,7 @@ class Separation:
 
     @property
     def separable(self) -> bool | None:
-        """Whether the interval of the difference excludes zero; None where there is none."""
+        """Whether the interval of the difference excludes zero; None if it is undefined."""
         if self.gap.low is None or self.gap.high is None:
             return None
         return self.gap.low > 0 or self.gap.high < 0
@@ -87,9 +88,9 @@ class Cloud:
     """The pairs of one perturbation and model, sorted.
 
     Attributes:
-        perturbation, model: whose they are.
-        control: whether the model is one.
-        pairs: (M2, dM3) each, over clips and strengths.
+        perturbation, model: their names.
+        control: whether the model is a control.
+        pairs: (M2, dM3) of each clip and strength.
     """
 
     perturbation: str
@@ -103,10 +104,10 @@ class Partition:
     """The finding.
 
     Attributes:
-        datasets: those with any pair.
-        correlations: each perturbation, each family, all; subjects first, then each control.
-        separations: each two families; likewise.
-        clouds: perturbations by family, models by size.
+        datasets: data sets with at least one pair.
+        correlations: one per perturbation, one per family, one for all; each for the subjects and for each control.
+        separations: one per pair of families; each for the subjects and for each control.
+        clouds: one per perturbation and model, ordered by family and by size.
     """
 
     datasets: tuple[str, ...]
@@ -117,7 +118,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class _Group:
-    """Cells that are pooled: of one perturbation, a family, or all, on the subjects or on a control."""
+    """Pooled cells: of one perturbation, one family, or all perturbations, on the subjects or on a control."""
 
     kind: Literal["perturbation", "family", "all"]
     name: str
@@ -128,22 +129,27 @@ class _Group:
 def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition | None:
     """Correlate M2 with dM3 under each tier-1 perturbation that leaves content in place.
 
+    Args:
+        table: the shards.
+        design: the design.
+        how: level, resamples and seed.
+
     Returns:
-        None for a design without both columns, or without such a perturbation.
+        The finding; None for a design without both columns, or without such a perturbation.
     """
     if not {DRIFT, LOSS} <= design.columns.keys():
         return None
-    wanted = [
+    selected = [
         cell
         for cell in design.cells
         if (entry := design.perturbations[cell.perturbation]).role == "tier1" and entry.correspondence == "in-place"
     ]
-    # Clips without masks have no dM3 anywhere: their data sets are no part of this.
-    datasets = {cell.dataset for cell in wanted if _there(table, [cell]) and _pairs(table, [cell])[2]}
-    wanted = [cell for cell in wanted if cell.dataset in datasets or not datasets]
-    if not wanted:
+    # Data sets without masks have no dM3 and are left out.
+    datasets = {cell.dataset for cell in selected if _stored(table, [cell]) and _pairs(table, [cell])[2]}
+    selected = [cell for cell in selected if cell.dataset in datasets or not datasets]
+    if not selected:
         return None
-    groups = list(_groups(wanted, design))
+    groups = list(_groups(selected, design))
     planned = [one for group in groups for one in _correlate(table, group, how)]
     families = {(group.name, group.control): group for group in groups if group.kind == "family"}
     controls = dict.fromkeys(group.control for group in groups)
@@ -169,11 +175,11 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         )
         for one, other in pairs
     )
-    return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, wanted, design)))
+    return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, selected, design)))
 
 
 def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]:
-    """What is pooled, in the order it is shown; a family only where there are several."""
+    """Groups of pooled cells, in the order of the report. Families are included only if there are several."""
     family = {name: entry.family for name, entry in design.perturbations.items()}
     controls = [name for name in _by_size(design) if design.models[name].role == "control"]
     subjects = [name for name, entry in design.models.items() if entry.role == "subject"]
@@ -200,16 +206,16 @@ def _by_size(design: VideoDesign) -> list[str]:
     return sorted(design.models, key=lambda name: (design.models[name].size_rank, name))
 
 
-def _there(table: Table, cells: Sequence[VideoCell]) -> list[VideoCell]:
-    """Cells that have a shard: all of them, but for an exploratory reading."""
+def _stored(table: Table, cells: Sequence[VideoCell]) -> list[VideoCell]:
+    """Cells that have a shard. Only an exploratory result can lack some."""
     known = set(table.cells)
     return [cell for cell in cells if cell in known]
 
 
 def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, int]:
-    """Drift and loss where both are defined, (clips, cells), NaN elsewhere; how many pairs that are."""
-    there = _there(table, cells)
-    drift, loss = table.take(DRIFT, there)[0], table.take(LOSS, there)[0]
+    """Drift and loss where both are defined, (clips, cells), NaN elsewhere; and the number of pairs."""
+    stored = _stored(table, cells)
+    drift, loss = table.take(DRIFT, stored)[0], table.take(LOSS, stored)[0]
     both = np.isfinite(drift) & np.isfinite(loss)
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
@@ -218,17 +224,17 @@ def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEsti
     """r with its Fisher interval, and with a bootstrap over clips."""
     drift, loss, pairs = _pairs(table, group.cells)
     if np.isfinite(drift).any(axis=1).sum() < 2:
-        # Many pairs of one clip would have a Fisher interval, which says nothing of any other clip.
+        # Pairs of a single clip would have a Fisher interval, but it does not generalise to other clips.
         return [undefined(pairs, "none", Note(code="too-few-units"))] * 2
     return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level, "cluster")]
 
 
 def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
-    there = _there(table, group.cells)
-    drift, _, pairs = _pairs(table, there)
+    stored = _stored(table, group.cells)
+    drift, _, pairs = _pairs(table, stored)
     clips = int(np.isfinite(drift).any(axis=1).sum())
-    expected = int(table.present[:, table.columns(there)].sum())
-    missing = len(group.cells) - len(there)
+    expected = int(table.present[:, table.columns(stored)].sum())
+    missing = len(group.cells) - len(stored)
     return Correlation(
         group.kind, group.name, group.control, fisher, cluster, pairs, clips, expected - pairs, missing
     )

@@ -1,4 +1,4 @@
-"""An estimand bound to a table: which of its columns it reads, and which rows of them."""
+"""Plans of estimands: the columns and rows of a table that an estimand reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vjepa_stress.verdict.table import Table
 
 @dataclass(frozen=True)
 class EstimationPlan:
-    """An estimand, ready to be computed from tables that have the same cells.
+    """An estimand that is prepared for tables with the same cells.
 
     Attributes:
-        estimand: what is computed.
-        parts: for each of its filters the filter and the table's columns that it selects.
-        cells: those that the first filter selects.
-        units: which units the table has in every part (or, as the statistic says, in any), and
-        present: in which cells; most tables have the same.
+        estimand: the estimand.
+        parts: each filter of the estimand, with the columns of the table that it selects.
+        cells: cells that the first filter selects.
+        units: units that are present in every part (or in any part, see `Statistic.present_in`).
+        present: `Table.present` of the table of the plan; most tables share it.
     """
 
     estimand: Statistic
@@ -37,7 +37,7 @@ class EstimationPlan:
 
     @classmethod
     def of(cls, estimand: Statistic, table: Table, design: Design) -> EstimationPlan:
-        """Find an estimand's columns.
+        """Find the columns of an estimand in a table.
 
         Raises:
             KeyError: when the table lacks one of its cells.
@@ -49,56 +49,56 @@ class EstimationPlan:
         return cls(estimand, parts, chosen[0][1], _rows(kept), table.present)
 
     def read(self, table: Table, how: Resampling, *, strict: bool) -> PendingEstimate | Estimate:
-        """Read the table.
+        """Read a table and plan the estimate.
 
         Args:
-            table: has the cells of the table that the plan was made from.
+            table: a table with the same cells as the table of the plan.
             how: level, resamples and seed.
-            strict: an undefined value makes the estimate undefined; else the unit is left out where it is.
+            strict: if true, an undefined value makes the estimate undefined; else undefined values are left out.
         """
         names = self.estimand.columns()
         if self._is_whole(table, names):
             values = [table.values[name][self.units][:, columns] for _, columns in self.parts for name in names]
             return self.estimand.plan(values, self.cells, how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
-        holes = sum(missing for _, _, missing in read)
-        if strict and holes:
-            return undefined(0, "none", Note(code="undefined-values", value=holes, columns=names))
+        missing = sum(count for _, _, count in read)
+        if strict and missing:
+            return undefined(0, "none", Note(code="undefined-values", value=missing, columns=names))
         values = [part for parts, _, _ in read for part in parts]
         if self.estimand.present_in == "every":
-            # Units without any value in these cells (those of other strata) are no observations of the estimand.
+            # Units without a value in these cells, such as those of other strata, are not observations.
             rows = functools.reduce(np.logical_and, [kept for _, kept, _ in read])
             values = [part[rows] for part in values]
         planned = self.estimand.plan(values, self.cells, how)
-        return planned.noted(Note(code="values-left-out", value=holes)) if holes else planned
+        return planned.noted(Note(code="values-left-out", value=missing)) if missing else planned
 
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
-        """Whether every unit is present where it was when the plan was made, without a hole or a filter of rows."""
+        """Whether the table has the same units present as that of the plan, without missing values or row filters."""
         return table.present is self.present and not any(
             where.rows or table.lacks(name, columns) for where, columns in self.parts for name in names
         )
 
 
 def _rows(kept: NDArray[np.bool_]) -> slice | NDArray[np.bool_]:
-    """Rows that are kept; those of one stratum lie together, and need no copy."""
-    places = np.flatnonzero(kept)
-    together = len(places) > 0 and places[-1] - places[0] == len(places) - 1
-    return slice(int(places[0]), int(places[-1]) + 1) if together else kept
+    """Index of the kept rows; a slice if they are contiguous, which avoids a copy."""
+    rows = np.flatnonzero(kept)
+    contiguous = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
+    return slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else kept
 
 
 def _read(
     table: Table, names: Sequence[str], where: Where, columns: NDArray[np.int64]
 ) -> tuple[list[Floats], NDArray[np.bool_], int]:
-    """Values of each column, (units, cells), NaN where a row is filtered out; units with any; how many are undefined.
+    """Values of each column, (units, cells), NaN for filtered rows; units with a value; number of undefined values.
 
-    A pair of columns is undefined where one of them is.
+    A value is undefined if it is undefined in one of the columns.
     """
     values = [table.values[name][:, columns] for name in names]
     present = table.present[:, columns]
     defined = np.logical_and.reduce([np.isfinite(part) for part in values])
     if where.rows:
         fulfilled = table.fulfils(where.rows, columns)
-        present = present & (fulfilled != 0)  # a row without the value may or may not belong
+        present = present & (fulfilled != 0)  # a row whose condition is undefined counts as undefined
         values = [np.where(fulfilled == 1, part, np.nan) for part in values]
         defined = defined & (fulfilled == 1)
     kept: NDArray[np.bool_] = defined.any(1)

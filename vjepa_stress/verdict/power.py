@@ -1,7 +1,7 @@
-"""Operating characteristics: how often each verdict would be given in each of several worlds.
+"""Operating characteristics: the chance of each verdict in each scenario.
 
-Simulated clips go through the estimands and rules that will judge the real ones, calibration gate included. Every
-study has a random stream of its own, so the chances do not depend on how many processes share the work.
+Simulated clips are judged by the same estimands and rules as real clips, including the calibration gate. Every
+simulated study has its own random stream, so the chances do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
 
 _AT_ONCE = 50
-"""Studies that a process simulates before it reports."""
+"""Number of simulated studies per task of a process."""
 
 
 def operating_characteristics(
@@ -37,18 +37,19 @@ def operating_characteristics(
     """Simulate studies in every scenario and count verdicts.
 
     Args:
-        document: the hypotheses and their design; what it says of operating characteristics is not read.
+        document: the hypotheses and their design; its operating characteristics are not read.
         plan: scenarios, number of studies and resamples, seed.
-        pilots: for each scenario taken from a pilot, by the scenario's name, the pilot's table.
-        workers: processes; the result does not depend on it.
+        pilots: tables of the pilots, by the name of the scenario.
+        workers: number of processes; the result does not depend on it.
 
     Raises:
-        BadDocument: when a scenario leaves open what an estimand needs, or describes what cannot be.
+        BadDocument: when a scenario does not describe a metric that an estimand needs, or describes an impossible
+            distribution.
     """
     try:
         check_scenarios(document.design, plan)
     except ValueError as error:
-        raise BadDocument(str(error)) from error
+        raise BadDocument(str(error), where="operating_characteristics", fix="correct the scenario") from error
     names = [hypothesis.id for hypothesis in _active(document)]
     counts = {scenario: {name: Counter[str]() for name in names} for scenario in plan.scenarios}
     for scenario, outcomes in _outcomes(document, plan, pilots or {}, workers):
@@ -57,27 +58,27 @@ def operating_characteristics(
     return OperatingCharacteristics(
         **vars(plan),
         chances={
-            scenario: {name: _chances(seen, plan.studies) for name, seen in of_scenario.items()}
+            scenario: {name: _chances(verdicts, plan.studies) for name, verdicts in of_scenario.items()}
             for scenario, of_scenario in counts.items()
         },
     )
 
 
-def constant_rules(document: Preregistration, found: OperatingCharacteristics) -> tuple[str, ...]:
-    """Hypotheses that got one and the same verdict in every simulated study of every scenario.
+def constant_rules(document: Preregistration, simulated: OperatingCharacteristics) -> tuple[str, ...]:
+    """Hypotheses with the same verdict in every simulated study of every scenario.
 
-    A rule that no scenario can turn tests nothing. Gates are left out: they ask about the instrument, and a scenario
-    in which it is broken says nothing about the hypotheses behind them.
+    Such a rule tests nothing. Gates are left out: they test the metric, and no scenario needs to describe a metric
+    that fails its calibration.
     """
     constant = []
     for hypothesis in _active(document):
-        seen = {
+        outcomes = {
             outcome
-            for chances in found.chances.values()
+            for chances in simulated.chances.values()
             for outcome in ("confirmed", "ambiguous", "refuted")
             if hypothesis.id in chances and getattr(chances[hypothesis.id], outcome).p > 0
         }
-        if hypothesis.family != CALIBRATION and len(seen) < 2:
+        if hypothesis.family != CALIBRATION and len(outcomes) < 2:
             constant.append(hypothesis.id)
     return tuple(constant)
 
@@ -86,12 +87,12 @@ def _active(document: Preregistration) -> list[Hypothesis]:
     return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
-def _chances(seen: Counter[str], studies: int) -> Chances:
-    # Imported here: with pandas behind it, it would be most of the time that an audit takes to start.
+def _chances(verdicts: Counter[str], studies: int) -> Chances:
+    # Imported when needed: statsmodels imports pandas, which would dominate the start-up time of an audit.
     from statsmodels.stats.proportion import proportion_confint
 
     def chance(outcome: Outcome) -> Chance:
-        count = seen[outcome]
+        count = verdicts[outcome]
         low, high = proportion_confint(count, studies, alpha=0.05, method="wilson")
         return Chance(p=count / studies, low=float(low), high=float(high))
 
@@ -104,20 +105,20 @@ def _chances(seen: Counter[str], studies: int) -> Chances:
 
 
 class Simulation:
-    """One scenario, ready to be simulated."""
+    """A scenario that is prepared for simulation."""
 
     def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
         self.hypotheses, self.seed = _active(document), plan.seed
         self.strict = document.analysis.missing_data == "not-evaluable"
         self.world = _world(document, plan, scenario, pilots)
-        # A withdrawn gate gives no verdict, but where all are withdrawn nothing passes, here as in the evaluation.
+        # A withdrawn gate has no verdict. If all gates are withdrawn, no hypothesis is evaluated; see `closed_gates`.
         self.withdrawn_gates = {
             one.id: "withdrawn" for one in document.hypotheses if one.family == CALIBRATION and one.judged is None
         }
         self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
         fewer = {"resamples": plan.resamples}
         self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
-        # Thousands of times an interval that nobody reads would be most of the work.
+        # Intervals that no rule reads are not computed, because they would take most of the time.
         read = {
             (one.id, leaf.estimand) for one in self.hypotheses for leaf in one.rule.leaves() if leaf.reads_interval
         }
@@ -127,7 +128,7 @@ class Simulation:
         ]
 
     def study(self, number: int) -> list[str]:
-        """What the rules say of one simulated study."""
+        """The verdicts of one simulated study, one per hypothesis."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
         planned = list[PendingEstimate | Estimate]()
         for plan, how, by_point in zip(self.plans, self.hows, self.by_point, strict=True):
@@ -157,23 +158,27 @@ def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str
                     needed.setdefault(cell, set()).update(columns)
     scenario = plan.scenarios[name]
     if isinstance(scenario, Given):
-        other = {column for columns in needed.values() for column in columns} - set(document.design.columns)
-        if other:
+        others = {column for columns in needed.values() for column in columns} - set(document.design.columns)
+        if others:
             raise BadDocument(
-                f"scenario {name}: only metrics can be described, but an estimand filters by {sorted(other)}",
-                fix="take the scenario from a pilot, whose shards have these columns",
+                f"scenario {name}: only metrics can be simulated, but an estimand filters by {sorted(others)}",
+                fix="use a scenario of kind `pilot`, whose shards have these columns",
             )
         ordered = sorted(needed, key=Cell.order)
         return GivenWorld(name, scenario, document.design, [(cell, frozenset(needed[cell])) for cell in ordered])
     if name not in pilots:
-        raise BadDocument(f"scenario {name} is taken from a pilot whose shards are not here", found=scenario.study)
+        raise BadDocument(
+            f"scenario {name}: the table of its pilot is missing",
+            expected=scenario.study,
+            fix=f"pass the table of the pilot in `pilots`, under the name {name}",
+        )
     return PilotWorld(name, pilots[name], document.design, needed)
 
 
 def _outcomes(
     document: Preregistration, plan: Plan, pilots: Mapping[str, Table], workers: int
 ) -> Iterator[tuple[str, list[str]]]:
-    """Every simulated study's verdicts, with its scenario."""
+    """The scenario and the verdicts of each simulated study."""
     tasks = [
         (scenario, range(first, min(first + _AT_ONCE, plan.studies)))
         for scenario in plan.scenarios
@@ -185,7 +190,7 @@ def _outcomes(
         for (scenario, _), outcomes in zip(tasks, results, strict=True):
             yield from ((scenario, one) for one in outcomes)
         return
-    # Processes of their own: whatever else this one holds (threads, a model) is not carried over.
+    # Processes are spawned, not forked, so that they do not inherit threads or a model.
     with (
         _small_processes(),
         ProcessPoolExecutor(
@@ -197,24 +202,24 @@ def _outcomes(
 
 
 class _Worker:
-    """Simulates what it is told to, and keeps each scenario's preparations."""
+    """Simulates ranges of studies. The prepared scenario is kept between tasks."""
 
     def __init__(self, document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
         self.document, self.plan, self.pilots = document, plan, pilots
-        self.ready: dict[str, Simulation] = {}
+        self.prepared: dict[str, Simulation] = {}
 
     def __call__(self, task: tuple[str, range]) -> list[list[str]]:
         scenario, numbers = task
-        if scenario not in self.ready:
-            self.ready = {scenario: Simulation(self.document, self.plan, scenario, self.pilots)}
-        return [self.ready[scenario].study(number) for number in numbers]
+        if scenario not in self.prepared:
+            self.prepared = {scenario: Simulation(self.document, self.plan, scenario, self.pilots)}
+        return [self.prepared[scenario].study(number) for number in numbers]
 
 
 _worker: _Worker | None = None
 
 
 def _start(document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
-    global _worker  # the pool's way to give a process something to keep
+    global _worker  # initializers of a pool can only set global variables
     _worker = _Worker(document, plan, pilots)
 
 
@@ -225,9 +230,9 @@ def _simulate(task: tuple[str, range]) -> list[list[str]]:
 
 @contextmanager
 def _small_processes() -> Iterator[None]:
-    """Processes started here compute with one thread each, as more would only wait for each other.
+    """Set environment variables for worker processes: one thread each, and no return of memory between studies.
 
-    And they keep the memory they had: giving it back between studies takes a quarter of their time (glibc).
+    Returning memory to the system after each study takes a quarter of the time (glibc).
     """
     settings = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     settings |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}

@@ -19,13 +19,13 @@ from vjepa_stress.statistics.numerics.arrays import Floats
 
 @dataclass(frozen=True)
 class Table:
-    """Values of every shard column that holds numbers, one row a unit and one column a cell.
+    """Values of all numeric shard columns, with one row per unit and one column per cell.
 
     Attributes:
-        cells: the cells, in the design's order.
-        units: keys of the units (in a video design clip digests), sorted; the union over strata.
-        values: for each shard column, (units, cells) with NaN where undefined or where a unit is of another stratum;
-            true is 1, false is 0.
+        cells: the cells, in the order of the design.
+        units: keys of the units (clip digests in a video design), sorted; the union over strata.
+        values: for each shard column, (units, cells); NaN if undefined or if the unit is of another stratum. True is
+            1, false is 0.
         present: (units, cells), whether the shard of the cell has a row for the unit.
     """
 
@@ -42,13 +42,13 @@ class Table:
         unit: str = "clip",
         excluded: frozenset[str] = frozenset(),
     ) -> Table:
-        """Assemble shards; the order of their rows does not matter.
+        """Assemble shards. The order of their rows has no effect.
 
         Args:
-            shards: by cell.
-            columns: metric columns; counts and flags of the shards are read as well.
-            unit: the column that rows are keyed by.
-            excluded: units that no estimate may use.
+            shards: shards by cell.
+            columns: metric columns. Counts and flags of the shards are also read.
+            unit: name of the key column of rows.
+            excluded: units that are left out.
         """
         cells = tuple(sorted(shards, key=Cell.order))
         by_cell = [shards[cell][unit].to_pylist() for cell in cells]
@@ -73,7 +73,7 @@ class Table:
         return cls(cells, units, values, present)
 
     def take(self, metric: str, cells: Sequence[Cell]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Values (units, cells) of a metric in some cells, and which of them should exist."""
+        """Values of a metric in some cells, (units, cells), and `present` of these cells."""
         columns = self.columns(cells)
         return self.values[metric][:, columns], self.present[:, columns]
 
@@ -82,7 +82,7 @@ class Table:
         return {cell: number for number, cell in enumerate(self.cells)}
 
     def columns(self, cells: Sequence[Cell]) -> NDArray[np.int64]:
-        """Where some cells stand."""
+        """Column indices of some cells."""
         return np.array([self._position[cell] for cell in cells], dtype=np.int64)
 
     @functools.cached_property
@@ -90,22 +90,22 @@ class Table:
         return {}
 
     def lacks(self, metric: str, columns: NDArray[np.int64]) -> bool:
-        """Whether a unit that some cells should have has no value of a metric there."""
+        """Whether a metric is undefined for a unit that is present in one of the columns."""
         if metric not in self._holes:
             self._holes[metric] = np.logical_or.reduce(self.present & np.isnan(self.values[metric]), axis=0)
         holes = self._holes[metric]
         return bool(holes.any() and holes[columns].any())
 
     def fulfils(self, conditions: Sequence[Condition], columns: NDArray[np.int64]) -> Floats:
-        """Which rows of some cells fulfil all conditions.
+        """Whether the rows of some cells meet all conditions.
 
         Returns:
-            (units, cells): 1 or 0, and NaN where a column that a condition needs is undefined.
+            (units, cells): 1 or 0, and NaN where the column of a condition is undefined.
         """
-        answer = np.ones((len(self.units), len(columns)))
+        fulfilled = np.ones((len(self.units), len(columns)))
         for condition in conditions:
-            answer *= self._fulfils(condition, columns)
-        return answer
+            fulfilled *= self._fulfils(condition, columns)
+        return fulfilled
 
     def _fulfils(self, condition: Condition, columns: NDArray[np.int64]) -> Floats:
         if isinstance(condition.equals, str):
@@ -123,33 +123,44 @@ class Table:
 
 
 def by_group(long: Any, *, clip: str, group: str, value: str) -> dict[Any, Floats]:
-    """Turn anybody's long table into what estimates take: for each group the clips' values, in one order of clips.
+    """Convert a long table to arrays for the statistics: the values of each group, in the same order of clips.
 
     Args:
-        long: a pyarrow Table, a pandas DataFrame, or anything else that Arrow can read as a table.
-        clip, group, value: names of its columns; a clip has one row a group at most.
+        long: a pyarrow Table, a pandas DataFrame, or another object that Arrow can convert to a table.
+        clip, group, value: names of its columns. A clip has at most one row per group.
 
     Returns:
-        (clips,) a group, rows sorted by clip, NaN where a clip has no row or no value in the group.
+        For each group an array (clips,), sorted by clip; NaN if a clip has no row or no value in the group.
 
     Raises:
-        BadInput: when a column is missing or not what it should be, or a clip stands twice in a group.
+        BadInput: when a column is missing, a value is not a number, or a clip has two rows in a group.
     """
     table = long if isinstance(long, pa.Table) else pa.table(long)
     missing = sorted({clip, group, value} - set(table.column_names))
     if missing:
-        raise BadInput("the table lacks columns", expected=", ".join(missing), found=", ".join(table.column_names))
+        raise BadInput(
+            "the table lacks columns",
+            expected=", ".join(missing),
+            found=", ".join(table.column_names),
+            fix="pass the names of existing columns as clip, group and value",
+        )
     keys = list(zip(table[group].to_pylist(), table[clip].to_pylist(), strict=True))
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
-        raise BadInput("a clip stands twice in a group", found=f"{twice[0][1]!r} in {twice[0][0]!r}")
+    duplicates = [key for key, count in Counter(keys).items() if count > 1]
+    if duplicates:
+        raise BadInput(
+            "a clip has several rows in one group",
+            found=f"{duplicates[0][1]!r} in {duplicates[0][0]!r}",
+            fix="aggregate the rows, or use cluster_bootstrap",
+        )
     try:
         numbers = table[value].cast(pa.float64()).to_pylist()
     except pa.ArrowInvalid as error:
-        raise BadInput("values must be numbers", where=value, found=str(error)) from error
+        raise BadInput(
+            "values must be numbers", where=value, found=str(error), fix="convert the column to numbers"
+        ) from error
     known = dict(zip(keys, numbers, strict=True))
     clips = sorted({name for _, name in keys})
     return {
-        name: np.array([known.get((name, one)) for one in clips], dtype=np.float64)
+        name: np.array([known.get((name, key)) for key in clips], dtype=np.float64)
         for name in sorted({name for name, _ in keys})
     }

@@ -1,1 +1,1 @@
-"""Arithmetic that statistics share: arrays in, numbers out."""
+"""Arithmetic shared by statistics: arrays in, numbers out."""

@@ -1,4 +1,4 @@
-"""Tables of values, (units, cells), NaN where a value is missing."""
+"""Tables of values of shape (units, cells), with NaN for missing values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Floats = NDArray[np.float64]
 
 
 def as_table(values: ArrayLike) -> Floats:
-    """Values as (units, cells); one value a unit becomes one column."""
+    """Values as (units, cells). Values of shape (units,) become one column."""
     table: Floats = np.asarray(values, dtype=np.float64)
     return table[:, None] if table.ndim == 1 else table
 
 
 def with_values(table: Floats) -> Floats:
-    """Only the units that have a value."""
+    """The rows of units that have a value."""
     return table[np.isfinite(table).any(axis=1)]
 
 
 def count_and_mean(table: Floats, axis: int) -> tuple[NDArray[np.int64], Floats]:
-    """How many values there are along an axis, and their mean."""
+    """Number of values along an axis, and their mean."""
     missing = np.isnan(table)
     with np.errstate(divide="ignore", invalid="ignore"):
         if not missing.any():
@@ -33,33 +33,33 @@ def count_and_mean(table: Floats, axis: int) -> tuple[NDArray[np.int64], Floats]
 
 
 def unit_means(table: Floats) -> Floats:
-    """Mean of each unit over the cells where it has a value, (units, 1); NaN where it has none."""
+    """Mean of each unit over the cells where it has a value, (units, 1); NaN for units without a value."""
     return count_and_mean(table, 1)[1][:, None]
 
 
 def paired(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Both sides where both have a value, NaN elsewhere; without the units that have no pair.
+    """Both sides, with NaN where one of them has no value, and without the units that have no pair.
 
     Raises:
         ValueError: when the shapes differ.
     """
     if x.shape != y.shape:
-        raise ValueError(f"a correlation needs pairs, found {x.shape} and {y.shape}")
+        raise ValueError(f"x and y of a correlation need the same shape, found {x.shape} and {y.shape}")
     both = np.isfinite(x) & np.isfinite(y)
     kept = both.any(axis=1)
     return np.where(both, x, np.nan)[kept], np.where(both, y, np.nan)[kept]
 
 
 def rows_by_unit(units: ArrayLike, *rows: ArrayLike) -> tuple[Floats, ...]:
-    """Rows in any order to tables (units, most rows of a unit), NaN beyond a unit's last row.
+    """Arrange rows, in any order, as tables of shape (units, maximum number of rows per unit), padded with NaN.
 
     Raises:
-        ValueError: when a row has no unit.
+        ValueError: when the numbers of rows and units differ.
     """
     columns = [np.asarray(row, dtype=np.float64) for row in rows]
     names, unit = np.unique(np.asarray(units), return_inverse=True)
     if any(column.shape != unit.shape for column in columns):
-        raise ValueError(f"each row belongs to one unit, found {[c.shape for c in columns]} and {unit.shape}")
+        raise ValueError(f"each row needs one unit, found {[c.shape for c in columns]} and {unit.shape}")
     order = np.lexsort((*columns, unit))
     sizes = np.bincount(unit, minlength=len(names))
     position = np.arange(len(unit)) - np.repeat(sizes.cumsum() - sizes, sizes)
@@ -72,10 +72,10 @@ def rows_by_unit(units: ArrayLike, *rows: ArrayLike) -> tuple[Floats, ...]:
 
 
 def check_same_units(first: Sequence[object] | Floats, second: Sequence[object] | Floats) -> None:
-    """Refuse two sides of a comparison that do not have as many units.
+    """Refuse two sides of a comparison with different numbers of units.
 
     Raises:
         ValueError: with both numbers.
     """
     if len(first) != len(second):
-        raise ValueError(f"both sides need the same units, found {len(first)} and {len(second)}")
+        raise ValueError(f"both sides need the same units, found {len(first)} and {len(second)} units")

@@ -1,4 +1,4 @@
-"""Arrays from outside: units without values are left out, and the estimate says so."""
+"""Preparation of arrays from callers: units without values are left out, with a note."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vjepa_stress.statistics.numerics.estimate import Note
 
 
 def complete(*sides: ArrayLike) -> tuple[list[Floats], Note | None]:
-    """Tables of the units that have a value on every side, and a note on what was left out.
+    """Tables of the units that have a value on every side, and a note on the values left out.
 
     Args:
-        sides: (units,) or (units, cells) each, rows of the same units in the same order; NaN for missing values.
+        sides: (units,) or (units, cells) each, with rows of the same units in the same order; NaN for missing values.
 
     Raises:
-        ValueError: when the sides do not have as many units, or for an infinite value.
+        ValueError: when the numbers of units differ, or for an infinite value.
     """
     tables = [as_table(side) for side in sides]
     for table in tables[1:]:
@@ -25,6 +25,6 @@ def complete(*sides: ArrayLike) -> tuple[list[Floats], Note | None]:
     left_out = sum(int(np.isnan(table).sum()) for table in tables)
     for table in tables:
         if np.isinf(table).any():
-            raise ValueError("values must be finite; write NaN for a missing value")
+            raise ValueError("values must be finite; use NaN for missing values")
     note = Note(code="values-left-out", value=left_out) if left_out else None
     return [table[kept] for table in tables], note

@@ -1,4 +1,4 @@
-"""Estimates, and estimates that lack only their resamples. Both are data: codes and numbers, no sentences."""
+"""Estimates, and pending estimates, which lack only their resamples. Both hold codes and numbers, no sentences."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from vjepa_stress.statistics.numerics.resample import (
 )
 
 Method = Literal["percentile", "bca", "cluster", "fisher", "student-t", "none"]
-"""How an interval was computed: bootstrap over units with percentile or BCa ends, the same of pairs that belong to
-units, Fisher's z, Student's t, or no interval."""
+"""Method of an interval: bootstrap over units with percentile or BCa ends, percentile bootstrap over the units of
+pairs (`cluster`), Fisher's z, Student's t, or no interval."""
 
 NoteCode = Literal[
     "too-few-units",
@@ -38,16 +38,16 @@ NoteCode = Literal[
     "values-left-out",
     "cells-missing",
 ]
-"""Why an estimate is undefined, or what was left out of it."""
+"""Reason why an estimate is undefined, or what was left out of it."""
 
 
 class Note(Frozen):
-    """One remark on an estimate.
+    """A note on an estimate.
 
     Attributes:
-        code: which.
-        value: the number it is about: how many values or cells, or which share of the resamples.
-        columns: the shard columns it is about.
+        code: code of the text.
+        value: number of values or cells, or share of the resamples.
+        columns: the affected shard columns.
     """
 
     code: NoteCode
@@ -56,13 +56,13 @@ class Note(Frozen):
 
 
 class Step(Frozen):
-    """What a metric gains from one level to another.
+    """Change of a metric from one level to another.
 
     Attributes:
         value: mean at the second level minus mean at the first, each over its own units.
-        half_width: both means' half-widths pooled, √(h₁² + h₂²).
-        low, high: the paired interval, over the units that both have; null for fewer than two.
-        n: units that both have.
+        half_width: pooled half-width of both means, √(h₁² + h₂²).
+        low, high: paired interval over the units that both levels have; null for fewer than two units.
+        n: number of units that both levels have.
     """
 
     value: Finite
@@ -76,14 +76,14 @@ class Estimate(Frozen):
     """A number with its interval.
 
     Attributes:
-        value: the estimate, null where undefined.
-        low, high: ends of the interval; both equal `value` where the statistic has no sampling interval.
-        n: units that have a value, or pairs for a Fisher interval.
-        method: how the interval was computed.
-        notes: why it is undefined, or what was left out.
-        pairs: for a correlation, how many pairs it rests on.
-        steps: for `jumps`, each level against the one before.
-        overall: for `jumps`, the last level against the first.
+        value: the estimate; null if undefined.
+        low, high: ends of the interval; both equal `value` if the statistic has no sampling interval.
+        n: number of units with a value, or of pairs for a Fisher interval.
+        method: method of the interval.
+        notes: reasons why it is undefined, or what was left out.
+        pairs: for a correlation, the number of pairs.
+        steps: for `jumps`, the change from each level to the next.
+        overall: for `jumps`, the change from the first level to the last.
     """
 
     value: Finite | None
@@ -98,16 +98,16 @@ class Estimate(Frozen):
 
     @property
     def defined(self) -> bool:
-        """Whether a rule can read it."""
+        """Whether value and interval are defined, so that a rule can read them."""
         return self.value is not None and self.low is not None and self.high is not None
 
     def noted(self, note: Note) -> Estimate:
-        """The same estimate with one more note."""
+        """The estimate with an additional note."""
         return self.model_copy(update={"notes": (*self.notes, note)})
 
 
 def undefined(n: int, method: Method, *notes: Note, pairs: int | None = None) -> Estimate:
-    """An estimate that no rule can read."""
+    """An undefined estimate."""
     return Estimate(value=None, low=None, high=None, n=n, method=method, notes=notes, pairs=pairs)
 
 
@@ -116,11 +116,11 @@ class PendingEstimate:
     """An estimate that lacks only its resamples.
 
     Attributes:
-        statistic: what is resampled.
-        ends: how its interval ends.
-        method: what the estimate says of its interval.
+        statistic: the statistic to resample.
+        ends: percentile or BCa ends.
+        method: method of the interval, for the estimate.
         notes: what was left out.
-        pairs: for a correlation, how many pairs it rests on.
+        pairs: for a correlation, the number of pairs.
     """
 
     statistic: MeansStatistic
@@ -130,18 +130,18 @@ class PendingEstimate:
     pairs: int | None = None
 
     def noted(self, note: Note) -> PendingEstimate:
-        """The same estimate with one more note."""
+        """The pending estimate with an additional note."""
         return PendingEstimate(self.statistic, self.ends, self.method, (*self.notes, note), self.pairs)
 
     def point(self) -> Estimate:
-        """The estimate without an interval, for rules that read none: both ends are the value."""
+        """The estimate without an interval (both ends equal the value), for rules that do not read the interval."""
         n, value = self.statistic.units, self.statistic.value()
         if not math.isfinite(value):
             return undefined(n, "none", Note(code="no-value"), *self.notes, pairs=self.pairs)
         return Estimate(value=value, low=value, high=value, n=n, method="none", notes=self.notes, pairs=self.pairs)
 
     def finish(self, value: float, samples: Floats, ends: Floats) -> Estimate:
-        """The estimate, given the statistic, its resamples and their interval; undefined when one of them is."""
+        """The estimate, given the value, the resamples and the interval; undefined if one of them is undefined."""
         n = self.statistic.units
         low, high = ends.tolist()
         if not math.isfinite(value):
@@ -154,31 +154,31 @@ class PendingEstimate:
 
 
 def evaluate(planned: Sequence[PendingEstimate | Estimate], how: Resampling) -> list[Estimate]:
-    """Finish many estimates at once, in the order given; what is known already passes through."""
+    """Finish many estimates at once, in the given order. Estimates that are not pending are returned unchanged."""
     pending = [one for one in planned if isinstance(one, PendingEstimate)]
     finished = finish(pending, resample([one.statistic for one in pending], how), how.level)
     return [next(finished) if isinstance(one, PendingEstimate) else one for one in planned]
 
 
 def evaluate_each(planned: Sequence[PendingEstimate | Estimate], hows: Sequence[Resampling]) -> list[Estimate]:
-    """Finish many estimates, each with its own resampling, those with the same resampling together."""
-    found: dict[int, Estimate] = {}
+    """Finish many estimates, each with its own resampling. Those with equal resampling are finished together."""
+    estimates: dict[int, Estimate] = {}
     for how in dict.fromkeys(hows):
-        here = [n for n, one in enumerate(hows) if one == how]
-        found |= dict(zip(here, evaluate([planned[n] for n in here], how), strict=True))
-    return [found[n] for n in range(len(planned))]
+        members = [n for n, one in enumerate(hows) if one == how]
+        estimates |= dict(zip(members, evaluate([planned[n] for n in members], how), strict=True))
+    return [estimates[n] for n in range(len(planned))]
 
 
 def finish(
     pending: Sequence[PendingEstimate], resampled: Iterator[list[tuple[float, Floats]]], level: float
 ) -> Iterator[Estimate]:
-    """Estimates from resamples; intervals of all that were resampled together are computed at once."""
+    """Estimates from resamples. The intervals of each batch of resampled statistics are computed at once."""
     first = 0
-    for found in resampled:
-        here = pending[first : first + len(found)]
-        ends = percentile_ends(np.stack([samples for _, samples in found]), level)
-        for n, (one, (value, samples)) in enumerate(zip(here, found, strict=True)):
+    for batch in resampled:
+        members = pending[first : first + len(batch)]
+        ends = percentile_ends(np.stack([samples for _, samples in batch]), level)
+        for n, (one, (value, samples)) in enumerate(zip(members, batch, strict=True)):
             if one.ends == "bca" and math.isfinite(value) and np.isfinite(ends[n]).all():
                 ends[n] = bca_ends(value, samples, one.statistic.leaving_one_out(), level)
             yield one.finish(value, samples, ends[n])
-        first += len(found)
+        first += len(batch)

@@ -8,7 +8,7 @@ from scipy import special
 
 
 def fisher_ci(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Fisher-z interval of a Pearson correlation: tanh(atanh r ∓ z/√(n − 3)).
+    """Fisher's z interval of a Pearson correlation: tanh(atanh r ∓ z/√(n − 3)).
 
     Args:
         r: correlation in [−1, 1].
@@ -16,13 +16,13 @@ def fisher_ci(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
         level: coverage.
 
     Returns:
-        The ends; (−1, 1) for n ≤ 3, (r, r) for |r| = 1.
+        The ends of the interval; (−1, 1) for n ≤ 3, (r, r) for |r| = 1.
 
     Raises:
         ValueError: for a correlation outside [−1, 1].
     """
     if not -1 <= r <= 1:
-        raise ValueError(f"a correlation lies in [-1, 1], found {r}")
+        raise ValueError(f"a correlation must be in [-1, 1], found {r}")
     if abs(r) == 1:
         return r, r
     if n <= 3:

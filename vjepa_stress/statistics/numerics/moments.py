@@ -1,4 +1,4 @@
-"""Pearson's correlation as a function of means, so that resamples cost one matrix product."""
+"""Pearson's correlation as a function of means, so that all resamples need only one matrix product."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vjepa_stress.statistics.numerics.estimate import NoteCode
 from vjepa_stress.statistics.numerics.resample import Groups, MeansStatistic
 
 _CONSTANT = 1e-12
-"""A variance below this share of the mean square about a fixed point is rounding."""
+"""A variance below this share of the mean square is treated as 0, because it is rounding error."""
 
 
 def why_undefined(left: Floats, right: Floats) -> NoteCode | None:
-    """Why pairs have no correlation; None where they have one."""
+    """The reason why the correlation of pairs is undefined; None if it is defined."""
     defined = np.isfinite(left)
     if int(defined.sum()) < 3:
         return "too-few-pairs"
@@ -23,29 +23,29 @@ def why_undefined(left: Floats, right: Floats) -> NoteCode | None:
 
 
 def correlation_of_means(*sides: tuple[Floats, Floats]) -> MeansStatistic:
-    """Pearson's r of pairs as a statistic of their means; of two pairs of tables, one r less the other.
+    """Pearson's r as a statistic of means; for two sides, the first r minus the second.
 
     Args:
-        sides: x and y, (units, cells) each, NaN where there is no pair.
+        sides: one or two pairs of x and y, (units, cells) each; NaN where there is no pair.
     """
     columns, widths = [], []
     for pair in sides:
         defined = np.isfinite(pair[0])
-        # Centred and scaled first: moments of what lies far from 0 would lose digits.
+        # Values are centred and scaled first, because moments of values far from 0 lose digits.
         x, y = ((part - part[defined].mean()) / part[defined].std() for part in pair)
         columns += [x, y, x**2, y**2, x * y]
         widths += [x.shape[1]] * 5
-    of = _correlation if len(sides) == 1 else _gap
+    of = _correlation if len(sides) == 1 else _difference
     return MeansStatistic(np.hstack(columns), Groups.side_by_side(*widths), of)
 
 
-def _gap(means: Floats) -> Floats:
-    """One correlation less another, from the moments of both."""
+def _difference(means: Floats) -> Floats:
+    """Difference of two correlations, from the moments of both."""
     return _correlation(means[:5]) - _correlation(means[5:])
 
 
 def _correlation(means: Floats) -> Floats:
-    """Pearson's r from means of x, y, x², y² and xy; NaN where a side is constant."""
+    """Pearson's r from the means of x, y, x², y² and xy; NaN if x or y is constant."""
     x, y, xx, yy, xy = means
     x_variance, y_variance = xx - x**2, yy - y**2
     constant = (x_variance <= _CONSTANT * xx) | (y_variance <= _CONSTANT * yy)

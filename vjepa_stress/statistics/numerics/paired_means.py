@@ -15,19 +15,19 @@ from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatist
 def compare_means(
     first: ArrayLike, second: ArrayLike, of: Callable[[Floats], Floats], ends: Ends
 ) -> PendingEstimate | Estimate:
-    """A function of two means, resampled with both sides of a unit together.
+    """Plan a function of two means, with a paired bootstrap: both sides of a unit are drawn together.
 
     Args:
-        first, second: (units,) or (units, cells), rows of the same units in the same order.
-        of: (2, rows) means → (rows,).
-        ends: how the interval ends.
+        first, second: (units,) or (units, cells), with rows of the same units in the same order.
+        of: the function: means of shape (2, rows) → (rows,).
+        ends: percentile or BCa ends.
 
     Raises:
-        ValueError: when the sides do not have as many units.
+        ValueError: when the numbers of units differ.
     """
-    one, other = as_table(first), as_table(second)
-    check_same_units(one, other)
-    if one.shape[0] < 2:
-        return undefined(one.shape[0], ends, Note(code="too-few-units"))
-    groups = Groups.side_by_side(one.shape[1], other.shape[1])
-    return PendingEstimate(MeansStatistic(np.hstack([one, other]), groups, of), ends, ends)
+    left, right = as_table(first), as_table(second)
+    check_same_units(left, right)
+    if left.shape[0] < 2:
+        return undefined(left.shape[0], ends, Note(code="too-few-units"))
+    groups = Groups.side_by_side(left.shape[1], right.shape[1])
+    return PendingEstimate(MeansStatistic(np.hstack([left, right]), groups, of), ends, ends)

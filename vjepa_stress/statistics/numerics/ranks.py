@@ -1,4 +1,4 @@
-"""Spearman's rank correlation, of many weighted samples at once."""
+"""Spearman's rank correlation of many weighted samples at once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from vjepa_stress.statistics.numerics.arrays import Floats
 
 _AT_ONCE = 2_000_000
-"""Numbers held at once."""
+"""Maximum number of values per batch."""
 
 
 def spearman_rho(x: Floats, y: Floats, weights: Floats | None = None) -> Floats:
-    """Spearman's rho of each row: Pearson's r of weighted mid-ranks, where equal values share their mean rank.
+    """Spearman's rho of each row: Pearson's r of weighted mid-ranks. Equal values have their mean rank.
 
     Args:
-        x, y: (rows, n), or (1, n) where all rows have the same values.
-        weights: (rows, n), how often each pair counts, whole numbers; None for once each.
+        x, y: (rows, n), or (1, n) if all rows have the same values.
+        weights: (rows, n), the number of occurrences of each pair; None for one each.
 
     Returns:
-        (rows,); NaN where a side is constant or holds NaN.
+        (rows,); NaN for rows in which a side is constant or contains NaN.
     """
     if weights is None:
         weights = np.ones((1, x.shape[1]))
@@ -48,7 +48,7 @@ def _rho(sides: list[tuple[Floats, _Ties | None]], weights: Floats, rows: slice)
 
 
 def _ties(values: Floats) -> _Ties:
-    """The order of each row, and for each value its position in it, the first and the last of those equal to it."""
+    """The sort order of each row, and for each value the first and the last sorted position of its equal values."""
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
     position = np.arange(values.shape[1])
@@ -64,7 +64,7 @@ def _ties(values: Floats) -> _Ties:
 
 
 def _ranks(ties: _Ties, weights: Floats) -> Floats:
-    """For each value, the weight below it plus half the weight of those equal to it."""
+    """For each value, the weight of smaller values plus half the weight of equal values."""
     order, first, last = ties
     shape = np.broadcast_shapes(order.shape, weights.shape)
     ordered = np.take_along_axis(np.broadcast_to(weights, shape), np.broadcast_to(order, shape), axis=1)

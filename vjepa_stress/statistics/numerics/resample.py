@@ -1,9 +1,9 @@
-"""One bootstrap over units: what is drawn, what a statistic becomes on each resample, where its interval ends.
+"""The bootstrap over units: draws, statistics of the resamples, and ends of intervals.
 
-Resampling draws whole units, so that what a unit has in several cells stays together: statistics over several
-cells are clustered by unit, and comparisons of two filters are paired. How often each unit was drawn is one matrix
-for all statistics over equally many units, and a statistic that depends on the units through means alone needs its
-sums on every resample: one matrix product gives those of many statistics at once.
+Whole units are drawn, so that the values of a unit in several cells stay together. Statistics over several cells are
+therefore clustered by unit, and comparisons of two filters are paired. The counts of drawn units are one matrix,
+shared by all statistics over the same number of units. A statistic that depends only on means needs its sums on every
+resample. One matrix product gives the sums of many statistics at once.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from scipy import special
 from vjepa_stress.statistics.numerics.arrays import Floats
 
 Ends = Literal["percentile", "bca"]
-"""How an interval ends: at percentiles of the resamples, or bias-corrected and accelerated (Efron 1987)."""
+"""Ends of an interval: percentiles of the resamples, or bias-corrected and accelerated (BCa, Efron 1987)."""
 
 _AT_ONCE = 300_000
-"""Numbers that are held at once: few enough to stay near the processor."""
+"""Maximum number of values per batch, so that a batch fits into the cache of the processor."""
 
 _TIE = 1e-12
-"""Resamples that differ from the estimate by less than this share of it differ by rounding only."""
+"""Resamples within this relative distance of the estimate are treated as equal to it, because of rounding."""
 
 
 class Resampling(BaseModel):
-    """How intervals are computed.
+    """Settings of intervals.
 
     Attributes:
         level: coverage of the interval, between 0 and 1.
-        resamples: bootstrap resamples.
-        seed: seed of the one stream of resamples; all estimates over equally many units share it.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resamples. All estimates over the same number of units share the resamples.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,17 +48,17 @@ class Resampling(BaseModel):
 
 @functools.lru_cache(maxsize=8)
 def unit_counts(units: int, resamples: int, seed: int) -> Floats:
-    """How often each unit is drawn in each resample: (resamples, units), rows sum to `units`."""
+    """Number of times that each unit is drawn in each resample: (resamples, units); rows sum to `units`."""
     drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(resamples, units))
     return counts_of(drawn, units)
 
 
 def counts_of(drawn: ArrayLike, units: int) -> Floats:
-    """How often each unit stands in each resample.
+    """Number of times that each unit occurs in each resample.
 
     Args:
-        drawn: (resamples, draws), positions of the units drawn.
-        units: how many units there are.
+        drawn: (resamples, draws), indices of the drawn units.
+        units: number of units.
 
     Returns:
         (resamples, units), read-only.
@@ -86,25 +86,25 @@ class Groups:
     @classmethod
     @functools.lru_cache(maxsize=256)
     def of(cls, *group: int) -> Groups:
-        """The group that each column belongs to, numbered from 0."""
+        """Groups from the index of the group of each column, from 0."""
         members = np.eye(max(group, default=-1) + 1)[list(group)]
         return cls(members, members.sum(0)[:, None])
 
     @classmethod
     @functools.lru_cache(maxsize=256)
     def side_by_side(cls, *columns: int) -> Groups:
-        """Groups of so many columns each, one after the other."""
+        """Consecutive groups with the given numbers of columns."""
         return cls.of(*(number for number, width in enumerate(columns) for _ in range(width)))
 
 
 @dataclass(frozen=True)
 class MeansStatistic:
-    """A statistic that depends on the units through means of groups of values, not yet computed.
+    """A statistic that depends on the units only through means of groups of values.
 
     Attributes:
-        values: (units, columns); NaN where a unit has no value.
-        groups: which columns each mean is taken over.
-        of: the statistic, (groups, rows) means → (rows,); NaN where it has no value.
+        values: (units, columns); NaN for missing values.
+        groups: the columns of each mean.
+        of: the statistic: means of shape (groups, rows) → (rows,); NaN if undefined.
     """
 
     values: Floats
@@ -113,12 +113,12 @@ class MeansStatistic:
 
     @property
     def units(self) -> int:
-        """How many units are resampled."""
+        """Number of units."""
         return len(self.values)
 
     @functools.cached_property
     def sums(self) -> Floats:
-        """For each unit the sums over its groups, then, where a value is missing, how many there are."""
+        """Sums of each unit over the groups, and, if any value is missing, the numbers of values."""
         missing, members = np.isnan(self.values), self.groups.members
         if not missing.any():
             sums: Floats = self.values @ members
@@ -126,26 +126,26 @@ class MeansStatistic:
         return np.hstack([np.where(missing, 0.0, self.values) @ members, ~missing @ members])
 
     def on(self, sums: Floats, units: int) -> Floats:
-        """The statistic of sums over `units` units each, (k, rows) → (rows,)."""
+        """The statistic, given sums over `units` units each: (k, rows) → (rows,)."""
         groups = len(self.groups.sizes)
         counts = sums[groups:] if len(sums) > groups else units * self.groups.sizes
         return self.of(sums[:groups] / counts)
 
     def value(self) -> float:
-        """The statistic of the units as they are."""
+        """The statistic of the original sample."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(self.on(self.sums.sum(0)[:, None], self.units)[0])
 
     def leaving_one_out(self) -> Floats:
-        """The jackknife: the statistic without each unit in turn, (units,)."""
+        """Jackknife: the statistic without each unit in turn, (units,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.on((self.sums.sum(0) - self.sums).T, self.units - 1)
 
 
 def resample(statistics: Sequence[MeansStatistic], how: Resampling) -> Iterator[list[tuple[float, Floats]]]:
-    """Each statistic on the units as they are, and on every resample, (resamples,), in the order given.
+    """Each statistic on the original sample and on every resample, (resamples,), in the given order.
 
-    Neighbours over equally many units share a matrix product, and come in one list.
+    Consecutive statistics over the same number of units share a matrix product and are returned in one list.
     """
     batch, columns = list[MeansStatistic](), 0
     for statistic in statistics:
@@ -159,7 +159,7 @@ def resample(statistics: Sequence[MeansStatistic], how: Resampling) -> Iterator[
 
 
 def resample_with(counts: Floats, statistics: Sequence[MeansStatistic]) -> list[tuple[float, Floats]]:
-    """The same, given how often each unit is drawn, (resamples, units)."""
+    """See `resample`; given the number of times that each unit is drawn, (resamples, units)."""
     sums = np.hstack([one.sums for one in statistics])
     drawn = np.empty((sums.shape[1], len(counts) + 1))
     drawn[:, 0] = sums.sum(0)
@@ -168,25 +168,22 @@ def resample_with(counts: Floats, statistics: Sequence[MeansStatistic]) -> list[
     with np.errstate(divide="ignore", invalid="ignore"):
         for one in statistics:
             last = first + one.sums.shape[1]
-            found = one.on(drawn[first:last], one.units)
-            results.append((float(found[0]), found[1:]))
+            values = one.on(drawn[first:last], one.units)
+            results.append((float(values[0]), values[1:]))
             first = last
     return results
 
 
 def percentile_ends(samples: Floats, level: float) -> Floats:
-    """Percentiles of the resamples, between which lies a share of `level`: (..., resamples) → (..., 2).
-
-    NaN where a resample is.
-    """
+    """Percentile interval with coverage `level`: (..., resamples) → (..., 2). NaN if a resample is NaN."""
     return _quantiles(samples, (1 - level) / 2, (1 + level) / 2)
 
 
 def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> Floats:
-    """Ends of the bias-corrected and accelerated interval (Efron 1987); NaN where it has none.
+    """Ends of the bias-corrected and accelerated interval (Efron 1987); NaN if it is undefined.
 
-    The bias correction is the normal quantile of the share of resamples below the estimate, with those equal to it
-    counted half; the acceleration comes from the jackknife, and is 0 where leaving out any unit changes nothing.
+    The bias correction is the normal quantile of the share of resamples below the estimate; resamples equal to the
+    estimate count half. The acceleration is computed from the jackknife, and is 0 if all its values are equal.
 
     Args:
         value: the estimate.
@@ -198,7 +195,7 @@ def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: floa
     below = (samples < value) & ~equal
     bias = special.ndtri((below.mean() + (below | equal).mean()) / 2)
     if not np.isfinite(bias):
-        # With every resample on one side of the estimate there is no correction that could be believed.
+        # The correction is infinite if all resamples are on one side of the estimate.
         return np.full(2, np.nan)
     influence = (len(leaving_one_out) - 1) * (leaving_one_out.mean() - leaving_one_out)
     spread = float((influence**2).sum())
@@ -212,11 +209,11 @@ def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: floa
 
 
 def _quantiles(samples: Floats, *shares: float) -> Floats:
-    """Quantiles with linear interpolation, as `numpy.quantile` has them, which takes ten times as long."""
+    """Quantiles with linear interpolation, equal to those of `numpy.quantile` and ten times as fast."""
     ordered = np.sort(samples, axis=-1)
     ordered[~(np.isfinite(ordered[..., 0]) & np.isfinite(ordered[..., -1]))] = np.nan  # NaN is sorted to the end
-    places = np.asarray(shares) * (samples.shape[-1] - 1)
-    under = places.astype(np.int64)
+    positions = np.asarray(shares) * (samples.shape[-1] - 1)
+    under = positions.astype(np.int64)
     low, high = ordered[..., under], ordered[..., np.minimum(under + 1, samples.shape[-1] - 1)]
-    quantiles: Floats = low + (places - under) * (high - low)
+    quantiles: Floats = low + (positions - under) * (high - low)
     return quantiles

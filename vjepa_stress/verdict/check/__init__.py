@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a preregistration before any data."""
+"""Checks of a preregistration document before any data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operating characteristics of a draft: scenarios to simulated chances."""
+"""Simulation of the operating characteristics of a draft."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from vjepa_stress.verdict.table import Table
 
 
 def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers: int = 1) -> Preregistration:
-    """The document with its operating characteristics, simulated now.
+    """Simulate the scenarios of a draft and add the chances to its document.
 
     Args:
-        document: as resolved from its draft.
-        plan: the draft's scenarios, as they were read.
-        root: where the studies are that scenarios take as pilots.
-        workers: processes; the result does not depend on it.
+        document: the resolved document.
+        plan: the scenarios, as read from the draft.
+        root: the study root, which has the pilot studies.
+        workers: number of processes; the result does not depend on it.
 
     Raises:
-        BadDocument: when a scenario is no valid one, or its pilot is not the one it names.
+        BadDocument: when a scenario is invalid, or its pilot has another document or attempt.
     """
     scenarios = validate(Plan, plan, "operating_characteristics")
     pilots = {name: _pilot(root, one) for name, one in scenarios.scenarios.items() if isinstance(one, Pilot)}
@@ -36,21 +36,22 @@ def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers:
 
 def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
     evidence = gate(root, scenario.study)
-    # Simulating from a pilot's data is a look at them.
+    # A simulation from the data of a pilot is a look at them.
     if not any(leaf.event == "viewed" for leaf in evidence.registration.ledger.of(scenario.study)):
         raise BadDocument(
-            "the results of this pilot were never looked at",
+            "the ledger has no look at the results of the pilot",
             where=scenario.study,
             expected="a logged look at its results",
             found="none",
-            fix=f"look at it first, so that the look is logged: vjepa-stress verdict {scenario.study}",
+            fix=f"log a look at the pilot first: vjepa-stress verdict {scenario.study}",
         )
     found = (evidence.registration.digest, evidence.attempt)
     if found != (scenario.document, scenario.attempt):
         raise BadDocument(
-            "the pilot is not the one that the scenario names",
+            "the pilot has another document or attempt than the scenario names",
             where=scenario.study,
             expected=f"{scenario.document}, attempt {scenario.attempt}",
             found=f"{found[0]}, attempt {found[1]}",
+            fix="write the found values as `document` and `attempt` of the scenario, or restore the pilot",
         )
     return evidence.table

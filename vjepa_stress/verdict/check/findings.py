@@ -1,4 +1,4 @@
-"""What `check` finds wrong with a document before any data: codes and values; `report.words` makes the sentences."""
+"""Findings of `check` on a document before any data: codes and values. `report.words` has their texts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Severity = Literal["error", "warning", "acknowledged", "suggestion"]
 _ORDER: tuple[Severity, ...] = get_args(Severity)
 
 _UNITS = 10
-"""Resampling fewer units than this gives intervals that are too narrow."""
+"""Bootstrap intervals from fewer units are too narrow."""
 
 _SPREAD = 0.02
-"""A band that fits only a between-unit deviation below this share of the metric's range is warned of."""
+"""A band gives a warning if it requires a standard deviation between units below this share of the range."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something `check` has to say.
+    """A finding of `check`.
 
     Attributes:
-        severity: errors, and warnings until they are acknowledged, keep a draft from being registered.
-        code: what kind of finding.
+        severity: errors, and warnings that are not acknowledged, block the registration of a draft.
+        code: kind of finding.
         where: hypothesis or estimand.
-        values: what the message names.
+        values: values in the message.
     """
 
     severity: Severity
@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """Whether it stands in the way of registering."""
+        """Whether it blocks the registration."""
         return self.severity in {"error", "warning"}
 
 
@@ -49,9 +49,8 @@ def check(document: Preregistration, *, planned: bool = False) -> tuple[Finding,
     """All findings, errors first.
 
     Args:
-        document: its form (known cells, unique ids, declared multiplicity, borders in order) was checked when it was
-            read.
-        planned: its scenarios are still to be simulated.
+        document: a document that was already validated (known cells, unique ids, multiplicity, order of borders).
+        planned: whether its scenarios are simulated later.
     """
     judged = [hypothesis.judged for hypothesis in document.hypotheses]
     found = [finding for one in judged if one is not None for finding in _hypothesis(document, one)]
@@ -98,7 +97,7 @@ WARNINGS: tuple[Warned, ...] = get_args(Warned)
 
 
 def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
-    """What to name when the interval of a mean can only fit into its band if units hardly differ."""
+    """Values of the finding if the interval of a mean fits into its band only if units hardly differ; else empty."""
     if not (leaf.two_sided and estimand.is_mean):
         return {}
     low, high = leaf.borders()
@@ -117,7 +116,7 @@ def _strata(document: Preregistration, estimand: Statistic) -> tuple[str, ...]:
 
 
 def _powerless(document: Preregistration) -> Iterator[Finding]:
-    """Rules that say the same in every scenario, and those that hardly ever decide."""
+    """Rules with the same verdict in every simulated study, and rules that are mostly ambiguous in all scenarios."""
     from vjepa_stress.verdict.power import constant_rules
 
     simulated = document.operating_characteristics
@@ -126,8 +125,8 @@ def _powerless(document: Preregistration) -> Iterator[Finding]:
     for name in constant_rules(document, simulated):
         yield Finding("error", "constant", name)
     for hypothesis in document.hypotheses:
-        seen = [chances[hypothesis.id] for chances in simulated.chances.values() if hypothesis.id in chances]
-        best = max((max(one.confirmed.p, one.refuted.p) for one in seen), default=1.0)
+        found = [chances[hypothesis.id] for chances in simulated.chances.values() if hypothesis.id in chances]
+        best = max((max(one.confirmed.p, one.refuted.p) for one in found), default=1.0)
         if best < 0.5:
             yield Finding("suggestion", "low-power", hypothesis.id, {"best": best})
 

@@ -1,7 +1,7 @@
-"""Which outcomes a rule can reach.
+"""Outcomes that a rule can reach.
 
-Every rule is applied to estimates at, between and beyond all of its borders. Its outcome depends on its borders
-alone, so that these estimates stand for every possible one.
+Each rule is applied to estimates at, between and beyond its borders. Its outcome depends only on its borders, so
+these estimates represent all possible estimates.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vjepa_stress.statistics.base import Span
 from vjepa_stress.verdict.judge import decide
 
 Vector = tuple[str, ...]
-"""The outcomes of all the leaves that read one estimand, for one estimate of it."""
+"""The outcomes of all leaves that read one estimand, for one estimate."""
 
 
 @dataclass(frozen=True)
 class RuleDefect:
-    """Why a rule cannot decide.
+    """A reason why a rule cannot decide.
 
     Attributes:
-        code: which defect.
+        code: code of the message.
         where: hypothesis or estimand.
-        values: what the message names.
+        values: values in the message.
     """
 
     code: str
@@ -37,14 +37,14 @@ class RuleDefect:
 
 
 def check_rule(hypothesis: Hypothesis, design: Design) -> Iterator[RuleDefect]:
-    """Overlap, reach and range of one hypothesis's rule."""
-    hopeless = [
+    """Defects of a rule: constant estimands, borders out of range, overlap, unreachable outcomes."""
+    constant = [
         RuleDefect(code, f"{hypothesis.id}.{name}", values)
         for name, estimand in hypothesis.estimands.items()
-        for code, values in _hopeless(estimand, design)
+        for code, values in _constant(estimand, design)
     ]
-    yield from hopeless
-    if hopeless:
+    yield from constant
+    if constant:
         return
     ranges = {name: value_range(estimand, design) for name, estimand in hypothesis.estimands.items()}
     for leaf in hypothesis.rule.leaves():
@@ -55,7 +55,7 @@ def check_rule(hypothesis: Hypothesis, design: Design) -> Iterator[RuleDefect]:
                 yield RuleDefect("out-of-range", f"{hypothesis.id}.{leaf.estimand}", values)
     best: dict[str, list[Vector]] = {}
     worst: dict[str, list[Vector]] = {}
-    # One number under two names is one number: the outcomes of its readers are not independent.
+    # Two names of the same number are treated as one, because the outcomes of their readers are not independent.
     first: dict[Hashable, str] = {}
     known = {name: first.setdefault(one.meaning(design), name) for name, one in hypothesis.estimands.items()}
     for name in first.values():
@@ -77,13 +77,13 @@ def check_rule(hypothesis: Hypothesis, design: Design) -> Iterator[RuleDefect]:
 
 
 def outcomes(estimand: Statistic, readers: list[LeafRule], within: Span) -> set[Vector]:
-    """Every combination of outcomes that the readers of one estimand can give."""
+    """All combinations of outcomes of the leaves that read one estimand."""
     borders = [border for leaf in readers for border in leaf.borders()]
     return {tuple(decide(leaf, one) for leaf in readers) for one in estimand.possible(borders, within)}
 
 
 def overlaps(estimand: Statistic, readers: list[LeafRule], within: Span) -> bool:
-    """Whether an estimate is both confirmed and refuted by one reader."""
+    """Whether a leaf both confirms and refutes some estimate."""
     borders = [border for leaf in readers for border in leaf.borders()]
     decisions = (
         leaf.decide(one.value, one.low, one.high, one)
@@ -94,8 +94,8 @@ def overlaps(estimand: Statistic, readers: list[LeafRule], within: Span) -> bool
     return any(decision.confirmed and decision.refuted for decision in decisions)
 
 
-def _hopeless(estimand: Statistic, design: Design) -> Iterator[tuple[str, Mapping[str, str | float | int]]]:
-    """Why an estimand has the same value, or none, whatever is found."""
+def _constant(estimand: Statistic, design: Design) -> Iterator[tuple[str, Mapping[str, str | float | int]]]:
+    """Reasons why an estimand is constant or undefined for all possible data."""
     conditions = {(one.column, where) for where in estimand.filters() for one in where.rows or ()}
     for column in sorted(column for column, where in conditions if _is_empty(column, where, design)):
         low, high = design.columns[column].range
@@ -105,13 +105,13 @@ def _hopeless(estimand: Statistic, design: Design) -> Iterator[tuple[str, Mappin
 
 
 def value_range(estimand: Statistic, design: Design) -> Span:
-    """Smallest and largest value of an estimand, from the ranges of its columns and its conditions."""
+    """Smallest and largest possible value of an estimand, from the ranges of its columns and its conditions."""
     column = estimand.columns()[0]
     return estimand.value_range([_span(column, where, design) for where in estimand.filters()])
 
 
 def _span(column: str, where: Where, design: Design) -> Span:
-    """Smallest and largest value that a filter lets through; the first is larger where it lets none."""
+    """Smallest and largest value that passes a filter. The first is larger than the second if no value passes."""
     low, high = design.columns[column].range
     for condition in where.rows or ():
         if condition.column == column:
@@ -130,10 +130,10 @@ _RANK = {"refuted": 0, "ambiguous": 1, "confirmed": 2}
 
 
 def _extremes(vectors: set[Vector]) -> tuple[list[Vector], list[Vector]]:
-    """Those that no other is better than, and those that no other is worse than.
+    """The maximal and the minimal vectors.
 
-    All combinations of rules are monotone in the outcomes of their parts, so that extremes reach what anything
-    reaches.
+    All combinations of rules are monotone in the outcomes of their parts, so the extreme vectors reach all outcomes
+    that can be reached.
     """
 
     def at_least(one: Vector, other: Vector) -> bool:

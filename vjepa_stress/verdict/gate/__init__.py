@@ -1,4 +1,4 @@
-"""What must hold before anything is evaluated: a list of named checks, run in order."""
+"""The gate: named checks that run in order before an evaluation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["CHECKS", "Check", "CheckResult", "Deviation", "Evidence", "gate"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check came to.
+    """Result of a check. A check that finds tampering raises an error instead.
 
     Attributes:
-        name, reads: of the check.
-        objections: how many it raised; none where it passed. Tampering never gets this far.
+        name, reads: see `Check`.
+        objections: number of objections; 0 if the check passed.
     """
 
     name: str
@@ -37,17 +37,17 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a verdict may rest on, verified.
+    """The verified evidence of a verdict.
 
     Attributes:
-        registration: the frozen promise, and those before it.
-        attempt: the attempt that counts.
+        registration: the documents of the study.
+        attempt: the judged attempt.
         cells: its cells.
         table: their shards.
-        deviations: what was done that the promise does not say.
-        checkpoint: the ledger at this study's last leaf that is no look.
-        checks: what was checked, in order.
-        objections: what stops an evaluation; empty unless exploratory.
+        deviations: deviations from the registration.
+        checkpoint: checkpoint of the ledger up to the last leaf of this study that is not a look.
+        checks: results of the checks, in order.
+        objections: reasons against an evaluation; empty unless exploratory.
     """
 
     registration: Registration
@@ -61,17 +61,17 @@ class Evidence:
 
 
 def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int | None = None) -> Evidence:
-    """Check everything and collect the evidence.
+    """Run all checks and collect the evidence.
 
     Args:
         root: the study root.
         study: its name.
-        exploratory: go on in spite of what stops an evaluation. Tampering is never passed over.
-        as_of: judge by the ledger's first so many leaves, as somebody did who looked then.
+        exploratory: continue if there are objections. Tampering always raises an error.
+        as_of: use only the first `as_of` leaves of the ledger, as at an earlier look.
 
     Raises:
-        Tampered: when something fixed has changed.
-        NotEvaluable: when the evidence is intact but incomplete or invalid.
+        Tampered: when a frozen or logged file has changed.
+        NotEvaluable: when the evidence is intact but incomplete or invalid, and `exploratory` is false.
     """
     full = ledger.read(root)
     view = full if as_of is None else full.first(as_of)
@@ -79,7 +79,7 @@ def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int |
     attempts = Attempts.of(registration)
     ignored = set(attempts.former)
     if as_of is not None:
-        # Cells that a later amendment added lie among those that were judged then.
+        # Cells that a later amendment added are in the same folder and must be ignored.
         later = cell_names(freeze.load(root, study, full).lineage).values()
         ignored |= {name for cells in later for name in cells} - attempts.current.keys()
     state = GateState(root, full, registration, attempts, frozenset(ignored))

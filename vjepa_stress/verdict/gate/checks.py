@@ -1,8 +1,8 @@
-"""The checks of the gate, each with a name, what it reads and its errors, in the order in which they run.
+"""The checks of the gate, in the order in which they run.
 
-Tampering ends at once (exit code 3). What merely stops an evaluation (11) is collected in `GateState.objections`, so
-that tampering found later still comes first, and so that `--exploratory` can look nevertheless. Nothing is skipped
-because it is missing, and nothing here writes.
+Tampering raises an error at once (exit code 3). Objections, which only prevent an evaluation (exit code 11), are
+collected in `GateState.objections`. Therefore tampering that is found later takes precedence, and `--exploratory` can
+continue. No check is skipped because files are missing, and no check writes files.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Check:
     """One check.
 
     Attributes:
-        name: as `audit` prints it.
+        name: name in the output of `audit`.
         reads: what it reads.
-        errors: the errors that it raises or collects.
-        run: fills in the state, collects objections, raises on tampering.
+        errors: errors that it raises or collects.
+        run: fills in the state, collects objections, and raises an error on tampering.
     """
 
     name: str
@@ -56,43 +56,47 @@ class Check:
 
 
 def check_traces(state: GateState) -> None:
-    """All outputs of the study lie under a registration that the ledger holds."""
+    """All outputs of the study belong to its registration in the ledger."""
     check_outputs(state.root, state.study, state.outputs)
 
 
 def check_identifiers(state: GateState) -> None:
-    """No hypothesis id stands for two claims, in one document or in several."""
+    """No two claims have the same hypothesis id, in one document or in several versions."""
     counts = Counter(hypothesis.id for hypothesis in state.registration.document.hypotheses)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise DuplicateIdentifier("a hypothesis id stands for two claims", found=", ".join(twice))
+    duplicates = [name for name, count in counts.items() if count > 1]
+    if duplicates:
+        raise DuplicateIdentifier(
+            "two claims have the same hypothesis id",
+            found=", ".join(duplicates),
+            fix="amend the study, and give each claim its own id",
+        )
     documents = [edition.document for edition in state.registration.lineage]
     for number, document in enumerate(documents):
         check_claims(documents[:number], document)
 
 
 def check_order(state: GateState) -> None:
-    """Registration precedes every launch, and an amendment every launch under it."""
+    """A registration precedes all launches, and an amendment precedes all launches under it."""
     for leaf in state.leaves:
         if not isinstance(leaf, Execution):
             continue
-        promised = (state.registration.edition(leaf.document) or state.registration.lineage[0]).leaf
-        if leaf.seq > promised.seq:
+        registered = (state.registration.edition(leaf.document) or state.registration.lineage[0]).leaf
+        if leaf.seq > registered.seq:
             continue
         state.objections.append(
             RunBeforeRegistration(
-                "a run was launched before the study was registered"
-                if isinstance(promised, Registered)
-                else "a run was launched before the amendment that it was made under",
+                "a run was launched before the registration of the study"
+                if isinstance(registered, Registered)
+                else "a run was launched before the registration of its amendment",
                 where=f"{state.root.ledger}, line {leaf.seq + 1}",
-                expected=f"after line {promised.seq + 1}",
-                fix="such a study cannot be judged; register a new one and run it",
+                expected=f"after line {registered.seq + 1}",
+                fix="this study cannot be judged; register a new study and run it",
             )
         )
 
 
 def check_cells(state: GateState) -> None:
-    """The cells present are exactly the registered ones, and each shard has the digests of its manifest."""
+    """The stored cells are exactly the registered cells, and each shard has the digests of its manifest."""
     expected, former = state.attempts.current, state.attempts.former
     present = {path.name: path for path in cell_folders(state.folder)}
     missing = sorted(set(expected) - set(present))
@@ -104,7 +108,7 @@ def check_cells(state: GateState) -> None:
         found[name] = stored = read_cell(present[name])
         if stored.manifest.cell != cell:
             raise ManifestTampered(
-                "the manifest in a cell's folder is of another cell",
+                "the folder of a cell has the manifest of another cell",
                 where=stored.folder,
                 expected=cell,
                 found=stored.manifest.cell,
@@ -115,7 +119,7 @@ def check_cells(state: GateState) -> None:
     if missing or extra:
         state.objections.append(
             CellsIncomplete(
-                "the cells present are not exactly the cells registered",
+                "the stored cells are not exactly the registered cells",
                 where=state.folder,
                 expected=f"{len(expected)} cells",
                 found=f"{len(missing)} missing {missing[:3]}, {len(extra)} not registered {extra[:3]}",
@@ -125,7 +129,7 @@ def check_cells(state: GateState) -> None:
     elif not state.attempts.covered(state.attempt):
         state.objections.append(
             CellsIncomplete(
-                "the attempt has all its cells, and the ledger has no completion of it",
+                "the attempt has all cells, but the ledger has no `completed` leaf for it",
                 where=state.folder,
                 fix=f"vjepa-stress run {state.study}",
             )
@@ -134,25 +138,25 @@ def check_cells(state: GateState) -> None:
 
 
 def _check_completions(state: GateState, found: dict[str, StoredCell], *, incomplete: bool) -> None:
-    """The manifests of each completion have the Merkle root that the ledger holds."""
+    """The manifests of each completion have the Merkle root in the ledger."""
     for leaf in state.attempts.completions(state.attempt):
-        gone = sorted(state.attempts.cells_of(leaf).keys() - found.keys())
-        if not gone:
+        missing = sorted(state.attempts.cells_of(leaf).keys() - found.keys())
+        if not missing:
             state.attempts.check_root(leaf, found, state.folder)
         elif not incomplete:
             state.objections.append(
                 CellsIncomplete(
-                    "cells that an amendment took out of the design are missing; they are evidence nevertheless",
+                    "cells that an amendment removed from the design are missing; the completion cannot be verified",
                     where=state.folder,
                     expected=f"the cells completed in line {leaf.seq + 1} of the ledger",
-                    found=f"{len(gone)} missing {gone[:3]}",
+                    found=f"{len(missing)} missing {missing[:3]}",
                     fix=_RESTORE,
                 )
             )
 
 
 def check_manifests(state: GateState) -> None:
-    """Every manifest is bound to this lineage, and to what its launch bound, which is what was registered."""
+    """Every manifest matches its launch, and the launch matches the registration."""
     units = {pair: _units(state, *pair) for pair in _launched_units(state)}
     for cell, stored in state.stored.items():
         leaf = state.launch_of[stored.folder.name] = _launch_of(state, stored)
@@ -173,10 +177,10 @@ def check_manifests(state: GateState) -> None:
         name = bound[design.units]
         launched = leaf.bound(design.units).get(name)
         expectations.append((design.units, units.get((name, launched)) if launched else None, manifest.units))
-        for what, expected, found in expectations:
+        for field, expected, found in expectations:
             if expected != found:
                 raise ManifestTampered(
-                    f"a manifest differs from its launch or registration in its {what}",
+                    f"a manifest differs from its launch or registration: {field}",
                     where=stored.folder / "manifest.json",
                     expected=expected,
                     found=found,
@@ -199,14 +203,14 @@ def _launch_of(state: GateState, stored: StoredCell) -> Launched:
     before = Checkpoint(stored.manifest.ledger_checkpoint.size, stored.manifest.ledger_checkpoint.root)
     if not view.contains(before):
         raise LedgerTampered(
-            "the manifest's checkpoint is not a prefix of this ledger",
+            "the checkpoint of a manifest is not a prefix of this ledger",
             where=where,
             expected=before.short,
             found=view.checkpoint().short,
-            fix="the ledger was cut or rewritten: restore it from a copy",
+            fix="restore the ledger from a copy: it was truncated or rewritten",
         )
     leaf = view.leaves[before.size - 1] if before.size else None
-    # The document that the launch was made under must have had this very cell.
+    # The document of the launch must have the same cell.
     if (
         not isinstance(leaf, Launched)
         or leaf not in state.attempts.launches
@@ -214,9 +218,9 @@ def _launch_of(state: GateState, stored: StoredCell) -> Launched:
         or stored.folder.name not in state.attempts.cells_of(leaf)
     ):
         raise ManifestTampered(
-            "the manifest's checkpoint is not that of a launch of its cell",
+            "the checkpoint of a manifest does not belong to a launch of its cell",
             where=where,
-            expected="the checkpoint right after a `launched` leaf that lists the cell",
+            expected="the checkpoint directly after a `launched` leaf that lists the cell",
             found=before.short,
             fix=_RESTORE,
         )
@@ -224,13 +228,13 @@ def _launch_of(state: GateState, stored: StoredCell) -> Launched:
 
 
 def check_code(state: GateState) -> None:
-    """All cells were computed by the launched code, and all launches of the attempt had one code."""
+    """All cells were computed by the launched code, and all launches of the attempt have the same code."""
     for stored in state.stored.values():
         leaf = state.launch_of[stored.folder.name]
         if stored.manifest.code_digest != leaf.code:
             _object_to_code(state, stored.folder.name, leaf.code, stored.manifest.code_digest)
-    mine = [leaf for leaf in state.attempts.launches if leaf.attempt == state.attempt]
-    for earlier, later in pairwise(mine):
+    launches = [leaf for leaf in state.attempts.launches if leaf.attempt == state.attempt]
+    for earlier, later in pairwise(launches):
         if earlier.code != later.code and not later.deviation:
             _object_to_code(state, f"{state.root.ledger}, line {later.seq + 1}", earlier.code, later.code)
 
@@ -238,22 +242,22 @@ def check_code(state: GateState) -> None:
 def _object_to_code(state: GateState, where: str, expected: str, found: str) -> None:
     state.objections.append(
         CodeChanged(
-            "cells were computed by code other than the launched one, and no deviation says why",
+            "cells were computed by code other than the launched code, and no deviation was declared",
             where=where,
             expected=expected,
             found=found,
-            fix=f"make another attempt with one code: vjepa-stress run {state.study} --again",
+            fix=f"run a new attempt with the same code for all cells: vjepa-stress run {state.study} --again",
         )
     )
 
 
 def check_columns(state: GateState) -> None:
-    """Every shard has the columns that the design declares."""
+    """Every shard has the columns of the design."""
     schema = shard_schema(state.design)
     for stored in state.stored.values():
         if not stored.table.schema.equals(schema):
             raise ShardTampered(
-                "a shard's columns are not those that its design declares",
+                "a shard does not have the columns of the design",
                 where=stored.folder,
                 expected=", ".join(schema.names),
                 found=", ".join(stored.table.column_names),
@@ -276,13 +280,13 @@ def check_rows(state: GateState) -> None:
                     where=stored.folder,
                     expected=f"{expected} rows",
                     found=f"{len(names)} rows, {known} of them registered",
-                    fix=f"make another attempt: vjepa-stress run {state.study} --again",
+                    fix=f"run a new attempt: vjepa-stress run {state.study} --again",
                 )
             )
 
 
 def check_values(state: GateState) -> None:
-    """No row is flagged, and every value lies in its column's range."""
+    """No row is flagged as non-finite, and every value is in the range of its column."""
     for stored in state.stored.values():
         out_of_range = sorted(
             name
@@ -296,17 +300,17 @@ def check_values(state: GateState) -> None:
         if any(any(stored.table[name].to_pylist()) for name in flags) or out_of_range:
             state.objections.append(
                 FlaggedValues(
-                    "a shard holds values that no metric can have",
+                    "a shard holds non-finite values, or values outside the range of their metric",
                     where=stored.folder,
-                    expected="finite features, values in the metrics' ranges",
+                    expected="finite features, and values in the ranges of the metrics",
                     found=f"out of range: {', '.join(out_of_range)}" if out_of_range else "non-finite features",
-                    fix=f"find the cause; a repaired run is another attempt: vjepa-stress run {state.study} --again",
+                    fix=f"correct the cause, then run a new attempt: vjepa-stress run {state.study} --again",
                 )
             )
 
 
 def check_results(state: GateState) -> None:
-    """Every verdict and report on the disk was logged, with the bytes that it has."""
+    """Every verdict and report on the disk was logged with its current bytes."""
     check_shown(state.outputs, state.ledger, state.study)
 
 
@@ -332,4 +336,4 @@ CHECKS = (
     Check("values", "values of every shard, and the metrics' ranges", (FlaggedValues,), check_values),
     Check("results", "verdicts and reports on the disk, and the looks logged", (ResultTampered,), check_results),
 )
-"""Every check of the gate, in order."""
+"""All checks of the gate, in order."""

@@ -1,4 +1,4 @@
-"""What was done that the registration does not say: codes and values, found in ledger and outputs."""
+"""Deviations from the registration, found in the ledger and the outputs. They are codes and values, no sentences."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Code = Literal[
 
 
 class Deviation(Frozen):
-    """Something done that the registration did not say.
+    """A deviation from the registration.
 
     Attributes:
-        code: what kind.
-        line: of the ledger, from 1, where one says it.
-        at: when.
-        values: what the text names: versions, counts, names, digests.
+        code: kind of deviation.
+        line: line of the ledger, from 1; null if no line logs it.
+        at: time; null if unknown.
+        values: values in its text: versions, counts, names, digests.
     """
 
     code: Code
@@ -45,7 +45,7 @@ class Deviation(Frozen):
 
 
 def deviations(state: GateState) -> tuple[Deviation, ...]:
-    """Changes of the promise first, then each in the order it happened."""
+    """All deviations: amendments first, then by kind, each kind in the order of events."""
     return (
         *_amendments(state),
         *_former_cells(state),
@@ -98,7 +98,7 @@ def _other_attempts(state: GateState) -> Iterator[Deviation]:
 
 def _failures(state: GateState) -> Iterator[Deviation]:
     for failure in failures(state.folder):
-        if failure.prereg_digest in state.attempts.names:  # else of a later amendment than those judged here
+        if failure.prereg_digest in state.attempts.names:  # otherwise it is of a later amendment, which is not judged
             values: dict[str, str | int | tuple[str, ...]] = {"cell": str(failure.cell), "error": failure.error}
             yield Deviation(code="failed-cell", at=failure.at, values=values)
 

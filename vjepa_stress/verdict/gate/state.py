@@ -1,4 +1,4 @@
-"""What the checks of the gate read and fill in."""
+"""The state that the checks of the gate read and fill in."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vjepa_stress.study_root import StudyRoot
 
 @dataclass
 class GateState:
-    """One passage through the gate.
+    """State of one run of the gate.
 
     Attributes:
         root: the study root.
-        ledger: the whole ledger.
-        registration: the study as of the leaves that it is judged by.
+        ledger: the complete ledger.
+        registration: the study, as of the leaves that are used.
         attempts: its attempts.
-        ignored: folders of cells that later or earlier documents name.
-        stored: cells of the newest document, verified; filled in by the check of shards.
-        former: cells that earlier documents name and the newest does not, where they are stored.
-        launch_of: the launch of each stored cell, by folder name; filled in by the check of manifests.
-        objections: what stops an evaluation.
+        ignored: folder names of cells of earlier or later documents.
+        stored: verified cells of the newest document; filled in by `check_cells`.
+        former: stored cells of earlier documents that the newest document does not have; filled in by `check_cells`.
+        launch_of: the launch of each stored cell, by folder name; filled in by `check_manifests`.
+        objections: reasons against an evaluation.
     """
 
     root: StudyRoot
@@ -48,29 +48,29 @@ class GateState:
 
     @property
     def design(self) -> Design:
-        """The newest document's design."""
+        """Design of the newest document."""
         return self.registration.document.design
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """The study's leaves."""
+        """Leaves of the study."""
         return self.registration.ledger.of(self.study)
 
     @property
     def attempt(self) -> int:
-        """The attempt that counts, or the last one."""
+        """The judged attempt, or the last one."""
         return self.attempts.counted or max(self.attempts.last, 1)
 
     @property
     def folder(self) -> Path:
-        """Where the attempt lies."""
+        """Folder of the attempt."""
         return self.root.attempt(self.study, self.registration.root_digest, self.attempt)
 
     @property
     def outputs(self) -> Path:
-        """Where everything that ran under the study lies."""
+        """Folder of all outputs of the study."""
         return self.root.outputs(self.study, self.registration.root_digest)
 
     def units_path(self, name: str, digest: Digest) -> Path:
-        """Where the list of units with this digest is kept."""
+        """File of the list of units with this digest."""
         return self.root.clips(self.study, name, digest)
