@@ -312,7 +312,7 @@ def test_a_spec_of_another_revision_or_with_other_fields_is_not_rebuilt() -> Non
         assert refused.value.exit_code == 3
         assert (said or "kind: 'perturbation/low_light'") in str(refused.value)
         assert "register an amendment" in str(refused.value)
-    with pytest.raises(BadConfiguration, match="does not fit"):
+    with pytest.raises(BadConfiguration, match="invalid values"):
         rebuild(spec | {"colour": "white"}, targets, Perturbation, "perturbation noise")
     with pytest.raises(BadConfiguration) as unknown:
         rebuild(spec | {"kind": "perturbation/unknown"}, targets, Perturbation, "perturbation noise")

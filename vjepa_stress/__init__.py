@@ -3,8 +3,8 @@
 import os
 from importlib.metadata import version
 
-# MKL, where torch multiplies with it, must not choose by the number of threads how it sums: where a sweep runs may
-# change no number. It reads this at its first product, whoever imported torch. Costs up to a tenth of the time.
+# Results must not depend on the number of threads, so MKL (if torch uses it) must sum in a fixed order. MKL reads
+# this variable at its first product, whoever imports torch. It costs up to a tenth of the time.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __version__ = version("vjepa-stress")

@@ -1,4 +1,4 @@
-"""`python -m vjepa_stress` is the console script."""
+"""`python -m vjepa_stress` runs the console script."""
 
 import sys
 

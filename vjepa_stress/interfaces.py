@@ -1,8 +1,8 @@
 """Tensor aliases and the frozen bases of the four building blocks: Dataset, Perturbation, Encoder, Metric.
 
-A building block is a frozen pydantic class that is itself the callable. It declares a permanent `kind` and a
-`revision`; its fields are everything else that can change a result, and a preregistration holds its `spec`, which is
-all of these. A new block is one Python file and one YAML in `conf/`.
+A building block is a frozen pydantic class with its own configuration as fields. It declares a permanent `kind` and a
+`revision`. Kind, revision and fields are its `spec`: everything that can change a result. A preregistration contains
+the spec. A new block is one Python file and one YAML file in `conf/`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Features = Float[Tensor, "b t h w d"]
 """Dense features: batch, temporal positions, rows, columns, channels."""
 
 PerClip = Float[Tensor, " b"]
-"""One value a clip."""
+"""One value per clip."""
 
 DType = Literal["float32", "bfloat16"]
-"""The number format an encoder computes in."""
+"""The number format of an encoder's computation."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread inside: what is computed must not depend on how torch shares it out."""
+    """Use one torch thread in the block, so that results do not depend on how torch distributes work to threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -54,8 +54,8 @@ class Sample:
 
     Attributes:
         pixels: (3, T, H, W) 8-bit RGB, resized and cropped.
-        digest: the clip's digest, computed from the very bytes that were decoded.
-        masks: (T, H, W) object ids, 0 for background, where the data set has annotations.
+        digest: the clip's digest, computed from the decoded bytes.
+        masks: (T, H, W) object ids, 0 for background; None if the data set has no annotations.
     """
 
     pixels: Pixels
@@ -64,7 +64,7 @@ class Sample:
 
 
 class Dataset(Block, ABC):
-    """A source of clips. `home` is where its files lie on this machine; it is never part of the identity."""
+    """A source of clips. `home` is the folder of its files on this machine; it is not part of the identity."""
 
     block_type: ClassVar[BlockType] = "dataset"
 
@@ -75,18 +75,19 @@ class Dataset(Block, ABC):
         """Choose the clips and identify them by digest, in a fixed order.
 
         Args:
-            home: folder with the data set's files, or None where it needs none.
-            frames: frames a clip.
+            home: folder with the data set's files; None if it needs none.
+            frames: frames per clip.
 
         Raises:
-            BadInput: when files are missing or unusable; the message names them.
+            NotHere: when no folder is given, but needed.
+            BadInput: when files are missing or unusable; the message lists them.
         """
 
     @abstractmethod
     def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
         """Decode one clip to `resolution` × `resolution` pixels.
 
-        The digest of the sample is computed from the bytes decoded; the caller compares it.
+        The digest of the sample is computed from the decoded bytes; the caller compares it with the clip's.
 
         Raises:
             BadVideo: when the source cannot be decoded.
@@ -94,7 +95,7 @@ class Dataset(Block, ABC):
 
 
 class Perturbation(Block, ABC):
-    """A disturbance of pixels, with a pure kernel and a statement of where the content went."""
+    """A perturbation of pixels: a pure function, and the correspondence of positions before and after it."""
 
     block_type: ClassVar[BlockType] = "perturbation"
     role: ClassVar[PerturbationRole]
@@ -108,7 +109,7 @@ class Perturbation(Block, ABC):
         Args:
             video: (B, 3, T, H, W) in [0, 1].
             strength: in [0, 1]; 0 returns the input bit for bit. None for probes, which have no strength.
-            seeds: one seed a clip; a clip's result depends on its own seed only.
+            seeds: one seed per clip; the result for a clip depends on its own seed only.
 
         Returns:
             Same shape, dtype and device, in [0, 1].
@@ -117,9 +118,10 @@ class Perturbation(Block, ABC):
     def align(self, features: Features, strength: float | None) -> tuple[Features, Bool[Tensor, "h w"]]:  # noqa: ARG002
         """Map features of the perturbed clip back to the clean clip's positions.
 
+        The default is for perturbations that leave content in place.
+
         Returns:
-            The mapped features, and which positions (H', W') have a counterpart. The default is for
-            perturbations that leave content in place.
+            The mapped features, and which positions (H', W') have a counterpart.
         """
         return features, torch.ones(features.shape[2:4], dtype=torch.bool, device=features.device)
 
@@ -144,10 +146,10 @@ class Encoder(Block, ABC):
     untrained: ClassVar[bool] = False
 
     def check_input(self, frames: int, resolution: int) -> None:
-        """Refuse clips that this encoder cannot take; the default takes any.
+        """Refuse clips that this encoder cannot encode; the default accepts all clips.
 
         Raises:
-            BadInput: saying what it can take.
+            BadInput: with the accepted values.
         """
 
     @abstractmethod
@@ -156,19 +158,19 @@ class Encoder(Block, ABC):
 
         Args:
             frames: frames of the clip.
-            resolution: its rows and columns in pixels; `check_input` takes both.
+            resolution: rows and columns of the clip in pixels; `check_input` accepts both arguments.
         """
 
     @abstractmethod
     def identify(self, store: Path) -> Digest:
-        """Digest of the weights as they lie on this machine, without building the model.
+        """Digest of the weights on this machine, without building the model.
 
         Args:
-            store: folder that holds downloaded checkpoints.
+            store: folder of downloaded checkpoints.
 
         Raises:
-            NotHere: when the weights are not there; the message says how to get them.
-            IdentityChanged: when they are not the known ones.
+            NotHere: when the weights are missing; the message describes how to get them.
+            IdentityChanged: when they do not have the known digest.
         """
 
     @abstractmethod
@@ -182,16 +184,16 @@ class Encoder(Block, ABC):
 
 @dataclass(frozen=True)
 class Observation:
-    """What a metric sees of a batch of clips.
+    """Input of a metric for a batch of clips.
 
     Attributes:
         clean: features of the clean clips.
         perturbed: features of the perturbed clips.
-        aligned: the perturbed features mapped back to clean positions.
+        aligned: the perturbed features, mapped back to clean positions.
         counterpart: which positions (H', W') of `aligned` have content of the clean clip.
-        in_place: the perturbation moves nothing, so that `aligned` is `perturbed`.
-        masks: (B, T, H, W) object ids in the frames of the clean clips, where the data set has annotations.
-        of_clean: what the metric's own `of_clean` gave for these clips; None when it was not asked.
+        in_place: whether the perturbation leaves content in place, so that `aligned` is `perturbed`.
+        masks: (B, T, H, W) object ids in the frames of the clean clips; None without annotations.
+        of_clean: result of the metric's method `of_clean` for these clips; None if it has not been computed.
     """
 
     clean: Features
@@ -205,7 +207,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class RegionScores:
-    """How well each object of a clip was followed.
+    """Tracking scores of the objects of a clip.
 
     Attributes:
         objects: ids of the objects.
@@ -220,15 +222,15 @@ class RegionScores:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A metric's value for each clip, with the positions it rests on.
+    """A metric's value for each clip, with counts of positions.
 
     Attributes:
-        value: (B,) NaN where undefined.
-        n: positions compared; the value is the mean over those that none of the other counts leaves out.
-        n_both_zero: positions left out because both vectors are zero.
-        n_one_zero: positions left out because one vector is zero: an effect that the metric cannot express.
-        n_non_finite: positions with NaN or infinity; any makes the value NaN and flags the clip.
-        regions: for a metric that compares regions, what stands behind each clip's value, or None.
+        value: (B,); NaN where undefined.
+        n: compared positions; the value is the mean over those that the other counts do not exclude.
+        n_both_zero: positions excluded because both vectors are zero.
+        n_one_zero: positions excluded because one vector is zero, an effect that the metric cannot express.
+        n_non_finite: positions with NaN or infinity; a single one makes the value NaN and flags the clip.
+        regions: for a metric that compares regions, the scores of each clip's objects, or None.
     """
 
     value: PerClip
@@ -240,7 +242,7 @@ class Measurement:
 
 
 class Metric(Block, ABC):
-    """A number for each clip that compares clean and perturbed features."""
+    """A comparison of clean and perturbed features; one value per clip."""
 
     block_type: ClassVar[BlockType] = "metric"
     range: ClassVar[tuple[float, float]]
@@ -248,19 +250,19 @@ class Metric(Block, ABC):
     columns: ClassVar[tuple[str, ...]]
     """Names of the shard's columns; the first is the metric itself."""
     aligned: ClassVar[Mapping[str, str]] = {}
-    """Columns that compare position by position → their aligned twins, which map positions back first."""
+    """Columns that compare position by position → their aligned twins, for which positions are mapped back first."""
 
     def of_clean(
         self,
         clean: Features,  # noqa: ARG002
         masks: Int64[Tensor, "b frames height width"] | None,  # noqa: ARG002
     ) -> PerClip | None:
-        """A number of the clean clips alone that measuring needs, computed once for all cells of a model.
+        """A value of the clean clips that the measurement needs, computed once for all cells of a model.
 
         The default is for metrics that need none.
         """
         return None
 
     @abstractmethod
-    def __call__(self, seen: Observation) -> dict[str, Measurement]:
-        """Measure; the keys are `columns`."""
+    def __call__(self, observation: Observation) -> dict[str, Measurement]:
+        """Compute the measurements of all columns; the keys are `columns`."""

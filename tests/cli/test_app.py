@@ -180,9 +180,18 @@ def test_the_command_line_goes_before_the_settings_and_these_before_the_defaults
     )
     request = read_request(["exec.threads=1", "exec.data={folder: /videos}"], None, root)
     assert request.config_dir == tmp_path / "my conf"
-    place = request.place
-    assert (place.threads, place.chunks, place.device, place.weights) == (1, 2, "auto", tmp_path / "it's here")
-    assert place.data == {"davis": tmp_path / "sets/DAVIS {1}", "ssv2": Path("/elsewhere"), "folder": Path("/videos")}
+    exec_config = request.exec_config
+    assert (exec_config.threads, exec_config.chunks, exec_config.device, exec_config.weights) == (
+        1,
+        2,
+        "auto",
+        tmp_path / "it's here",
+    )
+    assert exec_config.data == {
+        "davis": tmp_path / "sets/DAVIS {1}",
+        "ssv2": Path("/elsewhere"),
+        "folder": Path("/videos"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -194,7 +203,7 @@ def test_the_command_line_goes_before_the_settings_and_these_before_the_defaults
         ("data = 'x'", "data: "),
         ("[data]\n'a b' = 'x'", "data.a b: "),
         ("verify = 'never'", "verify: "),
-        ("threads = ", "cannot be read as TOML"),
+        ("threads = ", "not valid TOML"),
     ],
 )
 def test_settings_with_mistakes_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -110,7 +110,7 @@ def test_added_cells_alone_are_computed(attacked: StudyRoot) -> None:
     assert study.command("verdict", "small", "--root", attacked.path).code == 11
     done = study.run(attacked)
     assert done.code == 0, done.err
-    assert (done.json["computed"], done.json["there"], done.json["attempt"]) == (4, study.CELLS, 1)
+    assert (done.json["computed"], done.json["computed_before"], done.json["attempt"]) == (4, study.CELLS, 1)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert events(attacked)[-3:] == ["amended", "launched", "completed"]
     # The old verdict is audited as of its time, though there are more cells by now.
@@ -306,7 +306,7 @@ def test_amendments_to_nowhere(registered: StudyRoot, tmp_path: Path) -> None:
     refused(study.amend(registered, early + f"parent: {nowhere}\n"), "it names another parent", nowhere)
     refused(study.amend(registered, early.replace("version: v2", "version: v3")), "it names another version")
     refused(study.amend(registered, early.replace("version: v2", "version: v1")), "it names another version")
-    refused(study.amend(registered, early.replace("study: small", "study: other")), "of another study")
+    refused(study.amend(registered, early.replace("study: small", "study: other")), "another study")
     refused(study.amend(registered, LOWER.replace("version: v1", "version: v2")), "says what it changes and why")
     refused(study.amend(registered, early.replace("error-in-registration", "regret")), "unforeseen-event")
     empty = study.new_root(tmp_path / "empty")

@@ -65,7 +65,7 @@ def test_a_video_that_changes_after_the_registration(tmp_path: Path, videos: Pat
     assert study.register(root, where).code == 0
     good = (videos / "1.mp4").read_bytes()
     (videos / "1.mp4").write_bytes(film(frames=25))
-    clear(study.run(root, where), 3, "the clips of videos are not the registered ones")
+    clear(study.run(root, where), 3, "the clips of videos differ from the registered ones")
     (videos / "1.mp4").write_bytes(truncated(good))
     clear(study.run(root, where), 2, "1.mp4")
     (videos / "1.mp4").write_bytes(good)
@@ -75,7 +75,7 @@ def test_a_video_that_changes_after_the_registration(tmp_path: Path, videos: Pat
 def test_without_its_data_a_study_is_pinned_by_the_first_launch(tmp_path: Path, videos: Path) -> None:
     root, where = study.new_root(tmp_path / "root", VIDEOS), f"exec.data={{videos: {videos}}}"
     registered = study.register(root)
-    clear(registered, 0, "clips of videos are not pinned now")
+    clear(registered, 0, "the clips of videos are not pinned; the first launch pins them")
     clear(study.run(root), 2, "needs a folder of videos")
     assert study.run(root, where, "model=tiny", "perturbation=reverse").code == 0
     pinned = (videos / "1.mp4").read_bytes()
@@ -141,7 +141,7 @@ def test_bad_checkpoints(tmp_path: Path, make: object, text: str) -> None:
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     draft = (study.HERE / "draft.yaml").read_text().replace("tiny_wide", "base")
     root, where = study.new_root(tmp_path / "root", draft), f"exec.weights={tmp_path / 'nothing'}"
-    clear(study.register(root, where), 0, "weights of base are not pinned now")
+    clear(study.register(root, where), 0, "the weights of base are not pinned; the first launch pins them")
     clear(study.run(root, where), 2, "vjepa-stress fetch base")
     assert [leaf.event for leaf in ledger.read(root).leaves] == ["registered"]
 
@@ -181,7 +181,7 @@ def test_a_full_disk(tmp_path: Path, finished: StudyRoot) -> None:
         mount.remount("size=10m")
         done = study.run(root)
         assert done.code == 0, done.err
-        assert done.json["there"] == len(left)
+        assert done.json["computed_before"] == len(left)
         assert study.contents(root) == study.contents(finished)
     finally:
         mount.end()
@@ -237,11 +237,11 @@ def test_bad_usage(finished: StudyRoot, words: tuple[str, ...]) -> None:
     [
         (("rerun", "small", "model=tiny"), "model"),
         (("register", str(study.HERE / "draft.yaml"), "strength=0.5"), "strength"),
-        (("data", "describe", "demo_procedural", "data=footage"), "dataset"),
+        (("data", "describe", "demo_procedural", "data=footage"), "data"),
     ],
 )
 def test_a_choice_of_cells_is_not_ignored_where_there_is_none(
     finished: StudyRoot, words: tuple[str, ...], found: str
 ) -> None:
     done = study.command(*words, *(() if words[0] == "data" else ("--root", str(finished.path))))
-    clear(done, 2, "takes no choice of cells", f"found: {found}\n")
+    clear(done, 2, "does not select cells", f"found: overrides of {found}\n")

@@ -61,7 +61,7 @@ def test_prepare_then_verify(tmp_path: Path, name: str, annotated: bool) -> None
     assert data("verify", name, home).code == 0
     changed = data("verify", name, home, "--against", manifest)
     assert changed.code == 3
-    assert "the clips are not those of" in changed.err
+    assert "the clips differ from those of" in changed.err
 
 
 def test_describe_writes_nothing_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,11 +69,11 @@ def test_an_array_is_made_when_it_is_first_asked_for(tmp_path: Path) -> None:
         return torch.arange(6).view(2, 3) + len(name)
 
     kept = ArrayCache(tmp_path / "arrays")
-    assert kept.there("a") is None
+    assert kept.cached("a") is None
     first = kept.get("a", lambda: make("a"))
     assert torch.equal(kept.get("a", lambda: make("a")), first)
     # Another process with the same folder finds it too.
-    there = ArrayCache(tmp_path / "arrays").there("a")
+    there = ArrayCache(tmp_path / "arrays").cached("a")
     assert there is not None
     assert torch.equal(there, first)
     assert there.dtype == first.dtype

@@ -44,7 +44,7 @@ def test_a_started_study_is_not_written_over(empty: Path) -> None:
     assert study.command("new", "mine").code == 0
     again = study.command("new", "mine")
     assert again.code == 2
-    assert "has been started" in again.err
+    assert "already exists" in again.err
     assert study.command("new", "../mine").code == 2
 
 
@@ -84,14 +84,14 @@ DEEP = "{kind: any_of, of: [" * 20 + "{kind: band, estimand: reversal, low: 0.5,
     [
         ("frames: 16", "frames: 0", "frames"),
         ("frames: 16", "frames: 1000000000", "frames"),
-        ("frames: 16", "frames: 17", "cannot take the clips of this design"),
+        ("frames: 16", "frames: 17", "cannot encode the clips of this design"),
         ("resolution: 32", "resolution: 1000000000", "resolution"),
-        ("resolution: 32", "resolution: 50", "tiny cannot take the clips of this design"),
+        ("resolution: 32", "resolution: 50", "tiny cannot encode the clips of this design"),
         ("seed: 3", f"seed: {'[' * 5000}{']' * 5000}", "61 levels"),
         ("study: small\n", f"a0: &a0 [x]\n{BOMB}study: small\n", "an anchor or alias"),
         ("{kind: band, estimand: reversal, low: 0.5, high: 1.5}", DEEP, "levels"),
-        ("rationale: A dose and its response.", 'rationale: ""', "rationale: no text"),
-        ("rationale: A dose and its response.", 'rationale: "  "', "rationale: no text"),
+        ("rationale: A dose and its response.", 'rationale: ""', "rationale: empty"),
+        ("rationale: A dose and its response.", 'rationale: "  "', "rationale: empty"),
         ("rationale: A dose and its response.", 'rationale: "A do\\u0301se."', "normal form"),
     ],
     ids=["0", "many", "odd", "large", "uneven", "brackets", "bomb", "deep", "empty", "blank", "NFC"],

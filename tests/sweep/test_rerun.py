@@ -52,7 +52,7 @@ def test_what_another_processor_may_change_and_what_not(finished: StudyRoot) -> 
     for name, value in others:
         other = rows(cell)
         other[0][name] = value  # type: ignore[assignment]
-        with pytest.raises(ResultTampered, match="has other numbers"):
+        with pytest.raises(ResultTampered, match="has other values"):
             compare(stored, other)
 
 
@@ -75,7 +75,7 @@ def test_without_a_complete_attempt_there_is_nothing_to_compare_with(tmp_path: P
     assert study.register(root).code == 0
     done = study.command("rerun", "small", "--root", root.path)
     assert done.code == 11
-    assert "nothing to compare with" in done.err
+    assert "no results to compare with" in done.err
 
 
 def test_a_changed_shard_is_found_before_anything_is_computed(attacked: StudyRoot) -> None:

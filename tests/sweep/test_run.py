@@ -83,7 +83,7 @@ def test_single_cells_then_the_rest(finished: StudyRoot, tmp_path: Path) -> None
     assert events == ["registered", "launched", "launched"]
     rest = study.run(root)
     assert rest.code == 0, rest.err
-    assert (rest.json["computed"], rest.json["there"], rest.json["complete"]) == (study.CELLS - 5, 5, True)
+    assert (rest.json["computed"], rest.json["computed_before"], rest.json["complete"]) == (study.CELLS - 5, 5, True)
     # Composed by hand or in one sweep, in any order: the same numbers.
     assert study.contents(root) == study.contents(finished)
 
@@ -127,17 +127,17 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
         ),
         (("model=gigantic",), "model gigantic is not in the registered design"),
         (("model=nothing",), "model nothing is not in the registered design"),
-        (("strength=strong",), "a strength is a number"),
+        (("strength=strong",), "a strength must be a number"),
         (("exec.device=abacus",), "this device cannot be used"),
         (("exec.threads='2'",), "Input should be a valid integer"),
-        (("exec.colour=red",), "there is no setting exec.colour"),
-        (("exec=nowhere",), "there is no exec nowhere"),
+        (("exec.colour=red",), "unknown setting exec.colour"),
+        (("exec=nowhere",), "exec has no option nowhere"),
         (("model=[",), "a bracket that is not closed"),
         (("model=a=b",), "Hydra does not accept"),
-        (("study=small",), "STUDY is an argument of its own"),
+        (("study=small",), "the study is an argument"),
         (("modle=tiny",), "did you mean model?"),
         (("model=tinny",), "did you mean tiny?"),
-        (("exec.thraeds=1",), "did you mean threads?"),
+        (("exec.thraeds=1",), "did you mean exec.threads?"),
         (("exec.data={small:",), "put the whole override in quotes"),
         (("tiny",), "neither an option nor an override"),
         (("hydra/launcher=submitit_slurm",), "fix: pip install hydra-submitit-launcher\n"),
@@ -187,8 +187,8 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
         ("study: small", "study: Small!", "should match pattern"),
         ("estimands: {rise:", "estimands: {fall:", "reads 'rise'"),
         ("low: 0.5, high: 1.5", "low: 1.5, high: 0.5", "is above high"),
-        ("title: Noise", "title: [Noise", "cannot be read as YAML"),
-        ("  seed: 3", "  seed: 3\n  seed: 4", "cannot be read as YAML"),
+        ("title: Noise", "title: [Noise", "not valid YAML"),
+        ("  seed: 3", "  seed: 3\n  seed: 4", "not valid YAML"),
         ("frames: 16", "frames: 16.5", "valid integer"),
     ],
 )  # fmt: skip

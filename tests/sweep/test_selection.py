@@ -42,7 +42,7 @@ def test_it_selects_what_a_filter_of_the_design_selects(
             "large, small",
             "lage; did you mean large?",
         ),
-        ({"strength": (0.7,)}, "strength 0.7 is not", "none, 0.2, 0.5, 1", "0.7; did you mean"),
+        ({"strength": (0.7,)}, "strength 0.7 is not", "none, 0.2, 0.5, 1", "0.7"),
         (
             {"dataset": ("far",), "model": ("large",), "perturbation": ("noise",)},
             "no registered cell has dataset far together with model large",

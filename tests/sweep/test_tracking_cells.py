@@ -182,7 +182,7 @@ def test_other_bytes_than_registered_are_refused(homes: dict[str, Path], tmp_pat
     for verify in ("changed", "full"):
         done = study.run(root, data, "--verify", verify)
         assert done.code == 3, done.err
-        assert "the clips of small_davis are not the registered ones" in done.err
+        assert "the clips of small_davis differ from the registered ones" in done.err
     done = study.run(root, data, "exec.verify=sometimes")
     assert done.code == 2
 

@@ -266,7 +266,7 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(
         (["pocket_b", "training.learning_rate=1e39"], "learning_rate"),
         (["pocket_b", "training.weight_decay=[0,1e39]"], "weight decay"),
         (["pocket_b", "chunk=1/2"], "chunk"),
-        (["pocket_b", "strength=0.5"], "takes no choice of cells"),
+        (["pocket_b", "strength=0.5"], "does not select cells"),
         (["pocket_q"], "did you mean pocket_"),
     ],
 )

@@ -1,6 +1,6 @@
-"""The command line. Each module holds a group of commands; they call the layers below and print what those return.
+"""The command line: each module defines a group of commands that call the layers below and print their results.
 
-Modules of the package are imported inside commands: `--help` and completion must not wait for numpy, let alone torch.
+Commands import the modules they need in their bodies, so that `--help` and completion load neither numpy nor torch.
 """
 
 from vjepa_stress.cli.app import main

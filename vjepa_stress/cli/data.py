@@ -1,4 +1,4 @@
-"""Commands that look at a data set before a study: data prepare, verify, describe."""
+"""Commands that inspect a data set before a study: data prepare, verify, describe."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from vjepa_stress.sweep.collection import Collection
 
 group = typer.Typer(
-    help="Look at a data set before a study.",
+    help="Inspect a data set before a study.",
     epilog="\b\nexample: vjepa-stress data prepare davis 'exec.data={davis: /path/to/DAVIS}'",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(group, name="data")
 
-Frames = Annotated[int, typer.Option("--frames", min=2, help="frames a clip")]
-Resolution = Annotated[int, typer.Option("--resolution", min=32, help="pixels a side")]
+Frames = Annotated[int, typer.Option("--frames", min=2, help="frames per clip")]
+Resolution = Annotated[int, typer.Option("--resolution", min=32, help="height and width of decoded clips, in pixels")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the clip manifest and the contact sheet")]
+SheetOut = Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the contact sheet")]
 
 
 @command("vjepa-stress data prepare davis 'exec.data={davis: /path/to/DAVIS}' --out prepared", group=group)
@@ -38,14 +39,17 @@ def prepare(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Choose the clips, and write the clip manifest and a contact sheet."""
+    """Write a clip manifest and a contact sheet.
+
+    Chooses the clips as registering a draft would. The contact sheet shows a few frames of each clip.
+    """
     collection = _collection(dataset, overrides, frames, resolution, config_dir, root)
     manifest = collection.manifest()
-    found = collection.describe(manifest)
-    found["clip_manifest"] = str(collection.keep(manifest, out))
-    found["contact_sheet"] = str(out / f"{dataset}.png")
+    values = collection.describe(manifest)
+    values["clip_manifest"] = str(collection.keep(manifest, out))
+    values["contact_sheet"] = str(out / f"{dataset}.png")
     collection.draw(manifest, out / f"{dataset}.png")
-    return Result(found, as_json)
+    return Result(values, as_json)
 
 
 @command("vjepa-stress data verify davis 'exec.data={davis: /path/to/DAVIS}'", group=group)
@@ -61,7 +65,10 @@ def verify(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Read and decode every file now, and compare the clips with an earlier manifest."""
+    """Read and decode every clip.
+
+    With --against, also compares the clips with those of an earlier manifest.
+    """
     collection = _collection(dataset, overrides, frames, resolution, config_dir, root)
     return Result(collection.verify(collection.manifest(full=True), against), as_json)
 
@@ -70,22 +77,25 @@ def verify(
 def describe(
     dataset: Dataset,
     overrides: Overrides = None,
-    sheet: Annotated[bool, typer.Option("--sheet", help="draw a contact sheet too")] = False,
-    out: Out = Path(),
+    sheet: Annotated[bool, typer.Option("--sheet", help="also draw a contact sheet")] = False,
+    out: SheetOut = Path(),
     frames: Frames = 16,
     resolution: Resolution = 384,
     config_dir: ConfigDir = None,
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Say how many clips there are, of which length and size, and what reading them costs."""
+    """Print number, size and cost of the clips.
+
+    Decodes a few clips to estimate the time that all of them take.
+    """
     collection = _collection(dataset, overrides, frames, resolution, config_dir, root)
     manifest = collection.manifest()
-    found = collection.describe(manifest)
+    values = collection.describe(manifest)
     if sheet:
-        found["contact_sheet"] = str(out / f"{dataset}.png")
+        values["contact_sheet"] = str(out / f"{dataset}.png")
         collection.draw(manifest, out / f"{dataset}.png")
-    return Result(found, as_json)
+    return Result(values, as_json)
 
 
 def _collection(
@@ -98,5 +108,5 @@ def _collection(
 ) -> Collection:
     from vjepa_stress.sweep.collection import Collection
 
-    request = request_of(overrides, config_dir, nearest_root(root)).choosing_nothing()
-    return Collection(dataset, request.blocks, request.place, frames, resolution)
+    request = request_of(overrides, config_dir, nearest_root(root)).without_cell_filter()
+    return Collection(dataset, request.blocks, request.exec_config, frames, resolution)

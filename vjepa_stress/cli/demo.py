@@ -1,4 +1,4 @@
-"""`demo`: the other commands, one after the other, on a study that ships."""
+"""`demo`: run the other commands, one after the other, on the study that ships with the package."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from vjepa_stress.cli.parser import command
 
 @command("vjepa-stress demo --out my-demo")
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of the demo's study root")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="study root to create or continue")] = Path(
         "vjepa-stress-demo"
     ),
     as_json: Json = False,
 ) -> Result:
-    """Take the study that ships from run to audit.
+    """Run a complete small study.
 
-    Runs, judges, reports, audits and reruns it in a study root of its own.
+    Registers, runs, judges, reports, audits and reruns the study that ships with the package, in a new study root.
     """
     from vjepa_stress.sweep.demo import STUDY, prepare
 
     root = prepare(out).path
-    # Such small models gain nothing from more threads, and numbers do not depend on them.
+    # Such small models gain nothing from more threads; results do not depend on the number.
     threads = f"exec.threads={min(os.cpu_count() or 1, 4)}"
     steps: tuple[tuple[str, tuple[str, ...], Callable[[], Result]], ...] = (
         ("run", (threads,), lambda: sweep.run(STUDY, [threads], root=root)),

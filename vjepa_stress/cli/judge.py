@@ -1,4 +1,4 @@
-"""Commands that judge what was computed: verdict, report, audit."""
+"""Commands that judge results: verdict, report, audit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 @command("vjepa-stress verdict mine --strict")
 def verdict(
     study: Study,
-    strict: Annotated[bool, typer.Option("--strict", help="exit 10 when refuted, 20 when ambiguous")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="exit with 10 if a hypothesis is refuted, with 20 if one is ambiguous")
+    ] = False,
     exploratory: Exploratory = False,
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
     """Judge every hypothesis by its registered rule.
 
-    Refuses where the evidence is incomplete or has changed. Logs that somebody looked.
+    Refuses when results are incomplete or have changed. Logs a look in the ledger.
     """
     from vjepa_stress.evidence.looks import look_verdict
     from vjepa_stress.study_root import StudyRoot
@@ -36,7 +38,7 @@ def verdict(
     look = look_verdict(StudyRoot.find(given=root), study, exploratory=exploratory)
     output.notices(look.evidence.registration.ledger.notices)
     output.print_table(_verdicts(look), sys.stderr)
-    outcomes = {one.id: one.verdict for one in look.verdict.hypotheses}
+    outcomes = {hypothesis.id: hypothesis.verdict for hypothesis in look.verdict.hypotheses}
     values = {
         "study": study,
         "verdicts": outcomes,
@@ -50,23 +52,23 @@ def verdict(
 
 
 def _verdicts(look: Look) -> Table:
-    """A row a hypothesis: what was said of it, and what the rule read."""
+    """One row per hypothesis: its verdict, its title, and the estimates that decided."""
     from vjepa_stress.report import numbers, words
 
     rows = []
     hypotheses = look.evidence.registration.document.hypotheses
-    for one, hypothesis in zip(look.verdict.hypotheses, hypotheses, strict=True):
-        estimates = {name: record.estimate for name, record in one.estimates.items()}
-        text = words.explain(one.decision, estimates, numbers.number) if one.decision else words.reason(one)
-        rows.append((one.id, words.status(one), f"{hypothesis.title}\n{text}"))
+    for judged, hypothesis in zip(look.verdict.hypotheses, hypotheses, strict=True):
+        estimates = {name: record.estimate for name, record in judged.estimates.items()}
+        text = words.explain(judged.decision, estimates, numbers.number) if judged.decision else words.reason(judged)
+        rows.append((judged.id, words.status(judged), f"{hypothesis.title}\n{text}"))
     return Table(("hypothesis", "verdict", "claim"), tuple(rows))
 
 
 @command("vjepa-stress report mine")
 def report(study: Study, exploratory: Exploratory = False, root: Root = None, as_json: Json = False) -> Result:
-    """Judge, and write the report.
+    """Judge every hypothesis and write the report.
 
-    It is one HTML page, the same as Markdown, and the figures. Logs that somebody looked.
+    Writes one HTML page, the same text as Markdown, and the figures. Logs a look in the ledger.
     """
     from vjepa_stress.evidence.looks import look_report
     from vjepa_stress.study_root import StudyRoot
@@ -74,7 +76,7 @@ def report(study: Study, exploratory: Exploratory = False, root: Root = None, as
     look = look_report(StudyRoot.find(given=root), study, exploratory=exploratory)
     output.notices(look.evidence.registration.ledger.notices)
     values = {"study": study, "report": str(look.file)}
-    # An audit refuses what an exploratory report looks past.
+    # An audit would refuse the gaps that an exploratory report ignores.
     following = None if exploratory else output.next_command("audit", study, root=root)
     return Result(values, as_json, next=following)
 
@@ -85,7 +87,7 @@ def audit(
         str | None,
         typer.Argument(
             metavar="STUDY",
-            help="a registered study; else all",
+            help="name of a registered study; all studies if omitted",
             autocompletion=study_names,
             show_default=False,
         ),
@@ -93,9 +95,9 @@ def audit(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Verify everything again, from the files alone.
+    """Verify registrations and results from their files.
 
-    Reads only, and needs no torch.
+    Writes nothing, and needs no torch.
     """
     from vjepa_stress import ledger
     from vjepa_stress.evidence.audit import audit as audit_study
@@ -109,7 +111,7 @@ def audit(
         output.notices(done.notices)
         rows = tuple((check.name, "ok", check.reads) for check in done.checks)
         output.print_table(Table(("check", "result", "reads"), rows), sys.stderr)
-        output.say(f"{name}: intact; evidence tier {done.tier}, {len(done.deviations)} deviations")
+        output.say(f"{name}: intact; evidence tier: {done.tier}; deviations: {len(done.deviations)}")
         results[name] = dataclasses.asdict(done) | {
             "checkpoint": str(done.checkpoint),
             "deviations": [deviation.model_dump() for deviation in done.deviations],

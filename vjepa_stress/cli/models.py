@@ -1,4 +1,4 @@
-"""Commands that get models: fetch a released checkpoint, or pretrain a small one."""
+"""Commands that obtain models: `fetch` downloads a released checkpoint, `pretrain` trains a small model."""
 
 from __future__ import annotations
 
@@ -22,16 +22,24 @@ def fetch(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Download a released checkpoint."""
+    """Download a released checkpoint.
+
+    An interrupted download continues when the same command runs again. The file is compared with the digest in the
+    model's YAML; where that is null, the digest is recorded next to the file.
+    """
     from vjepa_stress.encoders.fetch import fetch as download
     from vjepa_stress.encoders.released import Released
     from vjepa_stress.sweep.progress import byte_progress
 
-    request = request_of(overrides, config_dir, nearest_root(root)).choosing_nothing()
+    request = request_of(overrides, config_dir, nearest_root(root)).without_cell_filter()
     encoder = request.blocks.encoder(model)
     if not isinstance(encoder, Released):
-        raise BadInput(f"{model} has no weights to download", expected="base, large, giant or gigantic")
-    store = request.place.weights.expanduser()
+        raise BadInput(
+            f"{model} has no weights to download",
+            expected="base, large, giant or gigantic",
+            fix="vjepa-stress list models",
+        )
+    store = request.exec_config.weights.expanduser()
     with byte_progress(encoder.file) as progress:
         digest = download(encoder, store, progress=progress)
     return Result({"file": str(store / encoder.file), "digest": digest}, as_json)
@@ -41,16 +49,17 @@ def fetch(
 def pretrain(
     model: Model,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for checkpoint, log and weights")] = Path(
-        "pretrained"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="folder for training state, log and weights")
+    ] = Path("pretrained"),
     config_dir: ConfigDir = None,
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Train a small model with V-JEPA 2.1's objective.
+    """Train a small model as V-JEPA 2.1 is trained.
 
-    The same command goes on after a stop.
+    MODEL is a model of the class `Stored`, for instance pocket_b. Overrides of `training` change the recipe. The same
+    command continues an interrupted training.
     """
     from vjepa_stress.encoders.stored import SHIPPED
     from vjepa_stress.sweep.bind import strictly
@@ -60,14 +69,15 @@ def pretrain(
     from vjepa_stress.training.pretrain import trainable
     from vjepa_stress.training.recipe import Recipe
 
-    request = request_of(overrides, config_dir, nearest_root(root), application="pretrain").choosing_nothing()
+    request = request_of(overrides, config_dir, nearest_root(root), application="pretrain").without_cell_filter()
     encoder = trainable(request.blocks.encoder(model), model)
     recipe = strictly(Recipe, request.training or {}, "training")
-    device, threads = choose_device(request.place.device), request.place.threads
+    device, threads = choose_device(request.exec_config.device), request.exec_config.threads
+    store = request.exec_config.weights.expanduser()
     with progress(f"training {model}", recipe.steps) as advance:
         done = train(model, encoder, recipe, out / model, device, threads=threads, advance=advance)
     if (SHIPPED / encoder.file).is_file():
-        output.say(f"{encoder.file} ships with the package: to use yours, give it its own YAML and file name")
+        output.say(f"{encoder.file} ships with the package; to use yours, give it another file name and YAML file")
     else:
-        output.say(f"pin this digest as `sha256` in {model}.yaml, and put the file into the folder of weights")
+        output.say(f"to use it, set `sha256` in {model}.yaml to this digest and copy the file to {store}")
     return Result({"weights": str(done.weights), "digest": done.digest, "log": str(done.log)}, as_json)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and how a shell completes them."""
+"""Arguments and options that several commands share, and their shell completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def study_names() -> list[str]:
-    """Studies of the study root around the current folder; none where there is no root."""
+    """Names of the studies in the nearest study root; empty outside a study root."""
     from vjepa_stress import ledger
     from vjepa_stress.study_root import StudyRoot
 
@@ -28,7 +28,7 @@ def study_names() -> list[str]:
 
 
 def conf_folders(config_dir: Path | None, root: StudyRoot | None) -> list[Path]:
-    """Folders with building blocks: the one that ships, then the user's own, whose plugins can then be found."""
+    """Folders with building blocks: the package's, then the user's. Makes the user's plugins importable."""
     from vjepa_stress.provenance import make_importable, shipped
     from vjepa_stress.sweep.settings import Settings
 
@@ -40,7 +40,7 @@ def conf_folders(config_dir: Path | None, root: StudyRoot | None) -> list[Path]:
 
 
 def nearest_root(given: Path | None) -> StudyRoot | None:
-    """The study root given, or the one around the current folder; None where there is none."""
+    """The given study root, or the nearest one from the current folder upwards, or None."""
     from vjepa_stress.study_root import StudyRoot
 
     if given is not None:
@@ -76,6 +76,7 @@ def _overrides(incomplete: str) -> list[str]:
             "data",
             "perturbation",
             "strength",
+            "seed",
             "exec.device",
             "exec.threads",
             "exec.chunks",
@@ -86,7 +87,7 @@ def _overrides(incomplete: str) -> list[str]:
 
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="name of a registered study", autocompletion=study_names)]
-Draft = Annotated[Path, typer.Argument(metavar="DRAFT", help="a draft, a YAML file")]
+Draft = Annotated[Path, typer.Argument(metavar="DRAFT", help="path of a draft (YAML)")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -103,7 +104,7 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="study root; else the nearest folder upwards with prereg/",
+        help="study root; default: the nearest folder upwards that has a folder prereg/",
         show_default=False,
     ),
 ]
@@ -113,7 +114,7 @@ ConfigDir = Annotated[
     typer.Option(
         "--config-dir",
         metavar="DIR",
-        help="building blocks of your own; else `config_dir` of vjepa-stress.toml",
+        help="folder with your own building blocks; default: `config_dir` in vjepa-stress.toml",
         show_default=False,
     ),
 ]
@@ -121,12 +122,12 @@ Verify = Annotated[
     Literal["changed", "full"] | None,
     typer.Option(
         "--verify",
-        help="read again the files of clips that changed (default), or of all; as exec.verify",
+        help="source files to read again: changed ones (the default) or all; same as exec.verify",
         show_default=False,
     ),
 ]
 Exploratory = Annotated[
-    bool, typer.Option("--exploratory", help="look in spite of gaps; never says confirmed or refuted")
+    bool, typer.Option("--exploratory", help="use incomplete results too; no verdict is confirmed or refuted")
 ]
 
 
@@ -138,7 +139,7 @@ def request_of(
     verify: str | None = None,
     application: str = "config",
 ) -> Request:
-    """The overrides of a command line, after the settings of the study root."""
+    """Parse the overrides of a command line, which take precedence over the settings of the study root."""
     from vjepa_stress.sweep.request import read_request
 
     chosen = [f"exec.verify={verify}"] if verify else []

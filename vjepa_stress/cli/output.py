@@ -1,4 +1,4 @@
-"""Everything the command line prints: results on standard output, words for people on standard error."""
+"""Everything the command line prints: results on standard output, messages on standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under the names of their columns."""
+    """Rows of text, with the names of their columns."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -27,13 +27,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found.
+    """The result of a command.
 
     Attributes:
-        values: the whole of it, as `--json` prints it. Without `--json` those that are one value are printed.
-        as_json: print it as JSON.
-        parts: texts and tables that are printed in place of the values without `--json`.
-        exit_code: of the process.
+        values: the whole result, as `--json` prints it. Without `--json`, only single values are printed.
+        as_json: whether to print JSON.
+        parts: texts and tables that replace the values in the output without `--json`.
+        exit_code: exit code of the process.
         next: the command that usually follows.
     """
 
@@ -45,12 +45,12 @@ class Result:
 
 
 def say(text: str) -> None:
-    """Print a line for people."""
+    """Print a message."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def notices(texts: Iterable[str]) -> None:
-    """Print what a reader must know that is no error."""
+    """Print notices: facts that a reader needs and that are not errors."""
     for text in texts:
         say(f"notice: {text}")
 
@@ -62,7 +62,7 @@ def report_error(error: StressError) -> int:
 
 
 def show(result: Result) -> int:
-    """Print a result, say which command comes next, and return the exit code."""
+    """Print a result and the command that usually follows; return the exit code."""
     if result.as_json:
         print(_json(result.values))
     elif result.parts:
@@ -75,7 +75,7 @@ def show(result: Result) -> int:
         for key, value in result.values.items():
             text = plain(value)
             if text is not None:
-                # Text of several lines, as a checkpoint is, can be copied as it stands.
+                # Text of several lines, such as a checkpoint, can be copied without edits.
                 between = "\n" if "\n" in text else " "
                 print(f"{key.replace('_', ' ')}:{between}{printable(text)}")
     sys.stdout.flush()
@@ -85,12 +85,12 @@ def show(result: Result) -> int:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    # All but ASCII is escaped, so that no terminal interprets it; JSON leaves DEL as it is.
+    # Escape everything but ASCII, so that no terminal interprets it. JSON does not escape DEL.
     return json.dumps(values, indent=2, default=str).replace("\x7f", "\\u007f")
 
 
 def plain(value: object) -> str | None:
-    """One value as text; None where it is unknown, empty, or more than a line can say."""
+    """One value as text; None where it is unknown, empty or does not fit a line."""
     if value is None or isinstance(value, Mapping):
         return None
     if isinstance(value, bool):
@@ -102,7 +102,7 @@ def plain(value: object) -> str | None:
 
 
 def print_table(table: Table, stream: TextIO) -> None:
-    """Print a table: drawn on a terminal, aligned plain text elsewhere. A cell may have several lines."""
+    """Print a table: drawn on a terminal, as aligned plain text elsewhere. Cells may have several lines."""
     rows = [tuple(printable(cell) for cell in row) for row in table.rows]
     if stream.isatty():
         _draw(Table(table.columns, tuple(rows)), stream)
@@ -130,7 +130,7 @@ _STYLES = {"confirmed": "green", "refuted": "red", "ambiguous": "yellow"}
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    """Rows as lines of columns that begin below each other."""
+    """Rows as lines of text with aligned columns."""
     cells = [[cell.split("\n") for cell in row] for row in rows]
     widths = [max(len(line) for row in cells for line in row[column]) for column in range(len(rows[0]))]
     for row in cells:
@@ -140,14 +140,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
 
 
 def next_command(*words: str | Path, root: Path | None = None, config_dir: Path | None = None) -> str:
-    """A command line that works when it is pasted: with the folders that this one was given."""
+    """A command line that can be pasted; it repeats the folder options of the current one."""
     options = {"--root": root, "--config-dir": config_dir}
     given = [part for name, folder in options.items() if folder is not None for part in (name, folder)]
     return shlex.join(["vjepa-stress", *(_short(word) for word in (*words, *given))])
 
 
 def _short(word: str | Path) -> str:
-    """A path relative to the current folder where it lies below it."""
+    """A path relative to the current folder if it is below it."""
     if not isinstance(word, Path):
         return word
     return os.fspath(word.relative_to(Path.cwd()) if word.is_relative_to(Path.cwd()) else word)

@@ -1,4 +1,4 @@
-"""Commands that make and change a registration: new, check, register, amend, withdraw."""
+"""Commands that create, change and print a registration: new, check, register, amend, withdraw, show."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 @command("vjepa-stress new mine")
 def new(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="a name of your choice, for instance mine")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="a new name: a-z, 0-9 and _, for instance mine")],
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Write a commented draft to start from."""
+    """Write a commented draft to start from.
+
+    Also writes vjepa-stress.toml, where every setting is commented out. In an empty folder, starts a study root.
+    """
     from vjepa_stress.study_root import StudyRoot
     from vjepa_stress.sweep.draft import new_draft
     from vjepa_stress.sweep.settings import write_template
@@ -39,7 +42,7 @@ def new(
     where = StudyRoot.find_or_start(root)
     path = new_draft(where, study)
     settings = write_template(where)
-    output.say("fill in the blanks <…> of the draft")
+    output.say("edit the draft: replace every <…>")
     values = {"study": study, "draft": str(path), "settings": str(settings) if settings else None}
     return Result(values, as_json, next=output.next_command("check", path, root=root))
 
@@ -54,11 +57,14 @@ def check(
 ) -> Result:
     """Check a draft and simulate its scenarios.
 
-    Says what is wrong with it, and how often each verdict would be given. Changes nothing.
+    Lists errors, warnings and suggestions, and the frequency of each verdict in the scenarios of the draft. Writes
+    nothing.
     """
     done = _examine("check", draft, overrides, config_dir, root)
     document = done.document
-    output.say(f"{len(document.design.cells)} cells, {len(document.hypotheses)} hypotheses: it can be registered")
+    output.say(
+        f"the draft can be registered: {len(document.design.cells)} cells, {len(document.hypotheses)} hypotheses"
+    )
     simulated = document.operating_characteristics
     values = {
         "study": document.study,
@@ -79,7 +85,10 @@ def register(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Freeze a draft: hypotheses, rules and cells."""
+    """Freeze a draft: hypotheses, rules and cells.
+
+    Writes prereg/STUDY/v1.json, appends to the ledger, and prints the digest and a checkpoint.
+    """
     from vjepa_stress.prereg import freeze
 
     done = _examine("register", draft, overrides, config_dir, root, verify)
@@ -92,7 +101,7 @@ def register(
 def amend(
     study: Study,
     draft: Annotated[
-        Path, typer.Argument(metavar="DRAFT", help="a whole draft with the next version and an `amendment`")
+        Path, typer.Argument(metavar="DRAFT", help="a complete draft with the next version and an `amendment`")
     ],
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
@@ -100,7 +109,10 @@ def amend(
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
-    """Freeze a draft as a study's next version."""
+    """Freeze a draft as a study's next version.
+
+    Earlier versions are kept. Cells that the amendment does not change keep their results.
+    """
     from vjepa_stress.prereg import freeze
 
     done = _examine("amend", draft, overrides, config_dir, root, verify, amends=study)
@@ -127,44 +139,54 @@ def _reason(value: str) -> str:
 @command('vjepa-stress withdraw mine H2.ratio --why "ill-posed: it cannot be refuted"')
 def withdraw(
     study: Study,
-    hypothesis: Annotated[str, typer.Argument(metavar="HYPOTHESIS", help="H2, or H2.ratio for one estimand of it")],
-    why: Annotated[str, typer.Option("--why", help="what is withdrawn and why, for readers")],
+    hypothesis: Annotated[
+        str,
+        typer.Argument(metavar="HYPOTHESIS", help="its id, such as H2, or H2.ratio for the estimand `ratio` of it"),
+    ],
+    why: Annotated[str, typer.Option("--why", help="reason, for readers of the registration")],
     reason: Annotated[
-        str, typer.Option("--reason", help="the kind of reason", autocompletion=_reasons, callback=_reason)
+        str,
+        typer.Option(
+            "--reason",
+            help="kind of reason: unforeseen-event, error-in-registration, missing-information, "
+            "violated-assumption or falsified-auxiliary",
+            autocompletion=_reasons,
+            callback=_reason,
+        ),
     ] = "error-in-registration",
     severity: Annotated[str | None, typer.Option("--severity", help="effect on the severity of the tests")] = None,
-    validity: Annotated[str | None, typer.Option("--validity", help="effect on what can be concluded")] = None,
+    validity: Annotated[str | None, typer.Option("--validity", help="effect on the conclusions")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> Result:
     """Withdraw a hypothesis, or one estimand of it.
 
-    The rest is judged as before.
+    Everything else is judged as registered. The withdrawal is a new version of the registration.
     """
     from vjepa_stress.prereg.withdraw import withdraw as withdraw_part
     from vjepa_stress.study_root import StudyRoot
 
     where = StudyRoot.find(given=root)
-    words: dict[str, Any] = {"why": why, "reason": reason, "severity": severity, "validity": validity}
-    values = _frozen(where, *withdraw_part(where, study, hypothesis, **words))
+    reasons: dict[str, Any] = {"why": why, "reason": reason, "severity": severity, "validity": validity}
+    values = _frozen(where, *withdraw_part(where, study, hypothesis, **reasons))
     return Result(values, as_json, next=output.next_command("status", study, root=root))
 
 
 def _frozen(root: StudyRoot, document: Preregistration, digest: Digest, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Say what was frozen."""
+    """Print and return a summary of the frozen document."""
     from vjepa_stress import ledger
     from vjepa_stress.prereg import freeze
     from vjepa_stress.prereg.lineage import changes
     from vjepa_stress.report import words
 
     leaf = ledger.read(root).leaves[checkpoint.size - 1]
-    said = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
-    output.say(f"{said}; data status {document.data_status}")
+    summary = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
+    output.say(f"{summary}; data status {document.data_status}")
     if isinstance(leaf, ledger.Revision):
         before, after = freeze.load(root, document.study).lineage[-2:]
         for change in changes(before.document, after.document):
             output.say(f"  {words.change(change)}")
-    output.say("keep the checkpoint where nobody can change it: a signed tag, a paper, a mail")
+    output.say("keep the checkpoint where nobody can change it: in a signed tag, a paper or an email")
     return {
         "study": document.study,
         "version": document.version,
@@ -181,8 +203,8 @@ class _Examined:
     """A draft that can be registered.
 
     Attributes:
-        before: the registration that it is the next document of; None for a first one.
-        registered: this version is registered already.
+        before: the registration that the draft amends; None for a first version.
+        registered: this version is already registered.
     """
 
     root: StudyRoot
@@ -202,7 +224,7 @@ def _examine(
     verify: str | None = None,
     amends: str | None = None,
 ) -> _Examined:
-    """Read a draft, simulate its scenarios, and stop at what must not be registered."""
+    """Read a draft and simulate its scenarios; raise where it must not be registered."""
     from vjepa_stress import ledger
     from vjepa_stress.prereg import data_status, freeze
     from vjepa_stress.study_root import StudyRoot
@@ -211,29 +233,37 @@ def _examine(
 
     draft: DraftDocument = read_draft(path)
     root = StudyRoot.find(start=path.resolve().parent, given=given)
-    request = request_of(overrides, config_dir, root, verify=verify).choosing_nothing()
+    request = request_of(overrides, config_dir, root, verify=verify).without_cell_filter()
     if amends not in (None, draft.study):
-        raise BadInput("the draft is of another study", where=path, expected=amends, found=draft.study)
-    # What is registered for the first time has no parent, whatever it says of itself: `register` refuses it.
+        raise BadInput(
+            "the draft belongs to another study",
+            where=path,
+            expected=f"study: {amends}",
+            found=f"study: {draft.study}",
+            fix=output.next_command("amend", draft.study, path, root=given, config_dir=config_dir),
+        )
+    # A first registration has no parent, even if the draft has an `amendment`: `register` refuses it below.
     follows = action == "amend" or (action == "check" and draft.amendment is not None)
     before = freeze.load(root, draft.study) if follows else None
     lineage = before.lineage if before else ()
     registered = action == "check" and bool(lineage) and draft.version == lineage[-1].document.version
     if registered:
-        output.say(f"notice: {draft.study} {draft.version} is registered; its draft is checked once more")
+        output.say(f"notice: {draft.study} {draft.version} is already registered; its draft is checked again")
         before, lineage = None, lineage[:-1]
     parent = lineage[-1] if lineage else None
-    document, manifests = resolve(draft, request.blocks, request.place, lambda text: output.notices([text]), parent)
+    document, manifests = resolve(
+        draft, request.blocks, request.exec_config, lambda text: output.notices([text]), parent
+    )
     freeze.check_round_trip(document, path)
     if before is not None:
         freeze.check_next(before, document)
     elif action == "register":
         freeze.check_first(root, ledger.read(root), document)
-    # Before scenarios are simulated; what freezes the document asks again under the ledger's lock.
+    # Fail before the simulation, which takes long; freezing checks again under the ledger's lock.
     data_status.check(root, ledger.read(root), document, manifests, parent.document if parent else None)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
-        output.say("simulating studies in each scenario; with many estimands this takes minutes")
+        output.say("simulating studies in each scenario; this takes minutes when there are many estimands")
         document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
         _say_chances(document)
         findings = _say_findings(document, known=findings)
@@ -243,7 +273,7 @@ def _examine(
 def _say_findings(
     document: Preregistration, known: tuple[Finding, ...] = (), planned: bool = False
 ) -> tuple[Finding, ...]:
-    """Print what `check` finds and is not known yet, and stop at what must not be registered."""
+    """Print the findings that are not `known`; raise where one of them blocks registration."""
     from vjepa_stress.report import words
     from vjepa_stress.verdict.check import check as findings_of
 
@@ -256,34 +286,34 @@ def _say_findings(
         raise BadDocument(
             "this draft cannot be registered",
             where=f"{document.study} {document.version}",
-            found=f"{len(blocking)} errors and warnings, listed above",
-            fix="correct errors; acknowledge warnings with a reason",
+            found=f"{len(blocking)} blocking errors and warnings, listed above",
+            fix="correct each error; correct each warning, or list it under `acknowledged` with a reason",
         )
     return findings
 
 
 def _say_chances(document: Preregistration) -> None:
-    """Print how often each verdict would be given, in per cent, with its Monte-Carlo error."""
+    """Print the frequency of each verdict, in per cent, with its Monte Carlo error."""
     import sys
 
     from vjepa_stress.report import numbers
 
     simulated = document.operating_characteristics
     rows = [
-        (scenario, name, word.replace("_", "-"), numbers.chance(one))
+        (scenario, name, verdict.replace("_", "-"), numbers.chance(chance))
         for scenario, hypotheses in (simulated.chances.items() if simulated else ())
         for name, chances in hypotheses.items()
-        for word, one in chances
-        if one.p > 0
+        for verdict, chance in chances
+        if chance.p > 0
     ]
-    output.print_table(Table(("scenario", "hypothesis", "verdict", "how often"), tuple(rows)), sys.stderr)
+    output.print_table(Table(("scenario", "hypothesis", "verdict", "frequency"), tuple(rows)), sys.stderr)
 
 
 @command("vjepa-stress show mine")
 def show(study: Study, root: Root = None, as_json: Json = False) -> Result:
     """Print a registration in words.
 
-    Its hypotheses and rules, cells, what is pinned, and how the draft differs from it.
+    Prints hypotheses, rules, cells and pinned digests, and the differences from the draft.
     """
     from vjepa_stress.prereg import freeze
     from vjepa_stress.report.show import as_text, describe

@@ -1,8 +1,8 @@
-"""What a video container's outermost bytes say: which kind it is, and how long it claims to be.
+"""The kind and the declared length of a video container, read from its outermost bytes.
 
-Both are read before FFmpeg sees the file. Naming the demuxer closes the door on formats that only look
-like a video (play lists, scripts, text), and the claimed length finds a cut file even where the demuxer
-would quietly stop at the last whole packet.
+Both are read before FFmpeg opens the file. A fixed demuxer excludes formats that only look like a video (play lists,
+scripts, text). The declared length reveals a truncated file even where the demuxer would stop silently at the last
+whole packet.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ Kind = Literal["mov", "matroska", "avi"]
 """FFmpeg's demuxer for MP4 and QuickTime, for Matroska and WebM, and for AVI."""
 
 SUFFIXES: frozenset[str] = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
-"""Endings of file names that are taken for videos, in lower case."""
+"""Suffixes of video files, in lower case."""
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 
 
 def kind_of(data: bytes) -> Kind | None:
-    """Tell the container from its first bytes; None for anything that is no video container known here."""
+    """The kind of a container, by its first bytes; None for unknown formats."""
     if data[:4] == _EBML:
         return "matroska"
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
@@ -29,10 +29,10 @@ def kind_of(data: bytes) -> Kind | None:
 
 
 def promised_length(data: bytes, kind: Kind) -> int:
-    """Number of bytes the outermost boxes claim; more than `len(data)` means that the file was cut.
+    """Number of bytes that the outermost boxes declare; more than `len(data)` means that the file is truncated.
 
-    Sources: ISO/IEC 14496-12 section 4.2 (boxes), RFC 8794 section 6 (EBML sizes), the RIFF and OpenDML
-    chunk headers of AVI. Lengths that a container leaves open (live recordings) promise nothing.
+    Containers may leave the length open (live recordings); then it does not count. Sources: ISO/IEC 14496-12 section
+    4.2 (boxes), RFC 8794 section 6 (EBML sizes), the RIFF and OpenDML chunk headers of AVI.
     """
     return {"mov": _boxes, "matroska": _segment, "avi": _chunks}[kind](data)
 
@@ -45,7 +45,7 @@ def _boxes(data: bytes) -> int:
         size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        # Size 0 is "up to the end"; what does not look like a box is trailing matter that players ignore.
+        # Size 0 means "up to the end of the file". Trailing bytes that are not a box are ignored, as players do.
         if size < 8 or not (name.isascii() and name.decode("ascii").isprintable()):
             break
         at += size
@@ -62,7 +62,7 @@ def _segment(data: bytes) -> int:
 
 
 def _variable_integer(data: bytes, at: int) -> tuple[int | None, int]:
-    """An EBML size and the offset after it; None where all bits are ones: unknown."""
+    """An EBML size and the offset after it; None if all bits are ones, which means an unknown size."""
     first = data[at] if at < len(data) else 0
     width = 9 - first.bit_length()
     if width > 8:

@@ -1,4 +1,4 @@
-"""DAVIS-2017: sequences of JPEG frames, with the objects of every frame in palette PNGs."""
+"""DAVIS-2017: sequences of JPEG frames, with object masks in palette PNGs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from vjepa_stress.errors import BadInput, BadVideo, NotHere
 from vjepa_stress.interfaces import Dataset, Sample
 
 VOID = 255
-"""Palette index of pixels that belong to no object for certain; the semi-supervised task takes them as background."""
+"""Palette index of pixels without a certain object; the semi-supervised task treats them as background."""
 
 _AGAIN = "unpack the archive again"
 
 
 class Davis(Dataset):
-    """One clip a sequence, from its first frame on, with the objects that its annotations name by palette index.
+    """One clip per sequence, from the first frame on, with object ids from the palette indices of the annotations.
 
     Attributes:
-        n_clips: sequences, the first of the split's list.
-        step: frames from one frame of a clip to the next.
+        n_clips: number of sequences, taken from the start of the split's list.
+        step: stride between the frames of a clip, in frames.
         split: name of the list in `ImageSets/YEAR`.
-        year: of the challenge.
-        size: name of the folder of frames within `JPEGImages` and of masks within `Annotations`.
+        year: year of the challenge.
+        size: name of the folder of frames in `JPEGImages` and of masks in `Annotations`.
     """
 
     kind = "dataset/davis"
@@ -46,15 +46,15 @@ class Davis(Dataset):
     size: str = Field(pattern=r"^[\w-]+$")
 
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
-        """Read all frames and masks of the clips once; what was read before and has not changed is not read again.
+        """Read all frames and masks of the clips; skip files that have not changed since an earlier run.
 
         A clip's source is the digest of the list of its files' digests: frames first, then masks.
 
         Raises:
-            NotHere: when no folder was given.
-            BadInput: when it is not that of DAVIS, or has too few sequences.
-            BadVideo: when sequences are too short, files missing or damaged, or a mask does not have its frame's
-                size; names up to ten at once.
+            NotHere: when no folder is given.
+            BadInput: when it is not a folder of DAVIS, or has too few sequences.
+            BadVideo: when sequences are too short, files are missing or damaged, or a mask does not have the size of
+                its frame; lists up to ten.
         """
         root = self._root(home)
         indices = range(0, frames * self.step, self.step)
@@ -68,7 +68,7 @@ class Davis(Dataset):
                 failures.append(error)
                 continue
             files |= {path.relative_to(root).as_posix(): path for path in self._files(root, name, indices)}
-        found, broken = inspect(files, "davis-1", _look)
+        found, broken = inspect(files, "davis-1", _facts)
         failures += broken
         clips = []
         for name in names:
@@ -85,20 +85,24 @@ class Davis(Dataset):
         return tuple(clips)
 
     def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
-        """Read the clip's files anew, and decode, resize and crop frames and masks from the bytes read.
+        """Read the clip's files; decode, resize and crop frames and masks from those bytes.
 
         Raises:
-            BadInput: as `identify`, and for the name of no sequence.
-            BadVideo: when a file is gone or cannot be decoded.
+            BadInput: as `identify`, and when the name cannot be that of a sequence.
+            BadVideo: when a file is missing or cannot be decoded.
         """
         if Path(clip.name).name != clip.name or clip.name.startswith("."):
-            raise BadInput("this is not the name of a sequence", where=clip.name)
+            raise BadInput(
+                "this is not the name of a sequence",
+                where=clip.name,
+                fix="use the references that `identify` returns",
+            )
         paths = self._files(self._root(home), clip.name, clip.frames)
         pixels, masks, digests = [], [], []
         for number, path in enumerate(paths):
             data = bytes_of(path)
             digests.append(sha256(data))
-            # One at a time: a whole sequence at full size would take many times the memory of the clip.
+            # One frame at a time: a whole sequence at full size takes many times the memory of the clip.
             if number < len(clip.frames):
                 frame = torch.from_numpy(_frame(data, path).transpose(2, 0, 1).copy())
                 pixels.append(video.fit(frame[:, None], resolution))
@@ -114,34 +118,34 @@ class Davis(Dataset):
     def _root(self, home: Path | None) -> Path:
         if home is None:
             raise NotHere(
-                "DAVIS is not here",
+                "the folder of DAVIS is not set",
                 expected=f"JPEGImages/480p, Annotations/480p and ImageSets/{self.year}/{self.split}.txt",
-                found="none was given",
-                fix="get it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
-                "then say where it lies: 'exec.data={NAME: /path/to/DAVIS}'",
+                found="no folder",
+                fix="download it from davischallenge.org (2017, TrainVal, Images and Annotations, 480p), "
+                "then give its folder: 'exec.data={NAME: /path/to/DAVIS}'",
             )
-        wanted = ("JPEGImages", "Annotations", "ImageSets")
+        subfolders = ("JPEGImages", "Annotations", "ImageSets")
         for root in (home, home / "DAVIS"):
-            if all((root / name).is_dir() for name in wanted):
+            if all((root / name).is_dir() for name in subfolders):
                 return root
         raise BadInput(
             "this is not the folder of DAVIS",
             where=home,
-            expected=", ".join(wanted),
-            found=", ".join(sorted(path.name for path in home.iterdir())[:10]) if home.is_dir() else "no folder",
-            fix="point to the folder that the archive was unpacked in",
+            expected=", ".join(subfolders),
+            found=", ".join(sorted(path.name for path in home.iterdir())[:10]) if home.is_dir() else "no such folder",
+            fix="give the folder that the archive was unpacked in: 'exec.data={davis: /path/to/DAVIS}'",
         )
 
     def _sequences(self, root: Path) -> list[str]:
         path = root / "ImageSets" / self.year / f"{self.split}.txt"
         names = bytes_of(path).decode("utf-8", "replace").split()
-        strange = [name for name in names if Path(name).name != name or name.startswith(".")]
-        if strange or len(set(names)) < len(names) or len(names) < self.n_clips:
+        invalid = [name for name in names if Path(name).name != name or name.startswith(".")]
+        if invalid or len(set(names)) < len(names) or len(names) < self.n_clips:
             raise BadInput(
                 "the list of sequences cannot be used",
                 where=path,
-                expected=f"at least {self.n_clips} names of folders, each once",
-                found=f"{len(set(names))} names" + (f", among them {strange[:5]}" if strange else ""),
+                expected=f"at least {self.n_clips} names of folders, without duplicates",
+                found=f"{len(set(names))} names" + (f", among them {invalid[:5]}" if invalid else ""),
                 fix="lower n_clips, or " + _AGAIN,
             )
         return names[: self.n_clips]
@@ -154,7 +158,7 @@ class Davis(Dataset):
     def _check_length(self, root: Path, name: str, indices: Sequence[int]) -> None:
         folder = root / "JPEGImages" / self.size / name
         if not folder.is_dir():
-            raise BadVideo("the folder of a sequence is not there", where=folder, fix=_AGAIN)
+            raise BadVideo("the folder of a sequence does not exist", where=folder, fix=_AGAIN)
         frames = sorted(path.stem for path in folder.glob("*.jpg"))
         last = int(frames[-1]) if frames and frames[-1].isdecimal() else -1
         if last < indices[-1]:
@@ -163,7 +167,7 @@ class Davis(Dataset):
                 where=folder,
                 expected=f"frames 0 to {indices[-1]} for {len(indices)} frames at stride {self.step}",
                 found=f"{len(frames)} frames",
-                fix="lower `step`; the registered stride holds for every sequence",
+                fix="lower `step` in the data set's YAML file; all sequences have the same stride",
             )
 
 
@@ -171,18 +175,18 @@ def _source(digests: Sequence[Digest]) -> Digest:
     return digest_of(list(digests))
 
 
-def _look(data: bytes, path: Path) -> Facts:
+def _facts(data: bytes, path: Path) -> Facts:
     image = _mask(data, path) if path.suffix == ".png" else _frame(data, path)
     return {"height": image.shape[0], "width": image.shape[1]}
 
 
 def _check_sizes(found: dict[str, Inspected], root: Path) -> None:
-    sizes = {name: (one.facts["height"], one.facts["width"]) for name, one in found.items()}
+    sizes = {name: (file.facts["height"], file.facts["width"]) for name, file in found.items()}
     first = next(iter(sizes.values()))
     for name, size in sizes.items():
         if size != first:
             raise BadVideo(
-                "a mask or frame does not have the size of its sequence",
+                "a frame or mask has another size than the first frame of its sequence",
                 where=root / name,
                 expected=f"{first[0]}×{first[1]}",
                 found=f"{size[0]}×{size[1]}",
@@ -198,11 +202,11 @@ def _mask(data: bytes, path: Path) -> UInt8[np.ndarray, "h w"]:
     image = _decoded(data, path, "PNG")
     if image.mode not in {"P", "L"}:
         raise BadVideo(
-            "this mask has colours where object numbers should be",
+            "a mask has colours instead of object ids",
             where=path,
             expected="a PNG with a palette",
             found=f"mode {image.mode}",
-            fix="export it with a palette; colours alone do not say which object is which",
+            fix="export it with a palette, whose indices are the object ids",
         )
     return np.asarray(image)
 
@@ -213,6 +217,6 @@ def _decoded(data: bytes, path: Path, kind: str) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise BadVideo(
-            "this image is damaged or of another kind", where=path, expected=kind, found=str(error), fix=_AGAIN
+            "an image is damaged or has another format", where=path, expected=kind, found=str(error), fix=_AGAIN
         ) from error
     return image

@@ -1,8 +1,8 @@
-"""A video opened in memory: what its container holds, and the decoder run over it.
+"""A video in memory: demuxing its container and decoding its frames.
 
-One video is decoded by one thread: the result then depends on the bytes alone, and callers run many videos
-side by side. Not every damage can be seen: arithmetic-coded streams (H.264, VP9) decode flipped bits into
-plausible pixels without complaint. The file's digest is what protects against that.
+Each video is decoded by one thread, so that the result depends on the bytes alone; callers decode several videos in
+parallel. Not all damage can be detected: arithmetic-coded streams (H.264, VP9) decode flipped bits into plausible
+pixels without an error. The digest of the file protects against that.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from av.video.stream import VideoStream
 from vjepa_stress.data.container import Kind, kind_of, promised_length
 from vjepa_stress.errors import BadVideo
 
-AGAIN = "copy or download the file again, or take it out of the data set"
-"""What to do about a damaged file."""
+AGAIN = "copy or download the file again, or remove it from the data set"
+"""The fix for a damaged file."""
 
 
 class Film:
-    """An opened video: its packets in decoding order, and which of them are shown when.
+    """An opened video: its packets in decoding order, and the presentation times of its frames.
 
     Attributes:
         pts: presentation time of each shown frame in display order, in units of `time_base`.
-        timed: the times are exact and unique, so that a decoded frame is known by its time.
+        timed: whether the times are exact and unique, so that they identify decoded frames.
     """
 
     def __init__(self, stream: VideoStream, packets: list[av.Packet[Any]], kind: Kind, where: object) -> None:
@@ -38,19 +38,19 @@ class Film:
         self.codec = stream.codec_context.name
         self.time_base = _fraction(stream.time_base) or Fraction(1)
         self.rate = _fraction(stream.average_rate)
-        # Packets outside the edit list are decoded, because others refer to them, but never shown.
+        # Packets outside the edit list are decoded, because others refer to them, but not shown.
         shown = [packet for packet in packets if not packet.is_discard]
-        # AVI stores no presentation times: what FFmpeg guesses there is not the display order.
+        # AVI stores no presentation times, and FFmpeg's guesses are not in display order.
         times = [packet.dts if kind == "avi" or packet.pts is None else packet.pts for packet in shown]
         self.pts = tuple(sorted(t if t is not None else i for i, t in enumerate(times)))
         known = all(packet.pts is not None for packet in shown) and len(set(self.pts)) == len(self.pts)
         self.timed = kind != "avi" and known
 
     def decoded(self, start: int) -> Iterator[av.VideoFrame]:
-        """Decode from one packet on; frames come in display order.
+        """Decode from packet `start` on; yield frames in display order.
 
         Raises:
-            BadVideo: where the decoder reports an error.
+            BadVideo: when the decoder reports an error.
         """
         context = self.stream.codec_context
         context.flush_buffers()
@@ -59,14 +59,14 @@ class Film:
                 yield from context.decode(packet)
         except av.FFmpegError as error:
             raise BadVideo(
-                "the video cannot be decoded: it is damaged", where=self.where, found=error.strerror, fix=AGAIN
+                "the video is damaged and cannot be decoded", where=self.where, found=error.strerror, fix=AGAIN
             ) from error
 
     def collect(self, wanted: set[int]) -> dict[int, av.VideoFrame]:
-        """Decode the wanted frames from the nearest key frame on, or from the start where that fails."""
+        """Decode the wanted frames from the nearest key frame on, or from the start if that fails."""
         start = self._key_before(min(wanted))
         if start:
-            # Some streams mark frames as key frames that still lean on earlier ones.
+            # Some streams mark frames as key frames that depend on earlier frames.
             with suppress(BadVideo):
                 return self._collect(start, wanted)
         return self._collect(0, wanted)
@@ -79,17 +79,17 @@ class Film:
         return max(keys, default=0)
 
     def _collect(self, start: int, wanted: set[int]) -> dict[int, av.VideoFrame]:
-        place = {pts: i for i, pts in enumerate(self.pts)}
-        # Frames shown before the key frame we start at belong to the group before and may be broken.
+        index = {pts: i for i, pts in enumerate(self.pts)}
+        # Frames shown before the first key frame belong to the previous group and may be incomplete.
         since = self.packets[start].pts if start else None
         found: dict[int, av.VideoFrame] = {}
         for count, frame in enumerate(self.decoded(start)):
             if since is not None and (frame.pts is None or frame.pts < since):
                 continue
-            number = count if not self.timed else None if frame.pts is None else place.get(frame.pts)
+            number = count if not self.timed else None if frame.pts is None else index.get(frame.pts)
             if frame.is_corrupt:
                 raise BadVideo(
-                    "the video is damaged: the decoder had to make up a part of a frame",
+                    "the video is damaged: the decoder concealed errors in a frame",
                     where=self.where,
                     found=f"frame {number}",
                     fix=AGAIN,
@@ -99,9 +99,9 @@ class Film:
             if len(found) == len(wanted):
                 return found
         raise BadVideo(
-            "the decoder did not give all the frames asked for",
+            "the decoder did not return all requested frames",
             where=self.where,
-            expected=f"{len(wanted)} frames, the last being {max(wanted)}",
+            expected=f"{len(wanted)} frames up to frame {max(wanted)}",
             found=f"{len(found)} frames",
             fix=AGAIN,
         )
@@ -109,10 +109,10 @@ class Film:
 
 @contextmanager
 def opened(data: bytes, where: object) -> Iterator[Film]:
-    """Demux everything, and refuse what is no video, is cut short or shows nothing.
+    """Demux a whole file.
 
     Raises:
-        BadVideo: for all of these; the message calls the file `where`.
+        BadVideo: when the file is not a video, is truncated or has no frames; `where` names the file in the message.
     """
     kind = kind_of(data)
     if kind is None:
@@ -121,29 +121,34 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
             where=where,
             expected="MP4, MOV, WebM, MKV or AVI",
             found=f"{len(data)} bytes that begin with {data[:12]!r}",
-            fix="convert it, or take it out of the data set",
+            fix="convert it, or remove it from the data set",
         )
     promised = promised_length(data, kind)
     if promised > len(data):
-        raise _cut_short(where, f"{promised} bytes, as the container says", f"{len(data)} bytes")
+        raise _cut_short(where, f"{promised} bytes, as the container declares", f"{len(data)} bytes")
     try:
         container = av.open(io.BytesIO(data), "r", format=kind)
     except av.FFmpegError as error:
         raise BadVideo("the container cannot be read", where=where, found=error.strerror, fix=AGAIN) from error
     with container:
-        # A picture attached as cover art is a video stream to FFmpeg, but nothing moves in it.
+        # FFmpeg treats cover art as a video stream; skip it.
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            raise BadVideo("the file has no video stream", where=where, found=[s.type for s in container.streams])
+            raise BadVideo(
+                "the file has no video stream",
+                where=where,
+                found=[s.type for s in container.streams],
+                fix="remove it from the data set",
+            )
         stream = streams[0]
         if stream.codec_context is None:
-            raise BadVideo("there is no decoder for this video", where=where, fix="convert it to H.264 or VP9")
+            raise BadVideo("no decoder for the codec of this video", where=where, fix="convert it to H.264 or VP9")
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode"}
         try:
             packets = [packet for packet in container.demux() if packet.size]
         except av.FFmpegError as error:
-            raise BadVideo("the container breaks off", where=where, found=error.strerror, fix=AGAIN) from error
+            raise BadVideo("the container is truncated", where=where, found=error.strerror, fix=AGAIN) from error
         own = [packet for packet in packets if packet.stream_index == stream.index]
         if not any(not packet.is_discard for packet in own):
             raise BadVideo("the video has no frames", where=where, found="0 frames", fix=AGAIN)
@@ -151,7 +156,7 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
         if damaged:
             raise _cut_short(where, "whole packets", f"{damaged} broken of {len(own)}")
         if kind == "mov" and len(own) < stream.frames:
-            raise _cut_short(where, f"{stream.frames} frames, as the header says", f"{len(own)} frames")
+            raise _cut_short(where, f"{stream.frames} frames, as the header declares", f"{len(own)} frames")
         film = Film(stream, own, kind, where)
         if kind == "matroska" and container.duration is not None:
             _check_duration(film, packets, Fraction(container.duration, av.time_base))
@@ -159,23 +164,23 @@ def opened(data: bytes, where: object) -> Iterator[Film]:
 
 
 def _check_duration(film: Film, packets: list[av.Packet[Any]], promised: Fraction) -> None:
-    """Matroska counts no frames: compare the end of the last packet of any track with the promised duration."""
+    """Matroska stores no frame count: compare the end of the last packet of any track with the declared duration."""
     end = max((p.pts + (p.duration or 0)) * (_fraction(p.time_base) or 0) for p in packets if p.pts is not None)
-    # The last frame's own duration is often not stored: the longest interval stands for it.
+    # The duration of the last frame is often not stored; the longest interval replaces it.
     longest = max(steps_between(film.pts), default=0) * film.time_base
     if end + 2 * longest + Fraction(1, 10) < promised:
-        raise _cut_short(film.where, f"{float(promised):.2f} s, as the header says", f"{float(end):.2f} s")
+        raise _cut_short(film.where, f"{float(promised):.2f} s, as the header declares", f"{float(end):.2f} s")
 
 
 def _cut_short(where: object, expected: str, found: str) -> BadVideo:
-    return BadVideo("the video is cut short", where=where, expected=expected, found=found, fix=AGAIN)
+    return BadVideo("the video is truncated", where=where, expected=expected, found=found, fix=AGAIN)
 
 
 def _fraction(ratio: Fraction | None) -> Fraction | None:
-    # PyAV gives None for an unset ratio up to version 18 and a falsy ratio from 19 on.
+    # PyAV returns None for an unset ratio up to version 18 and a falsy ratio from version 19 on.
     return Fraction(ratio.numerator, ratio.denominator) if ratio else None
 
 
 def steps_between(pts: Sequence[int]) -> list[int]:
-    """Differences between neighbours, one fewer than `pts`."""
+    """Differences between neighbouring times; one fewer than `pts`."""
     return [b - a for a, b in itertools.pairwise(pts)]

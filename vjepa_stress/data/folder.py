@@ -1,4 +1,4 @@
-"""Any folder of videos, or the videos that an installed Python distribution carries."""
+"""A folder of videos, or the videos in an installed Python distribution."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from vjepa_stress.interfaces import Dataset, Sample
 
 
 class Folder(Dataset):
-    """Clips from video files: MP4, MOV, WebM, MKV and AVI, found in a folder and all folders below it.
+    """Clips from video files (MP4, MOV, WebM, MKV and AVI) in a folder and all its subfolders.
 
-    Which files are taken depends on `selection_seed` and the names of the files within the folder, where a
-    clip starts on `selection_seed` and the digest of the file; neither on the machine, the folder's place or
-    the order of a listing. A file that cannot be used is an error, never replaced by another.
+    The choice of files depends on `selection_seed` and on the names of the files relative to the folder. The start of
+    a clip depends on `selection_seed` and on the digest of the file. Neither depends on the machine, the path of the
+    folder or the order of a listing. A file that cannot be used is an error; no other file replaces it.
 
     Attributes:
-        n_clips: clips in total; the first n of a longer choice are the choice of n.
-        step: frames from one frame of a clip to the next; shortened, with a note, where a video is too short.
+        n_clips: number of clips; a smaller choice is the beginning of a larger one.
+        step: stride between the frames of a clip, in frames; reduced, with a note, if a video is too short.
         selection_seed: chooses files and starts; below 2**53.
-        clips_per_video: clips of one video, each starting in its own equal share of the possible starts.
-        distribution: name of an installed Python distribution to look in instead of a folder; it is found by
-            its metadata and never imported.
-        files: names of the files to find in `distribution`.
+        clips_per_video: number of clips per video, each starting in its own equal share of the possible starts.
+        distribution: name of an installed Python distribution to use instead of a folder; it is found by its metadata
+            and never imported.
+        files: names of the files in `distribution`.
     """
 
     kind = "dataset/folder"
@@ -50,45 +50,46 @@ class Folder(Dataset):
     @model_validator(mode="after")
     def _together(self) -> Folder:
         if (self.distribution is None) != (not self.files):
-            raise ValueError("`distribution` and `files` belong together: give both or neither")
+            raise ValueError("set both `distribution` and `files`, or neither")
         if self.files and len(set(self.files)) < len(self.files):
-            raise ValueError("`files` names a file twice")
+            raise ValueError("`files` lists a file twice")
         return self
 
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
-        """Choose files and start frames; reads each chosen file once, and decodes its first frame only.
+        """Choose files and start frames; read each chosen file once and decode its first frame only.
 
         Raises:
-            BadInput: when the folder, the distribution or enough videos are not there, or two of the chosen
-                files have the same content.
-            BadVideo: when chosen files cannot be used or are too short; names up to ten of them at once.
+            NotHere: when no folder is given.
+            BadInput: when the folder does not exist, there are too few videos, or two of the chosen files have the
+                same content.
+            BadVideo: when chosen files cannot be used or are too short; lists up to ten.
             MissingExtra: when `distribution` is not installed.
         """
-        places = self._places(home)
+        paths = self._paths(home)
         needed = -(-self.n_clips // self.clips_per_video)
-        if len(places) < needed:
+        if len(paths) < needed:
             raise BadInput(
-                "there are not enough videos for the clips asked for",
+                "there are not enough videos",
                 where=self.distribution or home,
-                expected=f"{needed} videos for {self.n_clips} clips, {self.clips_per_video} a video",
-                found=f"{len(places)} videos",
-                fix="add videos, lower n_clips or raise clips_per_video",
+                expected=f"{needed} videos for {self.n_clips} clips, {self.clips_per_video} per video",
+                found=f"{len(paths)} videos",
+                fix="add videos, lower n_clips, or raise clips_per_video",
             )
-        chosen = sorted(places, key=lambda name: digest_of({"selection_seed": self.selection_seed, "file": name}))
+        chosen = sorted(paths, key=lambda name: digest_of({"selection_seed": self.selection_seed, "file": name}))
         clips: list[ClipRef] = []
         failures: list[BadVideo] = []
         names: dict[Digest, str] = {}
         for name in chosen[:needed]:
             try:
-                data = bytes_of(places[name])
+                data = bytes_of(paths[name])
                 source = sha256(data)
-                clips += self._clips(name, video.index(data, places[name]), source, frames, places[name])
+                clips += self._clips(name, video.index(data, paths[name]), source, frames, paths[name])
             except BadVideo as error:
                 failures.append(error)
                 continue
             if source in names:
                 raise BadInput(
-                    "two of the chosen videos are the same file under two names",
+                    "two of the chosen videos have the same content",
                     where=self.distribution or home,
                     found=f"{names[source]} and {name}",
                     fix="remove one of them",
@@ -99,47 +100,47 @@ class Folder(Dataset):
         return tuple(clips[: self.n_clips])
 
     def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
-        """Read the clip's file anew, and decode, resize and crop its frames from the bytes read.
+        """Read the clip's file; decode, resize and crop its frames from those bytes.
 
         Raises:
             BadInput: as `identify`, and when the name leads out of the folder.
-            BadVideo: when the file is gone or cannot be decoded.
+            BadVideo: when the file is missing or cannot be decoded.
         """
         name = clip.name.rpartition("#")[0]
-        path = self._place(name, home)
+        path = self._path(name, home)
         data = bytes_of(path)
         pixels = video.fit(video.decode(data, clip.frames, path), resolution)
         return Sample(pixels=pixels, digest=clip_digest(sha256(data), clip.frames))
 
-    def _places(self, home: Path | None) -> dict[str, Path]:
-        """Where each video lies, by the name that identifies it."""
+    def _paths(self, home: Path | None) -> dict[str, Path]:
+        """Path of each video, by the name that identifies it."""
         if self.distribution is not None and self.files is not None:
             return {name: _find_in_distribution(self.distribution, name) for name in self.files}
         if home is None:
             raise NotHere(
                 "this data set needs a folder of videos",
-                expected="a folder",
-                found="none was given",
-                fix="say where the videos lie: 'exec.data={NAME: /path/to/videos}'",
+                expected="a folder with video files",
+                found="no folder",
+                fix="give the folder: 'exec.data={NAME: /path/to/videos}'",
             )
         return list_videos(home)
 
-    def _place(self, name: str, home: Path | None) -> Path:
+    def _path(self, name: str, home: Path | None) -> Path:
         if self.distribution is None and home is not None:
-            # Listing a large folder for every clip would be slow; the direct way is checked instead.
+            # Listing a large folder for every clip would be slow; try the path directly.
             path, root = home / name, home.resolve()
             if path.is_file() and path.resolve().is_relative_to(root):
                 return path
-        places = self._places(home)
-        if name not in places:
+        paths = self._paths(home)
+        if name not in paths:
             raise BadVideo(
-                "the video of this clip is not there",
+                "the video of a clip does not exist",
                 where=self.distribution or home,
                 expected=name,
-                found=f"{len(places)} other videos",
-                fix="put the file back, or point to the folder that the clips were chosen from",
+                found=f"{len(paths)} other videos",
+                fix="restore the file, or give the folder that the clips were chosen from",
             )
-        return places[name]
+        return paths[name]
 
     def _clips(
         self, name: str, known: video.VideoIndex, source: Digest, frames: int, where: Path
@@ -154,7 +155,7 @@ class Folder(Dataset):
             yield ClipRef.of(f"{name}#{start}", source, indices, notes)
 
     def _step(self, available: int, frames: int, where: Path) -> int:
-        """The registered stride, or the largest below it that leaves each clip its own start."""
+        """The registered stride, or the largest smaller one that gives each clip its own start."""
         room = available - self.clips_per_video
         if room < frames - 1:
             needed = frames - 1 + self.clips_per_video
@@ -163,14 +164,14 @@ class Folder(Dataset):
                 where=where,
                 expected=f"at least {needed} frames for {self.clips_per_video} clips of {frames} frames at stride 1",
                 found=f"{available} frames",
-                fix="take it out of the data set",
+                fix="remove it from the data set",
             )
         return self.step if frames == 1 else min(self.step, room // (frames - 1))
 
     def _starts(self, source: Digest, possible: int) -> list[int]:
         """One start in each of `clips_per_video` equal shares of the starts 0 … possible − 1."""
         seed = digest_of({"selection_seed": self.selection_seed, "source": source})
-        # Raw output: numpy promises that the bits of PCG64 never change, not what its distributions make of them.
+        # Raw output: numpy guarantees the bits of PCG64, but not the output of its distributions.
         bits = np.random.PCG64(int(seed.hex, 16))
         edges = [k * possible // self.clips_per_video for k in range(self.clips_per_video + 1)]
         return [low + (int(bits.random_raw()) * (high - low) >> 64) for low, high in pairwise(edges)]
@@ -181,17 +182,17 @@ def _find_in_distribution(distribution: str, name: str) -> Path:
         listed = importlib.metadata.files(distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingExtra(
-            "the Python distribution that carries these videos is not installed",
+            "the Python distribution with these videos is not installed",
             where=distribution,
             fix="pip install 'vjepa-stress[run]', or install the distribution itself",
         ) from error
     found = [Path(os.fspath(entry.locate())) for entry in listed or () if entry.name == name]
     if len(found) != 1:
         raise BadInput(
-            "the installed distribution does not carry this video",
+            "the installed distribution does not have this video",
             where=distribution,
-            expected=f"one file called {name}",
+            expected=f"one file named {name}",
             found=f"{len(found)} files",
-            fix="install the version that the study names",
+            fix="install the version that the study was registered with",
         )
     return found[0]

@@ -1,8 +1,7 @@
-"""A first look at many files: digest and facts from the same bytes, in parallel, remembered between runs.
+"""Read many files in parallel: digest and facts from the same bytes, cached between runs.
 
-What is remembered of a file counts as long as its size, times and inode are the same, unless everything is asked to
-be read again. That saves time and proves nothing: whoever decodes a clip computes its digest anew, from the bytes
-decoded.
+A cached result is valid while size, times and inode of the file are the same, unless `ReadOptions.full` is set. The
+cache saves time and proves nothing: decoding a clip computes its digest again, from the decoded bytes.
 """
 
 from __future__ import annotations
@@ -22,88 +21,88 @@ from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadInput, BadVideo, StressError
 
 Facts = dict[str, Any]
-"""JSON values that a look at a file gave."""
+"""Properties of a file, as JSON values."""
 
-Look = Callable[[bytes, Path], Facts]
-"""Finds out what must be known of a file; raises BadVideo where it cannot be used."""
+Examine = Callable[[bytes, Path], Facts]
+"""Determines the properties of a file; raises BadVideo if the file cannot be used."""
 
 _LISTED = 10
-"""How many unusable files one error names."""
+"""Number of unusable files that one error lists."""
 
 _WORKERS = 8
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are looked at.
+    """How files are read.
 
     Attributes:
-        full: read every file again, whatever is remembered.
-        progress: told after each file that was read: how many there are, and its name.
+        full: read every file again, without the cache.
+        progress: called after each file that was read, with the number of files and the name of this one.
     """
 
     full: bool = False
     progress: Callable[[int, str], None] | None = None
 
 
-_manner: ContextVar[ReadOptions] = ContextVar("manner", default=ReadOptions())  # noqa: B039 - frozen
+_options: ContextVar[ReadOptions] = ContextVar("options", default=ReadOptions())  # noqa: B039 - frozen
 
 
 @contextmanager
-def inspecting(manner: ReadOptions) -> Iterator[None]:
-    """Look at files in this manner within the block. It changes how long that takes, and no result."""
-    before = _manner.set(manner)
+def inspecting(options: ReadOptions) -> Iterator[None]:
+    """Use these options within the block. They change no result."""
+    before = _options.set(options)
     try:
         yield
     finally:
-        _manner.reset(before)
+        _options.reset(before)
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found out about a file.
+    """The digest and the properties of a file.
 
     Attributes:
-        digest: of its bytes.
-        facts: what the look at them gave.
+        digest: digest of its bytes.
+        facts: properties of the same bytes.
     """
 
     digest: Digest
     facts: Facts
 
 
-def inspect(files: Mapping[str, Path], kind: str, look: Look) -> tuple[dict[str, Inspected], list[BadVideo]]:
-    """Read files and look at them.
+def inspect(files: Mapping[str, Path], kind: str, examine: Examine) -> tuple[dict[str, Inspected], list[BadVideo]]:
+    """Read and examine files.
 
     Args:
-        files: where each lies, by a name of the caller's own.
-        kind: name and version of the look, under which results are remembered.
-        look: what to find out.
+        files: paths, by names that the caller chooses.
+        kind: name and version of the examination; the cache is separate for each.
+        examine: determines the properties of one file.
 
     Returns:
-        What was found, by name, and the failures; both in the order of `files`.
+        Digest and properties by name, and the failures; both in the order of `files`.
     """
-    manner, remembered = _manner.get(), _Memory(kind)
+    options, cache = _options.get(), _Cache(kind)
     state = {name: _state(path) for name, path in files.items()}
     known = {
-        name: there
+        name: cached
         for name, path in files.items()
-        if not manner.full and (there := remembered.get(path, state[name])) is not None
+        if not options.full and (cached := cache.get(path, state[name])) is not None
     }
     todo = [name for name in files if name not in known]
     failures: dict[str, BadVideo] = {}
     with ThreadPoolExecutor(_WORKERS) as workers:
-        for name, result in zip(todo, workers.map(lambda name: _looked(files[name], look), todo), strict=True):
+        for name, result in zip(todo, workers.map(lambda name: _examined(files[name], examine), todo), strict=True):
             if isinstance(result, BadVideo):
                 failures[name] = result
             else:
                 known[name] = result
-                # What changed while it was read is not what its state says.
+                # Do not cache a file that changed while it was read.
                 if state[name] is not None and _state(files[name]) == state[name]:
-                    remembered.put(files[name], state[name], result)
-            if manner.progress:
-                manner.progress(len(todo), name)
-    remembered.save()
+                    cache.put(files[name], state[name], result)
+            if options.progress:
+                options.progress(len(todo), name)
+    cache.save()
     return {name: known[name] for name in files if name in known}, [failures[n] for n in files if n in failures]
 
 
@@ -120,12 +119,12 @@ def bytes_of(path: Path) -> bytes:
             "the file cannot be read",
             where=path,
             found=error.strerror,
-            fix="check that it is there and may be read; a broken link counts as a missing file",
+            fix="check that it exists and that you may read it; a broken link is a missing file",
         ) from error
 
 
 def unusable(failures: Sequence[StressError], what: str) -> BadVideo:
-    """One error that names up to ten failures: `what` is unusable, as in "3 of the 30 chosen videos"."""
+    """One error for several failures, of which it lists up to ten; `what` is, for example, "3 of the 30 videos"."""
     if len(failures) == 1 and isinstance(failures[0], BadVideo):
         return failures[0]
     lines = [f"{f.where}: {f.what}" + (f" ({f.found})" if f.found is not None else "") for f in failures[:_LISTED]]
@@ -135,32 +134,32 @@ def unusable(failures: Sequence[StressError], what: str) -> BadVideo:
         f"{what} cannot be used",
         expected=failures[0].expected if len({f.what for f in failures}) == 1 else None,
         found="".join(f"\n    {line}" for line in lines),
-        fix="repair these files or take them out of the data set; nothing was put in their place",
+        fix="repair these files, or remove them from the data set; no other files replace them",
     )
 
 
 def different(names: Mapping[str, Digest], where: object) -> None:
-    """Refuse files of the same content under two names: one clip would count twice.
+    """Refuse files with the same content: the clip would count twice.
 
     Raises:
-        BadInput: naming the two.
+        BadInput: with the names of two such files.
     """
-    seen: dict[Digest, str] = {}
+    first: dict[Digest, str] = {}
     for name, digest in names.items():
-        if digest in seen:
+        if digest in first:
             raise BadInput(
-                "two of the chosen videos are the same file under two names",
+                "two of the chosen videos have the same content",
                 where=where,
-                found=f"{seen[digest]} and {name}",
+                found=f"{first[digest]} and {name}",
                 fix="remove one of them",
             )
-        seen[digest] = name
+        first[digest] = name
 
 
-def _looked(path: Path, look: Look) -> Inspected | BadVideo:
+def _examined(path: Path, examine: Examine) -> Inspected | BadVideo:
     try:
         data = bytes_of(path)
-        return Inspected(sha256(data), look(data, path))
+        return Inspected(sha256(data), examine(data, path))
     except BadVideo as error:
         return error
 
@@ -170,14 +169,14 @@ State = tuple[int, int, int, int]
 
 def _state(path: Path) -> State | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-class _Memory:
-    """What earlier runs of this user found out; a memory that cannot be read or written is none."""
+class _Cache:
+    """Results of this user's earlier runs. A cache file that cannot be read or written is ignored."""
 
     def __init__(self, kind: str) -> None:
         base = os.environ.get("XDG_CACHE_HOME")
@@ -196,9 +195,9 @@ class _Memory:
             return Inspected(Digest(entry["digest"]), dict(entry["facts"]))
         return None
 
-    def put(self, path: Path, state: State | None, found: Inspected) -> None:
+    def put(self, path: Path, state: State | None, inspected: Inspected) -> None:
         if state is not None:
-            entry = {"state": list(state), "digest": found.digest, "facts": found.facts}
+            entry = {"state": list(state), "digest": inspected.digest, "facts": inspected.facts}
             self._files[self._key(path)] = entry
             self._changed = True
 

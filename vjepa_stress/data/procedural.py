@@ -1,4 +1,4 @@
-"""Rendered clips with exact object masks; they need no files and are the same bits on every machine."""
+"""Rendered clips with exact object masks; they need no files and are bit-identical on every machine."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ _PREFIX = "procedural/"
 def render(
     seed: int, *, frames: int, size: int, max_objects: int = 4, travel: float = 0.35, camera: float = 0.25
 ) -> tuple[UInt8[np.ndarray, "t s s 3"], UInt8[np.ndarray, "t s s"]]:
-    """Render one clip: textured shapes that move, turn, grow and hide one another over a moving background.
+    """Render one clip: textured shapes that move, turn, grow and occlude one another over a moving background.
 
     Args:
-        seed: any non-negative integer; decides everything else about the clip.
-        frames: T; the same motion is spread over however many frames there are.
+        seed: any non-negative integer; determines the clip.
+        frames: T; the motion is the same for any number of frames.
         size: S, rows and columns in pixels.
-        max_objects: most objects in the clip, 1 to 4.
-        travel: least distance that each object moves, as a fraction of the frame's side.
+        max_objects: largest number of objects in the clip, 1 to 4.
+        travel: smallest distance that each object moves, as a fraction of the frame's side.
         camera: largest distance that the background moves, as a fraction of the frame's side.
 
     Returns:
-        8-bit RGB (T, S, S, 3), and object ids (T, S, S): 0 background, k the k-th object, which hides those
-        with lower ids. In the first frame every object is seen whole and covers at least 1.5 % of the frame.
+        8-bit RGB (T, S, S, 3), and object ids (T, S, S): 0 for the background, k for the k-th object, which occludes
+        objects with lower ids. In the first frame every object is fully visible and covers at least 1.5 % of the
+        frame.
     """
     scene = compose(Draws(seed), frames, size, max_objects, travel, camera)
     return draw(scene, frames, size)
 
 
 class Procedural(Dataset):
-    """Clips made by `render`, each from its own seed.
+    """Rendered clips, each from its own seed.
 
-    Clips are rendered at `size` whatever resolution is asked for, and then resized like footage: so the
-    digest of specification and index stands for one set of pixels, and not for one a resolution. The revision
-    is part of it: it grows whenever the pixels of any clip change.
+    Clips are rendered at `size` for every resolution and then resized like footage, so that the digest of
+    specification and index identifies one set of pixels. The specification includes the revision, which increases
+    whenever the pixels of any clip change.
 
     Attributes:
         n_clips: number of clips.
         first_index: index of the first clip, below 2**52; disjoint ranges give disjoint clips.
-        render_seed: chooses the series; below 2**53.
-        size: pixels a side as rendered.
-        max_objects: most objects in a clip.
-        travel: least distance that an object moves, as a fraction of the frame's side.
+        render_seed: seed of the series; below 2**53.
+        size: rows and columns as rendered, in pixels.
+        max_objects: largest number of objects in a clip.
+        travel: smallest distance that an object moves, as a fraction of the frame's side.
         camera: largest distance that the background moves, as a fraction of the frame's side.
     """
 
@@ -70,7 +71,7 @@ class Procedural(Dataset):
     camera: float = Field(ge=0.0, le=1.0)
 
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:  # noqa: ARG002
-        """Name the clips without rendering any; `home` is not used."""
+        """Identify the clips without rendering them; `home` is not used."""
         indices = range(self.first_index, self.first_index + self.n_clips)
         return tuple(ClipRef.of(f"{_PREFIX}{i:06d}", self._source(i), range(frames)) for i in indices)
 
@@ -78,7 +79,7 @@ class Procedural(Dataset):
         """Render one clip, with its masks; `home` is not used.
 
         Raises:
-            BadInput: when the reference names no clip of this kind.
+            BadInput: when the reference is not that of a rendered clip.
         """
         number = clip.name.removeprefix(_PREFIX)
         if number == clip.name or not (number.isascii() and number.isdecimal()):
@@ -86,10 +87,15 @@ class Procedural(Dataset):
                 "this is not the name of a rendered clip",
                 where=clip.name,
                 expected=f"{_PREFIX} and a number",
-                fix="use the references that `identify` gives",
+                fix="use the references that `identify` returns",
             )
         if clip.frames != tuple(range(len(clip.frames))):
-            raise BadInput("a rendered clip has its frames in order from 0", where=clip.name, found=list(clip.frames))
+            raise BadInput(
+                "the frames of a rendered clip must be in order from 0",
+                where=clip.name,
+                found=list(clip.frames),
+                fix="use the references that `identify` returns",
+            )
         source = self._source(int(number))
         video, ids = draw(self.scene(int(number), len(clip.frames)), len(clip.frames), self.size)
         pixels = torch.from_numpy(np.ascontiguousarray(video.transpose(3, 0, 1, 2)))
@@ -100,11 +106,11 @@ class Procedural(Dataset):
         )
 
     def scene(self, index: int, frames: int) -> Scene:
-        """What one clip shows: where each object is in each of its frames, exactly."""
+        """The scene of one clip, with the exact position of each object in each frame."""
         draws = Draws(int(self._source(index).hex, 16))
         return compose(draws, frames, self.size, self.max_objects, self.travel, self.camera)
 
     def _source(self, index: int) -> Digest:
-        """Digest of everything that decides a clip's pixels, and the seed they are rendered from."""
-        look = {key: value for key, value in self.spec().items() if key not in {"n_clips", "first_index"}}
-        return digest_of({**look, "index": index})
+        """Digest of everything that determines a clip's pixels; also the seed of the renderer."""
+        appearance = {key: value for key, value in self.spec().items() if key not in {"n_clips", "first_index"}}
+        return digest_of({**appearance, "index": index})

@@ -1,8 +1,8 @@
-"""Scenes of textured shapes that move, turn, grow and hide one another over a moving background.
+"""Scenes of textured shapes that move, turn, grow and occlude one another over a moving background.
 
-Lengths are fractions of the frame's side, the origin is its upper left corner, and time runs from 0 at the
-first frame to 1 at the last. As in `texture`, only operations with one exact result are used; a rotation is
-given by t = tan(angle / 2) as ((1 − t²) / (1 + t²), 2t / (1 + t²)).
+Lengths are fractions of the frame's side, the origin is its upper left corner, and time runs from 0 at the first
+frame to 1 at the last. As in `texture`, only operations with one exact result are used. Cosine and sine of an angle
+are (1 − t²) / (1 + t²) and 2t / (1 + t²), with t = tan(angle / 2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vjepa_stress.data.shape import Shape, draw_shape
 from vjepa_stress.data.texture import Draws, covered, pack, paint, sample, unpack
 
 _MARGIN = 1.15
-"""Half the side of an object's texture in units of its radius: beyond the radius nothing is covered."""
+"""Half the side of an object's texture, in units of its radius; the margin beyond the radius is empty."""
 
 _AREAS = {1: (0.06, 0.18), 2: (0.045, 0.12), 3: (0.035, 0.085), 4: (0.03, 0.06)}
 """Range of an object's area, as a fraction of the frame, by the number of objects."""
@@ -31,14 +31,14 @@ _Path = Callable[[_Times], tuple[_Times, _Times]]
 
 @dataclass(frozen=True)
 class Layer:
-    """A square texture and where it lies in each frame.
+    """A square texture and its position in each frame.
 
     Attributes:
         texture: packed texels (P, P).
-        x: column of its centre, (T,).
-        y: row of its centre, (T,).
-        turn: tan of half its angle, (T,).
-        reach: half its side, (T,).
+        x: column of the centre, (T,).
+        y: row of the centre, (T,).
+        turn: tangent of half the angle, (T,).
+        reach: half the side, (T,).
     """
 
     texture: UInt64[np.ndarray, "p p"]
@@ -50,7 +50,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and the objects over it, each hiding those before it."""
+    """A background and the objects in front of it; each occludes the earlier ones."""
 
     background: Layer
     objects: tuple[Layer, ...]
@@ -60,35 +60,33 @@ def draw(scene: Scene, frames: int, size: int) -> tuple[UInt8[np.ndarray, "t s s
     """Render a scene.
 
     Returns:
-        Pixels (T, S, S, 3), and for each pixel the number of the object seen there, 0 for the background.
+        Pixels (T, S, S, 3), and the number of the visible object for each pixel (T, S, S), 0 for the background.
     """
     video = np.empty((frames, size, size), np.uint64)
     masks = np.zeros((frames, size, size), np.uint8)
     for t in range(frames):
-        video[t] = _look(scene.background, t, size, (0, size), (0, size))
+        video[t] = _sampled(scene.background, t, size, (0, size), (0, size))
         for number, layer in enumerate(scene.objects, start=1):
             rows, columns = _span(layer.y[t], layer.reach[t], size), _span(layer.x[t], layer.reach[t], size)
             if rows[0] < rows[1] and columns[0] < columns[1]:
-                seen = _look(layer, t, size, rows, columns)
-                # A pixel belongs to one object whole: the mask is exact because edges are never mixed.
-                inside = covered(seen)
-                np.copyto(video[t, slice(*rows), slice(*columns)], seen, where=inside)
+                box = _sampled(layer, t, size, rows, columns)
+                # Each pixel belongs to one object: edges are not blended, so that masks are exact.
+                inside = covered(box)
+                np.copyto(video[t, slice(*rows), slice(*columns)], box, where=inside)
                 np.copyto(masks[t, slice(*rows), slice(*columns)], number, where=inside)
     return unpack(video), masks
 
 
 def compose(draws: Draws, frames: int, size: int, most_objects: int, travel: float, camera: float) -> Scene:
-    """Invent a scene.
+    """Draw a random scene. In the first frame no object occludes another, and each is inside the frame.
 
     Args:
-        draws: decides everything.
+        draws: source of all random numbers.
         frames: T, at least 1.
-        size: pixels a side that the textures are made for.
-        most_objects: 1 to 4; each number up to it is equally likely.
-        travel: least distance that an object's centre moves.
+        size: rows and columns in pixels that the textures are made for.
+        most_objects: 1 to 4; all numbers from 1 to `most_objects` are equally likely.
+        travel: smallest distance that an object's centre moves.
         camera: largest distance that the background moves.
-
-    In the first frame no object hides another and each lies whole within the frame.
     """
     time = np.arange(frames) / max(frames - 1, 1)
     hue = draws.between(0.0, 1.0)
@@ -113,10 +111,10 @@ def compose(draws: Draws, frames: int, size: int, most_objects: int, travel: flo
     return Scene(background, tuple(objects))
 
 
-def _look(
+def _sampled(
     layer: Layer, t: int, size: int, rows: tuple[int, int], columns: tuple[int, int]
 ) -> UInt64[np.ndarray, "h w"]:
-    """What the layer shows in a box of frame `t`, as `sample` gives it."""
+    """The layer in a box of frame `t`, as `sample` returns it."""
     half, side = float(layer.turn[t]), layer.texture.shape[0]
     texels = side / (2.0 * float(layer.reach[t]))
     cos = (1.0 - half * half) / (1.0 + half * half) * texels
@@ -134,12 +132,12 @@ def _fixed(value: float) -> int:
 
 
 def _span(centre: float, reach: float, size: int) -> tuple[int, int]:
-    """First pixel and the one after the last that a layer can touch."""
+    """First pixel that a layer can touch, and the pixel after the last one."""
     return max(0, math.floor((centre - reach) * size)), min(size, math.ceil((centre + reach) * size))
 
 
 def _background(draws: Draws, time: _Times, size: int, hue: float, camera: float) -> Layer:
-    # The part seen never leaves the texture: 0.5 · (cos + sin) · zoom at most, and half the way panned.
+    # The visible part stays inside the texture: it reaches 0.5 · (cos + sin) · zoom plus half the pan at most.
     reach = 0.75 + camera / 2.0
     image = paint(draws, math.ceil(2.0 * reach * size), hue, vivid=False)
     x, y = _direction(draws)
@@ -150,7 +148,7 @@ def _background(draws: Draws, time: _Times, size: int, hue: float, camera: float
 
 
 def _places(draws: Draws, shapes: list[Shape], areas: list[float]) -> list[tuple[float, float, float]]:
-    """Centre and radius of each object: whole within the frame, no two circles meeting."""
+    """Centre and radius of each object: circles inside the frame that do not meet."""
     line = np.broadcast_to((2.0 * np.arange(64) + 1.0) / 64 - 1.0, (64, 64))
     filled = [4.0 * np.count_nonzero(shape(line, line.T)) / 64**2 for shape in shapes]
     while True:
@@ -164,7 +162,7 @@ def _places(draws: Draws, shapes: list[Shape], areas: list[float]) -> list[tuple
                 places.append((x, y, radius))
             if len(places) == len(shapes):
                 return places
-        # Too crowded: smaller objects fit, and at the smallest size four of any kind do.
+        # Too crowded: try smaller objects. At the smallest size, four objects of any kind fit.
         areas = [max(_SMALLEST, 0.9 * area) for area in areas]
 
 
@@ -174,7 +172,7 @@ def _path(
     others: list[_Path],
     travel: float,
 ) -> _Path:
-    """A smooth way from `start`; more often than not it crosses the way of an earlier object."""
+    """A smooth path from `start`; it usually crosses the path of an earlier object."""
     x, y = start
     meets = bool(others) and draws.below(4) > 0
     while True:
@@ -185,7 +183,7 @@ def _path(
                 x + (float(a[0]) + draws.between(-0.06, 0.06) - x) / when,
                 y + (float(b[0]) + draws.between(-0.06, 0.06) - y) / when,
             )
-            # One try in four is given up, because not every meeting leaves a way within the frame.
+            # Give up with probability 1/4, because a crossing inside the frame may be impossible.
             meets = draws.below(4) > 0
         else:
             end = (draws.between(0.08, 0.92), draws.between(0.08, 0.92))
@@ -194,16 +192,16 @@ def _path(
             break
     bow, ease = draws.between(-0.5, 0.5), draws.between(-0.4, 0.4)
 
-    def way(time: _Times) -> tuple[_Times, _Times]:
+    def path(time: _Times) -> tuple[_Times, _Times]:
         gone = time + ease * time * (1.0 - time)
         aside = bow * gone * (1.0 - gone)
         return x + along * gone - down * aside, y + down * gone + along * aside
 
-    return way
+    return path
 
 
 def _direction(draws: Draws) -> tuple[float, float]:
-    """A unit vector in any direction."""
+    """A unit vector in a random direction."""
     while True:
         x, y = draws.between(-1.0, 1.0), draws.between(-1.0, 1.0)
         length = math.sqrt(x * x + y * y)

@@ -1,4 +1,4 @@
-"""Outlines of rendered objects, each within the unit circle and without one transcendental function."""
+"""Outlines of rendered objects, inside the unit circle and without transcendental functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Grid = Float64[np.ndarray, "h w"]
 _Inside = Bool[np.ndarray, "h w"]
 
 Shape = Callable[[_Grid, _Grid], _Inside]
-"""Tells which points (u, v) lie inside."""
+"""Maps coordinates u and v to whether the point is inside."""
 
 
 def draw_shape(draws: Draws) -> Shape:
@@ -81,14 +81,14 @@ def _blob(draws: Draws) -> Shape:
 
 
 def _quarter_turns(u: _Grid, v: _Grid) -> _Grid:
-    """The direction of a point in [0, 4), growing with its angle: exact where an arc tangent is not."""
+    """The direction of a point in [0, 4), increasing with its angle; exact, unlike an arc tangent."""
     part = v / np.maximum(np.abs(u) + np.abs(v), 1e-9)
     turns: _Grid = np.where(u < 0, 2.0 - part, np.where(v < 0, 4.0 + part, part))
     return turns
 
 
 def _at(quarter_turns: float) -> tuple[float, float]:
-    """The unit vector whose `_quarter_turns` are given."""
+    """The unit vector with the given `_quarter_turns`."""
     turns = quarter_turns - 4.0 * math.floor(quarter_turns / 4.0)
     x = 1.0 - turns if turns <= 2.0 else turns - 3.0
     y = turns if turns <= 1.0 else 2.0 - turns if turns <= 3.0 else turns - 4.0

@@ -1,4 +1,4 @@
-"""Something-Something V2: a folder of WebM files by number, and a JSON with the label of each."""
+"""Something-Something V2: a folder of numbered WebM files, and a JSON file with their labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vjepa_stress.errors import BadInput, BadVideo, NotHere
 from vjepa_stress.interfaces import Dataset, Sample
 
 VIDEO_FOLDERS = ("20bn-something-something-v2", "videos", ".")
-"""Where the WebM files may lie, as the official archives unpack and as people rename it."""
+"""Folders of the WebM files: as the official archives unpack, and as users often rename it."""
 
 _LABEL_FOLDERS = ("labels", ".")
 _LISTED = 10
@@ -29,11 +29,11 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class Label:
-    """What the JSON says of a video.
+    """The label of a video.
 
     Attributes:
-        number: the video's file name without its ending.
-        template: the action with its objects left open; videos are drawn in proportion from all templates.
+        number: file name of the video, without its suffix.
+        template: the action with placeholders for its objects; all templates are sampled in proportion.
     """
 
     number: str
@@ -41,16 +41,17 @@ class Label:
 
 
 class SSv2(Dataset):
-    """Clips of Something-Something V2: one a video, its frames spread evenly over the whole of it.
+    """Clips of Something-Something V2: one per video, with frames spread evenly over the video.
 
-    The videos are about four seconds long, too short for the stride of 4 that the encoders' release uses, and a frame
-    shown twice would look like a standstill. Which videos are taken depends on `selection_seed` and the labels alone:
-    not on the machine, nor on which files are there. A file that cannot be used is an error, never replaced.
+    The videos last about four seconds, too short for the stride of 4 that the encoders' release uses, and a repeated
+    frame would look like a standstill. The choice of videos depends on `selection_seed` and the labels only, not on
+    the machine or the files in the folder. A file that cannot be used is an error; no other file replaces it.
 
     Attributes:
-        n_clips: videos in all; the first n of a longer choice are the choice of n.
+        n_clips: number of videos; a smaller choice is the beginning of a larger one.
         selection_seed: chooses the videos; below 2**53.
-        labels: name of the JSON, in the folder or its `labels` folder: a list of objects with `id` and `template`.
+        labels: name of the JSON file, in the folder or its subfolder `labels`: a list of objects with `id` and
+            `template`.
     """
 
     kind = "dataset/ssv2"
@@ -61,18 +62,18 @@ class SSv2(Dataset):
     labels: str = Field(pattern=r"^[\w.-]+\.json$")
 
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
-        """Choose the videos, and read each once; what was read before and has not changed is not read again.
+        """Choose and read the videos; skip files that have not changed since an earlier run.
 
         Raises:
-            NotHere: when no folder was given.
-            BadInput: when the labels or enough of them are not there, or two chosen videos are the same file.
-            BadVideo: when chosen files are missing, damaged or too short; names up to ten of them at once.
+            NotHere: when no folder is given.
+            BadInput: when labels are missing or too few, or two chosen videos have the same content.
+            BadVideo: when chosen files are missing, damaged or too short; lists up to ten.
         """
-        folder, labels = self.places(home)
+        folder, labels = self.paths(home)
         everything = read_labels(labels)
         if len(everything) < self.n_clips:
             raise BadInput(
-                "there are not enough videos for the clips asked for",
+                "there are not enough videos",
                 where=labels,
                 expected=f"{self.n_clips} labels",
                 found=f"{len(everything)} labels",
@@ -80,7 +81,7 @@ class SSv2(Dataset):
             )
         self._warn_of_absent(everything, folder, labels)
         numbers = [label.number for label in choose(everything, self.n_clips, self.selection_seed)]
-        found, failures = inspect({n: folder / f"{n}.webm" for n in numbers}, "webm-2", _look)
+        found, failures = inspect({n: folder / f"{n}.webm" for n in numbers}, "webm-2", _facts)
         clips = []
         for number, inspected in found.items():
             try:
@@ -95,37 +96,43 @@ class SSv2(Dataset):
         return tuple(clips)
 
     def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
-        """Read the clip's file anew, and decode, resize and crop its frames from the bytes read.
+        """Read the clip's file; decode, resize and crop its frames from those bytes.
 
         Raises:
-            BadInput: as `identify`, and for the name of no such video.
-            BadVideo: when the file is gone or cannot be decoded.
+            BadInput: as `identify`, and when the name cannot be that of a video.
+            BadVideo: when the file is missing or cannot be decoded.
         """
         if not (clip.name.endswith(".webm") and clip.name[:-5].isascii() and clip.name[:-5].isdecimal()):
-            raise BadInput("this is not the name of a video of Something-Something V2", where=clip.name)
-        path = self.places(home)[0] / clip.name
+            raise BadInput(
+                "this is not the name of a video of Something-Something V2",
+                where=clip.name,
+                expected="a number and .webm",
+                fix="use the references that `identify` returns",
+            )
+        path = self.paths(home)[0] / clip.name
         data = bytes_of(path)
         pixels = video.fit(video.decode(data, clip.frames, path), resolution)
         return Sample(pixels=pixels, digest=clip_digest(sha256(data), clip.frames))
 
-    def places(self, home: Path | None) -> tuple[Path, Path]:
+    def paths(self, home: Path | None) -> tuple[Path, Path]:
         """The folder of videos, and the labels.
 
         Raises:
-            NotHere, BadInput: when they are not there.
+            NotHere: when no folder is given.
+            BadInput: when the folder does not have them.
         """
         if home is None:
             raise NotHere(
-                "Something-Something V2 is not here",
+                "the folder of Something-Something V2 is not set",
                 expected=f"{VIDEO_FOLDERS[0]}/*.webm and labels/{self.labels}",
-                found="none was given",
-                fix="get it from its publisher, Qualcomm, after registration there, "
-                "then say where it lies: 'exec.data={NAME: /path/to/ssv2}'",
+                found="no folder",
+                fix="download it from its publisher, Qualcomm, which requires registration, "
+                "then give its folder: 'exec.data={NAME: /path/to/ssv2}'",
             )
         folders = [home / name for name in VIDEO_FOLDERS]
-        folder = next((place for place in folders if _holds_videos(place)), None)
+        folder = next((path for path in folders if _holds_videos(path)), None)
         files = [home / name / self.labels for name in _LABEL_FOLDERS]
-        labels = next((place for place in files if place.is_file()), None)
+        labels = next((path for path in files if path.is_file()), None)
         if folder is None or labels is None:
             raise BadInput(
                 "this is not the folder of Something-Something V2",
@@ -137,7 +144,7 @@ class SSv2(Dataset):
                 found=("no WebM file" if folder is None else f"videos in {folder.name}")
                 + "; "
                 + ("no labels" if labels is None else "labels"),
-                fix="unpack the videos, or point to the folder they were unpacked in",
+                fix="unpack the videos, or give the folder that they were unpacked in",
             )
         return folder, labels
 
@@ -147,7 +154,7 @@ class SSv2(Dataset):
         absent = [label.number for label in everything if f"{label.number}.webm" not in there]
         if absent:
             logging.getLogger(__name__).warning(
-                "%d of the %d videos that %s lists are not in %s (an error follows if any was chosen): %s",
+                "%d of the %d videos in %s are missing in %s (an error follows if one of them is chosen): %s",
                 len(absent),
                 len(everything),
                 labels.name,
@@ -157,66 +164,72 @@ class SSv2(Dataset):
 
 
 def read_labels(path: Path) -> tuple[Label, ...]:
-    """Read a JSON of labels, in its own order.
+    """Read a JSON file of labels, in the order of the file.
 
     Raises:
-        BadInput: when it is no list of objects with an `id` of digits and a `template`, or names a video twice.
+        BadInput: when it is not a list of objects with an `id` of digits and a `template`, or lists a video twice.
     """
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise BadInput("the labels cannot be read", where=path, found=str(error), fix="unpack them again") from error
+        raise BadInput(
+            "the labels cannot be read", where=path, found=str(error), fix="unpack the archive of labels again"
+        ) from error
     if not isinstance(entries, list) or not entries:
         raise BadInput(
-            "the labels are no list", where=path, expected="a list of objects", found=type(entries).__name__
+            "the labels are not a list of objects",
+            where=path,
+            expected="a list of objects with `id` and `template`",
+            found="an empty list" if entries == [] else type(entries).__name__,
+            fix="unpack the archive of labels again",
         )
     found: dict[str, Label] = {}
     wrong = []
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         number, template = (entry.get("id"), entry.get("template")) if isinstance(entry, dict) else (None, None)
         if not _is_number(number) or not isinstance(template, str):
-            wrong.append(f"entry {place}: {json.dumps(entry)[:80]}")
+            wrong.append(f"entry {index}: {json.dumps(entry)[:80]}")
         elif number in found:
-            wrong.append(f"entry {place}: {number} is listed twice")
+            wrong.append(f"entry {index}: {number} is listed twice")
         else:
             found[number] = Label(number, template)
     if wrong:
         raise BadInput(
             f"{len(wrong)} of {len(entries)} labels cannot be used",
             where=path,
-            expected="an `id` of digits, each once, and a `template` with each",
+            expected="a unique `id` of digits and a `template` in each object",
             found="; ".join(wrong[:_LISTED]) + ("; …" if len(wrong) > _LISTED else ""),
-            fix="test.json has no templates: use the labels of the validation or training split",
+            fix="use the labels of the validation or training split; test.json has no templates",
         )
     return tuple(found.values())
 
 
 def choose(labels: Sequence[Label], count: int, seed: int) -> tuple[Label, ...]:
-    """Draw videos so that each template has its share: the exact share, rounded up or down by less than one.
+    """Choose videos so that each template has its exact share, rounded up or down to a whole number.
 
-    A template's videos, in an order drawn for each, are set at equal distances from an offset drawn for the template;
-    all are then taken in turn. So a larger choice continues a smaller one.
+    The videos of a template, in random order, are placed at equal distances from a random offset; the choice takes
+    the first `count` of all videos. A smaller choice is therefore the beginning of a larger one.
     """
     groups: dict[str, list[Label]] = defaultdict(list)
     for label in labels:
         groups[label.template].append(label)
-    places: list[tuple[int, str, Label]] = []
+    positions: list[tuple[int, str, Label]] = []
     for template, members in groups.items():
         offset = int(sha256(f"{seed} template {template}".encode()).hex[:16], 16)
         drawn = sorted((sha256(f"{seed} id {label.number}".encode()), label.number, label) for label in members)
-        # Whole numbers: (turn + offset) / members, where the offset is a share of 2**64.
-        places += [
+        # (turn + offset) / members in integers; the offset is a fraction of 2**64.
+        positions += [
             ((((turn << 64) + offset) << 64) // len(members), order, label)
             for turn, (order, _, label) in enumerate(drawn)
         ]
-    return tuple(label for _, _, label in sorted(places, key=lambda place: place[:2])[:count])
+    return tuple(label for _, _, label in sorted(positions, key=lambda position: position[:2])[:count])
 
 
 def spread(available: int, frames: int, where: object) -> tuple[int, ...]:
-    """Frame numbers from the first to the last of a video, as even as whole numbers can be, none twice.
+    """Distinct frame numbers from the first frame of a video to the last, as evenly spaced as integers allow.
 
     Raises:
-        BadVideo: when the video has fewer frames.
+        BadVideo: when the video has fewer than `frames` frames.
     """
     if available < frames:
         raise BadVideo(
@@ -224,13 +237,13 @@ def spread(available: int, frames: int, where: object) -> tuple[int, ...]:
             where=where,
             expected=f"at least {frames} frames",
             found=f"{available} frames",
-            fix="take it out of the labels; a frame used twice would look like a standstill",
+            fix="remove it from the labels; a repeated frame would look like a standstill",
         )
     gaps = max(frames - 1, 1)
     return tuple((2 * number * (available - 1) + gaps) // (2 * gaps) for number in range(frames))
 
 
-def _look(data: bytes, path: Path) -> Facts:
+def _facts(data: bytes, path: Path) -> Facts:
     known = video.index(data, path, whole=True)
     return {"frames": known.frames, "notes": list(video.remarks(known))}
 

@@ -1,8 +1,8 @@
-"""Rendered textures, bit for bit the same on every machine.
+"""Rendered textures, bit-identical on every machine.
 
-Only operations whose result IEEE 754 or integer arithmetic fixes are used: + − × / sqrt, floor, comparisons.
-No sine, exponential or power, whose last bit differs between libraries, and no sums over arrays, whose
-order does.
+Only operations with results that IEEE 754 or integer arithmetic determines are used: + − × / sqrt, floor,
+comparisons. There is no sine, exponential or power, whose last bit differs between libraries, and no sum over arrays,
+whose order differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
 
 
 class Draws:
-    """Random numbers from the raw bits of PCG64, which numpy promises never to change."""
+    """Random numbers from the raw bits of PCG64, which numpy guarantees."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.PCG64(seed)
@@ -38,19 +38,19 @@ class Draws:
 
 
 def smooth(part: Float64[np.ndarray, ...]) -> Float64[np.ndarray, ...]:
-    """3t² − 2t³, which goes from 0 to 1 without a corner at either end."""
+    """3t² − 2t³: from 0 to 1 with zero slope at both ends."""
     eased: Float64[np.ndarray, ...] = part * part * (3.0 - 2.0 * part)
     return eased
 
 
 def value_noise(draws: Draws, side: int, cells: float, octaves: int) -> Float64[np.ndarray, "side side"]:
-    """Smooth random field: random values on lattices of growing fineness, smoothly interpolated and added.
+    """Smooth random field: the weighted sum of smoothly interpolated random lattices of increasing resolution.
 
     Args:
-        draws: where the lattice values come from.
+        draws: source of the lattice values.
         side: rows and columns of the field.
-        cells: lattice cells along a side in the coarsest octave; each further octave doubles it.
-        octaves: number of lattices; each weighs 0.6 of the one before.
+        cells: lattice cells along a side in the coarsest octave; each further octave doubles the number.
+        octaves: number of lattices; each has 0.6 times the weight of the previous one.
 
     Returns:
         (side, side) with minimum 0 and maximum 1.
@@ -62,7 +62,7 @@ def value_noise(draws: Draws, side: int, cells: float, octaves: int) -> Float64[
         at = (np.arange(side) + 0.5) * (across / side)
         low = np.floor(at).astype(np.int64)
         part = smooth(at - low)
-        # As many values whatever the side: a seed shows the same scene at every size.
+        # The number of values does not depend on the side: a seed gives the same scene at every size.
         lattice = draws.unit(math.ceil(across) + 1, math.ceil(across) + 1)
         rows = lattice[low] + (lattice[low + 1] - lattice[low]) * part[:, None]
         field += weight * (rows[:, low] + (rows[:, low + 1] - rows[:, low]) * part)
@@ -73,13 +73,13 @@ def value_noise(draws: Draws, side: int, cells: float, octaves: int) -> Float64[
 
 
 def paint(draws: Draws, side: int, hue: float, vivid: bool) -> UInt8[np.ndarray, "side side 3"]:
-    """A textured square: two colours mixed by a pattern, a third by noise, and fine grain over all.
+    """A textured square: two colours mixed by a pattern, a third colour mixed in by noise, and fine grain.
 
     Args:
-        draws: where pattern and colours come from.
+        draws: source of pattern and colours.
         side: rows and columns.
-        hue: main colour on the colour circle, in [0, 1).
-        vivid: saturated and bright, for objects; muted and of coarser pattern otherwise, for backgrounds.
+        hue: hue of the main colour, in [0, 1).
+        vivid: True for objects: saturated and bright. False for backgrounds: muted, with a coarser pattern.
     """
     strong = draws.between(0.65, 1.0) if vivid else draws.between(0.1, 0.45)
     main = _colour(hue, strong, draws.between(0.6, 1.0) if vivid else draws.between(0.35, 0.8))
@@ -105,26 +105,26 @@ def paint(draws: Draws, side: int, hue: float, vivid: bool) -> UInt8[np.ndarray,
 
 
 def pack(image: UInt8[np.ndarray, "h w 3"], inside: Bool[np.ndarray, "h w"]) -> UInt64[np.ndarray, "h w"]:
-    """Put red, green, blue and coverage into the four 16-bit lanes of one integer a texel.
+    """Pack red, green, blue and coverage into four 16-bit lanes of one integer per texel.
 
-    The upper half of each lane is room for a weight of 0 … 256, so that one multiplication serves four channels.
+    The upper half of each lane leaves room for a weight of 0 … 256, so that one multiplication weights four channels.
     """
     lanes = [image[..., 0], image[..., 1], image[..., 2], np.where(inside, np.uint8(255), np.uint8(0))]
     packed = np.zeros(inside.shape, np.uint64)
-    for place, lane in enumerate(lanes):
-        packed |= lane.astype(np.uint64) << np.uint64(16 * place)
+    for index, lane in enumerate(lanes):
+        packed |= lane.astype(np.uint64) << np.uint64(16 * index)
     return packed
 
 
 def sample(
     packed: UInt64[np.ndarray, "h w"], x: Int64[np.ndarray, ...], y: Int64[np.ndarray, ...]
 ) -> UInt64[np.ndarray, ...]:
-    """Bilinear look-up in integers.
+    """Bilinear sampling in integer arithmetic.
 
     Args:
-        packed: texels as `pack` makes them.
-        x: column of each look-up in 1/65536 texel, the centre of texel 0 being 0; clamped to the texture.
-        y: row of each look-up, likewise.
+        packed: texels from `pack`.
+        x: column of each sample in units of 1/65536 texel; 0 is the centre of texel 0; clamped to the texture.
+        y: row of each sample, likewise.
 
     Returns:
         The four lanes, each 256 times as large as in `packed`; read them with `covered` and `unpack`.
@@ -150,25 +150,25 @@ def sample(
 
 
 def covered(mixed: UInt64[np.ndarray, ...]) -> Bool[np.ndarray, ...]:
-    """Where the look-up fell on the object: coverage of one half or more, the topmost lane."""
+    """Where the sample is on the object: coverage, the topmost lane, is one half or more."""
     return mixed >= np.uint64(1 << 63)
 
 
 def unpack(mixed: UInt64[np.ndarray, ...]) -> UInt8[np.ndarray, "... 3"]:
-    """Red, green and blue of looked-up texels, rounded down to 8 bits."""
+    """Red, green and blue of samples, rounded down to 8 bits."""
     lanes = mixed.astype("<u8", copy=False).view("<u2").reshape(*mixed.shape, 4)
     return (lanes[..., :3] >> 8).astype(np.uint8)
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
-    """RGB in [0, 1] of a hue, saturation and value: piecewise linear, hence exact."""
+    """RGB in [0, 1] of a hue, saturation and value; piecewise linear and therefore exact."""
     corners = [(6.0 * hue + shift) % 6.0 for shift in (5.0, 3.0, 1.0)]
     red, green, blue = (value - value * saturation * max(0.0, min(k, 4.0 - k, 1.0)) for k in corners)
     return red, green, blue
 
 
 def _axes(draws: Draws, side: int) -> tuple[Float64[np.ndarray, "s s"], Float64[np.ndarray, "s s"]]:
-    """Two orthogonal coordinates over the square in [−1, 1], turned by a random angle."""
+    """Two orthogonal coordinates of the square [−1, 1]², rotated by a random angle."""
     line = (2.0 * np.arange(side) + 1.0) / side - 1.0
     half = draws.between(-1.0, 1.0)
     cos, sin = (1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half)

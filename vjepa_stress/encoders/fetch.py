@@ -1,4 +1,4 @@
-"""Download a released checkpoint: resume, verify, and only then give it its name."""
+"""Download a released checkpoint: resume, verify, then rename the file to its final name."""
 
 from __future__ import annotations
 
@@ -24,52 +24,52 @@ from vjepa_stress.encoders.released import Released, record_of, recorded
 from vjepa_stress.errors import BadInput, IdentityChanged, MachineFailure
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes there will be (None where the server does not say)."""
+"""Called with the number of downloaded bytes and the total number (None if unknown)."""
 
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds to wait before each further attempt; more bytes than ever before start the count anew."""
+"""Seconds to wait before each retry; the count restarts when the file has grown."""
 
 TIMEOUT_S = 60.0
-"""Seconds of silence after which a connection counts as broken."""
+"""Seconds without data after which a connection is considered broken."""
 
 CHUNK = 1 << 20
-"""Bytes read at a time."""
+"""Bytes per read."""
 
 
-_MAY_PASS = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS)
+_TRANSIENT = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class _Interrupted(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed; another may succeed."""
 
 
 def fetch(encoder: Released, store: Path, *, progress: Progress | None = None) -> Digest:
-    """Download a checkpoint, or verify the one that is there.
+    """Download a checkpoint, or verify an existing one.
 
-    An interrupted download is resumed, also by a later call, as long as the server's file is still the same one by
-    its ETag, date and length. Where no digest is pinned, that of the first download is recorded beside the file, and
-    holds from then on.
+    An interrupted download is resumed, also by a later call, as long as ETag, date and length of the server's file
+    are the same. If no digest is pinned, that of the first download is recorded next to the file and required from
+    then on.
 
     Args:
-        encoder: says where the checkpoint is published, its name and its pinned digest.
-        store: folder of checkpoints; made when it does not exist.
-        progress: told about bytes as they come.
+        encoder: has the address of the checkpoint, its file name and its pinned digest.
+        store: folder of checkpoints; created if it does not exist.
+        progress: called while bytes arrive.
 
     Returns:
         The digest of the file in `store`.
 
     Raises:
-        IdentityChanged: when the file is not the known one (it is moved aside, to `FILE.rejected`), or the record
+        IdentityChanged: when the file has another digest (it is renamed to `FILE.rejected`), or the recorded digest
             cannot be read.
-        BadInput: when the server says that there is no such file, or another fetch of it is running.
-        MachineFailure: when the network or the disk gave up; what has come is kept for the next call.
-        CannotWrite: when `store` does not take files.
+        BadInput: when the server refuses the file, or another process is fetching it.
+        MachineFailure: when the network or the disk fails; downloaded bytes are kept for the next call.
+        CannotWrite: when `store` cannot be written.
     """
     path = store / encoder.file
     with writing(store):
         store.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
-        recorded(path)  # an unreadable record is reported before hours of download, not after
+    with _locked(path):
+        recorded(path)  # report an unreadable record before hours of download
         if path.exists():
             return _accept(encoder, path, path)
         part = path.with_name(path.name + ".part")
@@ -83,14 +83,14 @@ def fetch(encoder: Released, store: Path, *, progress: Progress | None = None) -
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(path.name + ".lock"))
     try:
         with writing(path):
             lock.acquire(timeout=0)
     except Timeout:
         raise BadInput(
-            "another process is fetching this file", where=path, fix="wait until it is done, or stop it"
+            "another process is fetching this file", where=path, fix="wait until it has finished, or stop it"
         ) from None
     try:
         yield
@@ -98,23 +98,23 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _accept(encoder: Released, here: Path, path: Path) -> Digest:
-    """Verify the bytes at `here` as the checkpoint `path`, and record their digest where none is known."""
-    digest = sha256_file(here)
+def _accept(encoder: Released, source: Path, path: Path) -> Digest:
+    """Verify the file `source` as the checkpoint `path`, and record its digest if none is known."""
+    digest = sha256_file(source)
     try:
-        encoder.agree(digest, path)
+        encoder.check_digest(digest, path)
     except IdentityChanged as error:
         rejected = path.with_name(path.name + ".rejected")
         with writing(rejected):
-            here.replace(rejected)
-            _origin_of(here).unlink(missing_ok=True)
+            source.replace(rejected)
+            _origin_of(source).unlink(missing_ok=True)
         raise IdentityChanged(
-            "the file that was fetched is not the known one; it was moved aside",
+            "the fetched file does not have the known digest; it was renamed",
             where=rejected,
             expected=error.expected,
             found=error.found,
-            fix="running the command again downloads it anew; a file that its publisher has replaced for good is "
-            "another model, with a YAML of its own",
+            fix="run the same command again to download the file again; if the publisher has replaced the file, "
+            "it is another model and needs another YAML file",
         ) from None
     if encoder.sha256 is None and recorded(path) is None:
         write_durably(record_of(path), f"{digest.hex}  {path.name}\n".encode())
@@ -122,27 +122,27 @@ def _accept(encoder: Released, here: Path, path: Path) -> Digest:
 
 
 def _origin_of(part: Path) -> Path:
-    """The note about which version of the server's file a partial download belongs to."""
+    """The file that identifies the version of the server's file to which a partial download belongs."""
     return part.with_name(part.name + ".json")
 
 
 def _download(url: str, part: Path, progress: Progress | None) -> None:
-    """Attempt until all bytes are in `part` and on the disk."""
+    """Download, with retries, until all bytes are in `part` and on disk."""
     most, failures = _size(part), 0
     while True:
         try:
             return _attempt(url, part, progress)
         except (_Interrupted, OSError, http.client.HTTPException) as error:
-            # Only new bytes are progress: a server that breaks off and cannot resume would keep us for ever.
+            # Only new bytes count as progress: a server that disconnects and cannot resume would loop for ever.
             failures = 0 if _size(part) > most else failures + 1
             most = max(most, _size(part))
             if failures > len(BACKOFF_S):
                 raise MachineFailure(
-                    "the download was broken off again and again",
+                    f"the download failed {failures} times in a row",
                     where=url,
                     expected="the whole file",
                     found=f"{_size(part)} bytes, then: {error}",
-                    fix="look at the network, then run the same command again: it goes on where it was",
+                    fix="check the network, then run the same command again; it resumes the download",
                 ) from error
             time.sleep(BACKOFF_S[max(failures - 1, 0)])
 
@@ -160,12 +160,12 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> None:
     try:
         response = _opener().open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
-        _explain(error, url, part)
+        _raise_for(error, url, part)
     with response:
         start, total = _extent(response, url)
         version = _version(response.headers, total)
         if start == 0:
-            # A first attempt, or a server that does not know ranges.
+            # A first attempt, or a server that does not support ranges.
             _discard(part)
             with writing(part):
                 _origin_of(part).write_text(json.dumps(version))
@@ -195,29 +195,36 @@ def _receive(
 
 
 def _extent(response: http.client.HTTPResponse, url: str) -> tuple[int, int | None]:
-    """First byte of what the server sends, and length of the whole file (None: the end will be marked)."""
+    """First byte of the response, and length of the whole file (None if the response marks its end)."""
     if response.headers.get_content_type() == "text/html":
         raise BadInput(
-            "the server sends a web page and no checkpoint", where=url, fix="look for a proxy or a login in between"
+            "the server sent a web page instead of a checkpoint",
+            where=url,
+            fix="check whether a proxy or a login page intercepts the download",
         )
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         extent = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
         if not extent:
-            raise _Interrupted(f"the server sends an unknown part: {response.headers['Content-Range']}")
+            raise _Interrupted(f"invalid Content-Range: {response.headers['Content-Range']}")
         return int(extent[1]), int(extent[2])
     if response.length is None and not response.chunked:
-        # A broken connection would look like the end, and half a file would be recorded as the known one.
-        raise BadInput("the server does not say how long the file is", where=url, fix="use another mirror")
+        # A broken connection would look like the end of the file, and the digest of half a file would be recorded.
+        raise BadInput(
+            "the server does not send the length of the file",
+            where=url,
+            expected="a Content-Length header",
+            fix="use another address in the model's YAML file",
+        )
     return 0, response.length
 
 
 def _version(headers: Message, total: int | None) -> dict[str, Any]:
-    """What tells one version of the server's file from another."""
+    """Headers that identify a version of the server's file."""
     return {"etag": headers["ETag"], "modified": headers["Last-Modified"], "length": total}
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
-    """Whether two answers are about the same version, as far as both say."""
+    """Whether two responses have the same version, by the headers that both have."""
     return one is not None and all(other[name] in (None, value) for name, value in one.items() if value is not None)
 
 
@@ -229,18 +236,18 @@ def _read_origin(part: Path) -> dict[str, Any] | None:
     return origin if isinstance(origin, dict) and origin.keys() == {"etag", "modified", "length"} else None
 
 
-def _explain(error: urllib.error.HTTPError, url: str, part: Path) -> NoReturn:
-    """Sort what the server refused into what may pass and what will not."""
+def _raise_for(error: urllib.error.HTTPError, url: str, part: Path) -> NoReturn:
+    """Raise `_Interrupted` for transient errors of the server, and BadInput for permanent ones."""
     error.close()
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        # Our part is longer than the file: it is a part of another one.
+        # The partial download is longer than the file, so it belongs to another file.
         _discard(part)
-    elif 400 <= error.code < 500 and error.code not in _MAY_PASS:
+    elif 400 <= error.code < 500 and error.code not in _TRANSIENT:
         raise BadInput(
-            "the server does not give this file",
+            "the server refuses the file",
             where=url,
             found=f"{error.code} {error.reason}",
-            fix="compare the address in the model's YAML with the publisher's page",
+            fix="compare the address in the model's YAML file with the publisher's page",
         ) from None
     raise _Interrupted(f"the server answered {error.code} {error.reason}") from None
 
@@ -260,13 +267,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https:"):
-            what = "the server leads from a safe address to an unsafe one"
-            raise BadInput(what, where=req.full_url, expected="https", found=newurl)
+            raise BadInput(
+                "redirect from https to http refused",
+                where=req.full_url,
+                expected="https",
+                found=newurl,
+                fix="use another address in the model's YAML file",
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """An opener for http and https alone: urllib's own would follow an address to a file on this machine."""
+    """An opener for http and https only: urllib's default opener also opens files on this machine."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

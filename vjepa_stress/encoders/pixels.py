@@ -1,4 +1,4 @@
-"""Raw pixels in place of features: a reference that knows nothing but colours, so that every M3 has a floor."""
+"""Raw pixels instead of features: a control that gives every M3 a floor."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vjepa_stress.interfaces import DType, Encoder, Features, LoadedEncoder, Vid
 
 
 class RawPixels(Encoder):
-    """A control without weights: each token is its own pixels, normalised as the other encoders' input is.
+    """A control without weights: each token is the pixels of its patch, normalised as the input of other encoders.
 
     Attributes:
         patch_size: side of a patch in pixels.
-        tubelet_size: frames that share a token.
+        tubelet_size: frames per token.
     """
 
     kind: ClassVar[str] = "encoder/raw_pixels"
@@ -30,7 +30,7 @@ class RawPixels(Encoder):
     tubelet_size: int = Field(ge=1)
 
     def check_input(self, frames: int, resolution: int) -> None:
-        """Whole tokens only."""
+        """Refuse clips that do not divide into whole tokens."""
         check_divides(frames, resolution, self.patch_size, self.tubelet_size)
 
     def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
@@ -49,7 +49,7 @@ class RawPixels(Encoder):
         dtype: DType,
         compiled: bool,  # noqa: ARG002 - nothing to compile
     ) -> LoadedEncoder:
-        """Nothing to load."""
+        """Return the function from clips to patches of pixels."""
         kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
         mean, std = imagenet_colours(device)
 

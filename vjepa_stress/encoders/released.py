@@ -1,4 +1,4 @@
-"""Meta's released V-JEPA 2.1 checkpoints: read safely and strictly, and identified by their bytes."""
+"""Meta's released V-JEPA 2.1 checkpoints: loaded safely and strictly, identified by the digest of their bytes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SIZES: dict[Size, VJEPA21Config] = {
 """Architectures of the release (patch 16, tubelet 2, trained at 384 px)."""
 
 ENCODER_KEYS = ("ema_encoder", "target_encoder")
-"""Where a released file keeps the encoder that is meant to be used: the averaged, not the trained one."""
+"""Entries of a released file that may hold the encoder for evaluation: the averaged one, not the trained one."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# More shapes and models than this in one process do not occur; the default, 8, a sweep over six models reaches.
+# Larger than the number of shapes and models in one process. A sweep over six models reaches the default, 8.
 _COMPILED_VARIANTS = 256
 
 
@@ -47,11 +47,11 @@ class Released(Encoder):
     """One released checkpoint.
 
     Attributes:
-        size: its architecture, a row of `SIZES`.
+        size: its architecture, a key of `SIZES`.
         file: its name in the folder of checkpoints.
-        url: where it is published.
-        key: the entry of the file that holds the encoder.
-        sha256: digest of the file. None: recorded when it is first fetched, and held from then on.
+        url: its published address.
+        key: entry of the file that holds the encoder.
+        sha256: digest of the file. None: the digest of the first download is recorded and required from then on.
     """
 
     kind = "encoder/vjepa21_released"
@@ -64,7 +64,7 @@ class Released(Encoder):
     sha256: Digest | None
 
     def check_input(self, frames: int, resolution: int) -> None:
-        """Whole tokens only."""
+        """Refuse clips that do not divide into whole tokens."""
         SIZES[self.size].check_input(frames, resolution)
 
     def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
@@ -76,16 +76,16 @@ class Released(Encoder):
 
         Raises:
             NotHere: when it is not in `store`.
-            IdentityChanged: when it is not the pinned file, or not the one that was recorded when fetched.
+            IdentityChanged: when it does not have the pinned or the recorded digest.
         """
         with self._verified(store) as (_, digest):
             return digest
 
     def load(self, store: Path, device: torch.device, dtype: DType, compiled: bool) -> LoadedEncoder:
-        """Verify the checkpoint, then build the model from those very bytes.
+        """Verify the checkpoint, then build the model from the same bytes.
 
         Raises:
-            NotHere, IdentityChanged: as `identify`, and when the file is written to meanwhile.
+            NotHere, IdentityChanged: as `identify`, and when the file changes while it is read.
             BadCheckpoint: when it is unsafe or does not fit.
         """
         with self._verified(store) as (stream, digest):
@@ -103,11 +103,11 @@ class Released(Encoder):
             )
         with _reading(path) as stream:
             digest = sha256_stream(stream)
-            self.agree(digest, path)
+            self.check_digest(digest, path)
             yield stream, digest
 
-    def agree(self, digest: Digest, path: Path) -> None:
-        """Compare a digest with the pinned one and with the one recorded beside `path`, where they exist.
+    def check_digest(self, digest: Digest, path: Path) -> None:
+        """Compare a digest with the pinned one and with the one recorded next to `path`, if they exist.
 
         Raises:
             IdentityChanged: when it differs from either.
@@ -115,24 +115,24 @@ class Released(Encoder):
         for source, known in (("pinned", self.sha256), ("recorded when it was first fetched", recorded(path))):
             if known is not None and known != digest:
                 raise IdentityChanged(
-                    "these weights are not the known ones",
+                    "the weights do not have the known digest",
                     where=path,
                     expected=f"{known} ({source})",
                     found=digest,
-                    fix="put the known file back; other weights are another model, with a YAML of its own",
+                    fix="restore the known file; other weights are another model and need another YAML file",
                 )
 
 
 def record_of(path: Path) -> Path:
-    """Where the digest of the checkpoint at `path` is recorded; `sha256sum -c` reads this file too."""
+    """The file with the recorded digest of the checkpoint at `path`, in the format of `sha256sum`."""
     return path.with_name(path.name + ".sha256")
 
 
 def recorded(path: Path) -> Digest | None:
-    """The digest recorded for the checkpoint at `path`, or None where none is.
+    """The recorded digest of the checkpoint at `path`, or None.
 
     Raises:
-        IdentityChanged: when there is a record that cannot be read.
+        IdentityChanged: when the record cannot be read.
     """
     record = record_of(path)
     if not record.exists():
@@ -141,11 +141,11 @@ def recorded(path: Path) -> Digest | None:
     found = re.fullmatch(rb"([0-9a-f]{64})  (.+)\n", text)
     if not found or found[2] != path.name.encode():
         raise IdentityChanged(
-            "the recorded digest of these weights cannot be read",
+            "the recorded digest of the weights cannot be read",
             where=record,
             expected=f"64 hexadecimal digits, two spaces, {path.name}",
             found=text[:80],
-            fix="restore the record; to start anew, delete it and the weights, and fetch again",
+            fix="restore this file; or delete it and the weights, and fetch the weights again",
         )
     return Digest("sha256:" + found[1].decode())
 
@@ -154,25 +154,26 @@ def load_released(path: str | os.PathLike[str], config: VJEPA21Config, key: str 
     """Read a checkpoint in the layout of Meta's release.
 
     Args:
-        path: a file that `torch.save` wrote: {key: state dictionary, …}. Nothing but tensors and plain containers is
+        path: a file that `torch.save` wrote: {key: state dictionary, …}. Only tensors and plain containers are
             unpickled.
-        config: the architecture it must fit, tensor by tensor.
-        key: the entry with the encoder; None takes `ema_encoder` or `target_encoder`, whichever is there.
+        config: the architecture that it must fit, tensor by tensor.
+        key: the entry with the encoder; None takes `ema_encoder` or `target_encoder`, whichever exists.
 
     Returns:
-        The frozen encoder, on the CPU, in float32. Its memory is its own: the file may be deleted.
+        The frozen encoder, on the CPU, in float32. It does not use the file any further.
 
     Raises:
-        BadCheckpoint: when the file is absent, truncated, unsafe or no checkpoint; when it lacks the entry; when a
-            tensor is missing, left over, of the wrong shape or format, or not finite. The message names it.
-        IdentityChanged: when the file is written to while it is read.
+        BadCheckpoint: when the file is missing, truncated, unsafe or not a checkpoint; when it does not have the
+            entry; when a tensor is missing, unexpected, not finite, or has a wrong shape or format. The message names
+            it.
+        IdentityChanged: when the file changes while it is read.
     """
     with _reading(Path(path)) as stream:
         return _read_model(stream, Path(path), config, key)
 
 
 def imagenet_colours(device: torch.device) -> tuple[Float[Tensor, "3 1 1 1"], Float[Tensor, "3 1 1 1"]]:
-    """Mean and deviation that pixels in [0, 1] are normalised by."""
+    """ImageNet's mean and standard deviation, to normalise pixels in [0, 1]."""
     mean, deviation = (torch.tensor(x, device=device).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     return mean, deviation
 
@@ -181,26 +182,26 @@ def pixel_encoder(model: VJEPA21, device: torch.device, dtype: DType, compiled: 
     """Wrap an encoder so that it maps pixels to a grid of features.
 
     Args:
-        model: the encoder; it is moved and cast.
-        device: where it runs; the features stay there.
-        dtype: what it computes in. Features come as float32 all the same.
-        compiled: whether its blocks go through `torch.compile`; that changes the last bits of the result.
+        model: the encoder; it is moved to `device` and cast to `dtype`.
+        device: device of the computation and of the features.
+        dtype: number format of the computation; features are float32 in any case.
+        compiled: whether to compile the blocks with `torch.compile`, which changes the last bits of the result.
 
     Returns:
-        A function from video in [0, 1], (B, 3, T, H, W), to features (B, T', H', W', D); it normalises by ImageNet's
-        mean and deviation, as the release's evaluation does.
+        A function from video in [0, 1], (B, 3, T, H, W), to features (B, T', H', W', D). It normalises by ImageNet's
+        mean and standard deviation, as the release's evaluation does.
     """
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     model = model.eval().requires_grad_(False).to(device=device, dtype=kind)
     if compiled:
-        # Block by block: all share one compiled kernel, which takes seconds where a whole model takes minutes.
-        # `fullgraph` makes it an error, not a silent fallback, when a block cannot be compiled.
+        # Blocks share one compiled kernel: compiling it takes seconds, compiling the whole model takes minutes.
+        # With `fullgraph`, a block that cannot be compiled is an error and not a silent fallback.
         for block in model.blocks:
             block.compile(fullgraph=True, dynamic=False)
     mean, std = imagenet_colours(device)
 
     def encode(video: Video) -> Features:
-        # The compiler takes seconds to import, and only a compiled model needs its limit raised.
+        # Importing the compiler takes seconds, and only a compiled model needs the higher limit.
         limit = torch._dynamo.config.patch(recompile_limit=_COMPILED_VARIANTS) if compiled else nullcontext()
         with torch.inference_mode(), limit:
             grid = model.grid(video)
@@ -213,20 +214,25 @@ def pixel_encoder(model: VJEPA21, device: torch.device, dtype: DType, compiled: 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BufferedReader]:
-    """Open a file, and make sure that nobody wrote to it until it is closed."""
+    """Open a file, and verify that it did not change until it was closed."""
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise BadCheckpoint("the weights file cannot be opened", where=path, found=error.strerror) from error
+        raise BadCheckpoint(
+            "the weights file cannot be opened",
+            where=path,
+            found=error.strerror,
+            fix="check that the file exists and that you may read it",
+        ) from error
     with stream:
         before = os.fstat(stream.fileno())
         yield stream
         after = os.fstat(stream.fileno())
         if any(getattr(before, x) != getattr(after, x) for x in ("st_size", "st_mtime_ns", "st_ctime_ns")):
             raise IdentityChanged(
-                "the weights file was written to while it was read",
+                "the weights file changed while it was read",
                 where=path,
-                fix="wait until nobody writes to it, then run the same command again",
+                fix="wait until no process writes to it, then run the same command again",
             )
 
 
@@ -236,7 +242,7 @@ def _read_model(stream: BufferedReader, path: Path, config: VJEPA21Config, key: 
 
 
 def assemble(config: VJEPA21Config, state: Mapping[str, Tensor]) -> VJEPA21:
-    """Build an encoder around the tensors of `state`, without a copy and without drawing random numbers."""
+    """Build an encoder from the tensors of `state`, without copying them and without drawing random numbers."""
     with torch.device("meta"):
         model = VJEPA21(config)
     model.load_state_dict(state, strict=True, assign=True)
@@ -244,8 +250,8 @@ def assemble(config: VJEPA21Config, state: Mapping[str, Tensor]) -> VJEPA21:
 
 
 def _unpickle(stream: BufferedReader, path: Path) -> object:
-    # Mapped, a training checkpoint costs the memory of what is used of it, not of all it holds. torch maps by name
-    # only; this name leads to the file that is open, and was hashed, whatever `path` has come to mean.
+    # A mapped training checkpoint takes the memory of the used tensors only. torch maps files by name only; this name
+    # refers to the open file, which was hashed, even if `path` now refers to another file.
     source: Any = stream
     opened = Path(f"/dev/fd/{stream.fileno()}")
     mapped = zipfile.is_zipfile(stream) and opened.exists()
@@ -253,26 +259,26 @@ def _unpickle(stream: BufferedReader, path: Path) -> object:
         source = opened
     stream.seek(0)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are refused all the same
+        with warnings.catch_warnings(action="ignore"):  # about unusual pickles, which are refused anyway
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except MemoryError:
         raise
-    except Exception as error:  # on damaged files torch raises whatever its parser stumbles over
+    except Exception as error:  # torch raises errors of many types for damaged files
         unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
         if unsafe:
             raise BadCheckpoint(
-                "this weights file asks for more than tensors; it was refused and nothing in it was run",
+                "the weights file contains more than tensors; it was refused, and no code in it was run",
                 where=path,
                 expected="tensors and plain containers",
                 found=unsafe[1],
-                fix="get the file from its publisher; do not unpickle this one by other means",
+                fix="download the file from its publisher; do not unpickle this one by other means",
             ) from None
         raise BadCheckpoint(
-            "this file is no checkpoint, or a damaged one",
+            "the file is damaged or not a checkpoint",
             where=path,
-            expected="a file that torch.save wrote, complete",
+            expected="a complete file that torch.save wrote",
             found=f"{os.fstat(stream.fileno()).st_size} bytes that torch cannot read ({type(error).__name__})",
-            fix="fetch it again",
+            fix="delete it, then fetch it again",
         ) from None
 
 
@@ -281,39 +287,54 @@ def _encoder_entry(content: object, path: Path, key: str | None) -> Mapping[obje
     candidates = [name for name in ENCODER_KEYS if name in entries] if key is None else [key]
     if len(candidates) != 1 or not isinstance(entries.get(candidates[0]), Mapping):
         raise BadCheckpoint(
-            "it is not clear which entry of this file is the encoder",
+            "cannot tell which entry of the file is the encoder",
             where=path,
             expected=f"a state dictionary under {key or 'exactly one of ' + ', '.join(ENCODER_KEYS)}",
             found=f"entries {_some(map(repr, entries))}" if entries else type(content).__name__,
-            fix="say which with `key`" if len(candidates) > 1 else None,
+            fix="set `key` in the model's YAML file to the entry with the encoder",
         )
     entry: Mapping[object, object] = entries[candidates[0]]
     return entry
 
 
+_OTHER_ARCHITECTURE = "use the checkpoint that belongs to this model, or correct the architecture in its YAML file"
+
+
 def checked_copy(entry: Mapping[Any, object], path: Path, config: VJEPA21Config) -> dict[str, Tensor]:
-    """Check an entry tensor by tensor, and copy it out of the file that it may be mapped from."""
+    """Check an entry tensor by tensor, and copy the tensors out of the file, which may be mapped."""
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in VJEPA21(config).state_dict().items()}
     found: dict[str, object] = {}
     for full_name, value in entry.items():
         name = re.sub(r"^((module|backbone)\.)+", "", str(full_name))
         if name in found:
-            raise BadCheckpoint("a tensor is there twice", where=path, found=f"{name} under two prefixes")
+            raise BadCheckpoint(
+                "duplicate tensor in the checkpoint",
+                where=path,
+                found=f"{name} with two prefixes",
+                fix="use the checkpoint of the publisher",
+            )
         found[name] = value
     if found.keys() != expected.keys():
         raise BadCheckpoint(
-            "this checkpoint is not of this architecture",
+            "the checkpoint does not have the tensors of this architecture",
             where=path,
             expected=f"{len(expected)} tensors; missing: {_some(n for n in expected if n not in found)}",
-            found=f"{len(found)} tensors; extra: {_some(n for n in found if n not in expected)}",
+            found=f"{len(found)} tensors; unexpected: {_some(n for n in found if n not in expected)}",
+            fix=_OTHER_ARCHITECTURE,
         )
     state: dict[str, Tensor] = {}
     for name, shape in expected.items():
         value = found[name]
         if not isinstance(value, Tensor) or value.shape != shape:
-            have = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise BadCheckpoint(f"{name} does not fit", where=path, expected=tuple(shape), found=have)
+            shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise BadCheckpoint(
+                f"{name} does not fit the architecture",
+                where=path,
+                expected=tuple(shape),
+                found=shown,
+                fix=_OTHER_ARCHITECTURE,
+            )
         state[name] = _plain(value, name, path)
     return state
 
@@ -322,12 +343,20 @@ def _plain(tensor: Tensor, name: str, path: Path) -> Float[Tensor, "*shape"]:
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
     if not plain or tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         found = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
-        # Formats that float32 holds exactly, so that loading changes no weight.
+        # Conversion of these formats to float32 is exact.
         expected = "float32, float16 or bfloat16, dense"
-        raise BadCheckpoint(f"{name} has an unexpected format", where=path, expected=expected, found=found)
+        raise BadCheckpoint(
+            f"{name} has an unexpected format",
+            where=path,
+            expected=expected,
+            found=found,
+            fix="save the tensors in one of these formats",
+        )
     copy = tensor.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     if not copy.isfinite().all():
-        raise BadCheckpoint(f"{name} holds NaN or infinity", where=path, expected="finite weights")
+        raise BadCheckpoint(
+            f"{name} contains NaN or infinity", where=path, expected="finite weights", fix="use another checkpoint"
+        )
     return copy
 
 

@@ -1,4 +1,4 @@
-"""An untrained encoder: V-JEPA 2.1's architecture with random weights that are the same on every machine."""
+"""An untrained encoder: V-JEPA 2.1's architecture with random weights, bit-identical on every machine."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from vjepa_stress.interfaces import DType, LoadedEncoder
 
 
 class Seeded(Shaped):
-    """A control that has learned nothing.
+    """An untrained encoder with random weights, as a control.
 
     Attributes:
-        weights_seed: 0 or more, below 2**53; decides every weight.
+        weights_seed: seed of all weights, from 0 to 2**53 − 1.
     """
 
     kind: ClassVar[str] = "encoder/vjepa21_seeded"
@@ -34,7 +34,7 @@ class Seeded(Shaped):
     weights_seed: int = Field(ge=0, lt=2**53)
 
     def identify(self, store: Path) -> Digest:  # noqa: ARG002 - drawn, not read
-        """Digest of the weights, drawn anew; `store` is not looked at."""
+        """Draw the weights and return their digest; `store` is not used."""
         return weights_digest(draw_weights(self.architecture, self.weights_seed))
 
     def load(
@@ -44,7 +44,7 @@ class Seeded(Shaped):
         dtype: DType,
         compiled: bool,
     ) -> LoadedEncoder:
-        """Draw the weights and build the model; `store` is not looked at."""
+        """Draw the weights and build the model; `store` is not used."""
         weights = draw_weights(self.architecture, self.weights_seed)
         digest = weights_digest(weights)
         model = assemble(self.architecture, weights)
@@ -52,12 +52,13 @@ class Seeded(Shaped):
 
 
 def draw_weights(config: VJEPA21Config, seed: int) -> dict[str, Tensor]:
-    """Draw all parameters of an encoder, bit for bit the same on every machine and version.
+    """Draw all parameters of an encoder, bit-identical on every machine and with every version of numpy and torch.
 
-    Linear maps are uniform with variance 1 / fan-in, so that signals keep their size from layer to layer (LeCun et
-    al., Efficient BackProp, 1998); modality vectors are uniform with deviation 0.02; norms are the identity; biases
-    are 0. Only exactly rounded operations are used: 53 bits of PCG64's raw output, times a bound, rounded to float32.
-    Each parameter has a generator of its own, seeded by the digest of seed and name, so that order does not matter.
+    Linear maps are uniform with variance 1 / fan-in, so that signals keep their magnitude from layer to layer (LeCun
+    et al., Efficient BackProp, 1998); modality vectors are uniform with standard deviation 0.02; norms are the
+    identity; biases are 0. Only exactly rounded operations are used: 53 bits of PCG64's raw output, times a bound,
+    rounded to float32. Each parameter has its own generator, seeded by the digest of seed and name, so that the
+    result does not depend on the order.
 
     Returns:
         Float32 tensors by name.
@@ -80,17 +81,17 @@ def draw_weights(config: VJEPA21Config, seed: int) -> dict[str, Tensor]:
 
 def _uniform(name: str, shape: tuple[int, ...], seed: int, deviation: float) -> Tensor:
     generator = np.random.PCG64(int(digest_of({"name": name, "weights_seed": seed}).hex, 16))
-    # numpy promises the raw stream for ever, but not what its distributions make of it.
+    # numpy guarantees the raw stream, but not the output of its distributions.
     unit = (generator.random_raw(math.prod(shape)) >> np.uint64(11)) * 2.0**-53
     values = (2 * unit - 1) * (math.sqrt(3) * deviation)
     return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> Digest:
-    """Digest of named tensors, whatever their order, device and machine.
+    """Digest of named tensors; it does not depend on order, device and machine.
 
-    Each, in order of its name, adds one line of canonical JSON (dtype, name, shape) and then its values, row-major
-    and little-endian.
+    The hashed bytes are, for each tensor in the order of names, one line of canonical JSON (dtype, name, shape) and
+    the values, row-major and little-endian.
     """
     hasher = hashlib.sha256()
     for name in sorted(weights):

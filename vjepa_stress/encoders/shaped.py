@@ -1,4 +1,4 @@
-"""What encoders have in common whose architecture is spelt out, instead of being one of the released sizes."""
+"""Base of encoders with explicit architecture fields, instead of one of the released sizes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from vjepa_stress.interfaces import Encoder
 
 
 class Shaped(Encoder):
-    """V-JEPA 2.1's architecture in a size of one's own.
+    """V-JEPA 2.1's architecture in a custom size.
 
     Attributes:
         embed_dim: channels of a token.
         depth: number of blocks: 12, 24, 40 or 48.
         num_heads: attention heads.
-        mlp_ratio: hidden channels of the MLP over channels of a token.
+        mlp_ratio: hidden channels of the MLP, divided by channels of a token.
         patch_size: side of a patch in pixels.
-        tubelet_size: frames that share a token.
+        tubelet_size: frames per token.
     """
 
     embed_dim: int
@@ -29,7 +29,7 @@ class Shaped(Encoder):
 
     @property
     def architecture(self) -> VJEPA21Config:
-        """The architecture, checked."""
+        """The validated architecture."""
         return VJEPA21Config(**self.model_dump(include=set(Shaped.model_fields)))
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class Shaped(Encoder):
         return self
 
     def check_input(self, frames: int, resolution: int) -> None:
-        """Whole tokens only."""
+        """Refuse clips that do not divide into whole tokens."""
         self.architecture.check_input(frames, resolution)
 
     def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:

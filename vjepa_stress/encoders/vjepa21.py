@@ -1,6 +1,6 @@
 """The V-JEPA 2.1 video encoder: a vision transformer with rotary positions in time, height and width.
 
-Source: the V-JEPA 2.1 paper (arXiv:2603.14482) and Meta's public release. Modules are named as in its checkpoints.
+Source: the V-JEPA 2.1 paper (arXiv:2603.14482) and Meta's public release. Modules have the names of its checkpoints.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from torch import Tensor, nn
 from vjepa_stress.errors import BadInput
 
 HIERARCHY = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
-"""Depth → the four blocks, counted from 0, after which a level is read."""
+"""Depth → the four blocks, numbered from 0, whose outputs are the hierarchical levels."""
 
 LAST_POSITION = 15.0
-"""Rows and columns of every grid span 0 … 15, the positions of pre-training (256 px, 16 × 16 patches)."""
+"""Rows and columns of every grid have positions from 0 to 15, as in pre-training (256 px, 16 × 16 patches)."""
 
 
 class VJEPA21Config(BaseModel):
     """Architecture of one encoder.
 
     Attributes:
-        img_size: side in pixels it was trained at; other sizes can be fed.
+        img_size: height and width in training, in pixels; other sizes are accepted as input.
         patch_size: side of a patch in pixels.
-        num_frames: frames it was trained with; other numbers can be fed.
-        tubelet_size: frames that share a token.
+        num_frames: number of frames in training; other numbers are accepted as input.
+        tubelet_size: frames per token.
         embed_dim: channels of a token.
         depth: number of blocks: 12, 24, 40 or 48, for which the hierarchical levels are known.
-        num_heads: attention heads of `embed_dim / num_heads` channels each, an even number of at least 6.
+        num_heads: number of attention heads; `embed_dim / num_heads` channels per head, an even number of at least 6.
         mlp_ratio: the MLP has int(embed_dim · mlp_ratio) hidden channels.
 
     Raises:
-        ValidationError: (a ValueError) for anything that is no such architecture.
+        ValidationError: (a ValueError) for an invalid architecture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -70,24 +70,29 @@ class VJEPA21Config(BaseModel):
         if self.embed_dim % self.num_heads:
             raise ValueError(f"{self.num_heads} heads do not divide {self.embed_dim} channels")
         if self.head_dim < 6 or self.head_dim % 2:
-            raise ValueError(f"{self.head_dim} channels a head: expected an even number, 6 or more")
+            raise ValueError(f"{self.head_dim} channels per head: expected an even number of at least 6")
         if self.hidden_dim < 1:
-            raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden channel")
+            raise ValueError(f"mlp_ratio {self.mlp_ratio} gives no hidden channels")
         return self
 
     def check_input(self, frames: int, resolution: int) -> None:
-        """Refuse clips that do not divide into tokens, or into fewer than two rows of them.
+        """Refuse clips that do not divide into whole tokens, or have fewer than two rows of them.
 
         Raises:
-            BadInput: saying what does.
+            BadInput: with the accepted values.
         """
         check_divides(frames, resolution, self.patch_size, self.tubelet_size)
         if resolution < 2 * self.patch_size:
-            found, expected = f"{resolution} pixels", f"{2 * self.patch_size} pixels or more"
-            raise BadInput("positions need two rows of patches", where="resolution", expected=expected, found=found)
+            raise BadInput(
+                "the resolution gives fewer than two rows of patches",
+                where="resolution",
+                expected=f"{2 * self.patch_size} pixels or more",
+                found=f"{resolution} pixels",
+                fix="increase the resolution",
+            )
 
     def feature_shape(self, frames: int, resolution: int) -> tuple[int, int, int, int]:
-        """Temporal positions, rows, columns and channels of the features of a clip that `check_input` takes."""
+        """Temporal positions, rows, columns and channels of the features of a clip that `check_input` accepts."""
         side = resolution // self.patch_size
         return frames // self.tubelet_size, side, side, self.embed_dim
 
@@ -96,12 +101,16 @@ def check_divides(frames: int, resolution: int, patch_size: int, tubelet_size: i
     """Refuse clips that do not divide into whole tokens.
 
     Raises:
-        BadInput: naming what does not.
+        BadInput: with the field that does not.
     """
     for what, found, step in (("frames", frames, tubelet_size), ("resolution", resolution, patch_size)):
         if found % step:
             raise BadInput(
-                "clips do not divide into tokens", where=what, expected=f"a multiple of {step}", found=found
+                "clips do not divide into whole tokens",
+                where=what,
+                expected=f"a multiple of {step}",
+                found=found,
+                fix=f"set {what} to {max(1, round(found / step)) * step}",
             )
 
 
@@ -109,15 +118,15 @@ def check_divides(frames: int, resolution: int, patch_size: int, tubelet_size: i
 def rotary_table(
     t: int, h: int, w: int, head_dim: int, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "2 n 1 1 c"]:
-    """Cosines and signed sines of the rotary positions of a grid of t × h × w tokens, for a whole head.
+    """Cosines and signed sines of the rotary positions of a grid of t × h × w tokens, for one whole head.
 
-    Time, height and width, in this order, have d = 2·⌊⌊c/3⌋/2⌋ channels each; channels 2j and 2j+1 of an axis share
-    the angle position · 10000^(−j/(d/2)). Channels left over get cosine 1 and sine 0, so that one multiplication
-    serves the head. Angles are computed in float64, whatever the dtype. The last few tables are kept and shared: do
-    not write into them.
+    Time, height and width, in this order, have d = 2·⌊⌊c/3⌋/2⌋ channels each; channels 2j and 2j+1 of an axis have
+    the angle position · 10000^(−j/(d/2)). Remaining channels have cosine 1 and sine 0, so that one multiplication
+    rotates the head. Angles are computed in float64 for every dtype. The last few tables are cached and shared:
+    do not modify them.
     """
-    # Not in inference mode: a table that is kept must also serve a caller who needs gradients. Not on the device:
-    # some have no float64, and one source makes runs on two machines comparable.
+    # Outside inference mode: cached tables are also used when gradients are needed. On the CPU: some devices have no
+    # float64, and a single source makes runs on two machines comparable.
     with torch.inference_mode(False), torch.device("cpu"):
         time = torch.arange(t, dtype=torch.float64)
         rows = torch.arange(h, dtype=torch.float64) * LAST_POSITION / (h - 1)
@@ -130,8 +139,8 @@ def rotary_table(
         return torch.stack((angles.cos(), angles.sin() * signs))[:, :, None, None].to(dtype).to(device)
 
 
-# An operator of its own, so that torch.compile neither traces into the cache nor makes the table anew in each
-# forward. It hands out a copy (1 MB beside seconds of work), because a compiler may reuse an operator's output.
+# A custom operator, so that torch.compile neither traces into the cache nor computes the table in each forward pass.
+# It returns a copy (1 MB, compared with seconds of work), because the compiler may reuse the output of an operator.
 @torch.library.custom_op(
     "vjepa_stress::rotary_table",
     mutates_args=(),
@@ -161,13 +170,13 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(3, dim, kernel_size=kernel, stride=kernel)
 
     def forward(self, video: Float[Tensor, "b 3 t y x"]) -> Float[Tensor, "b n d"]:
-        """Tokens in (time, row, column) order; what does not fill a block at the end is dropped."""
+        """Tokens in (time, row, column) order; incomplete blocks at the end are dropped."""
         kt, kh, kw = self.kernel
         t, h, w = video.shape[2] // kt, video.shape[3] // kh, video.shape[4] // kw
         blocks = video[:, :, : t * kt, : h * kh, : w * kw].reshape(-1, 3, t, kt, h, kh, w, kw)
         blocks = blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
-        # A convolution whose stride is its kernel is this matrix product. Written so, it keeps float32 on CUDA too,
-        # where convolutions round to TF32 by default.
+        # A convolution with a stride equal to its kernel is this matrix product. The product keeps float32 on CUDA,
+        # where convolutions use TF32 by default.
         return F.linear(blocks, self.proj.weight.flatten(1), self.proj.bias)
 
 
@@ -208,7 +217,7 @@ class Block(nn.Module):
 
 
 class VJEPA21(nn.Module):
-    """The V-JEPA 2.1 encoder (arXiv:2603.14482), with parameters named as in the release."""
+    """The V-JEPA 2.1 encoder (arXiv:2603.14482), with the parameter names of the release."""
 
     def __init__(self, config: VJEPA21Config) -> None:
         super().__init__()
@@ -227,11 +236,11 @@ class VJEPA21(nn.Module):
         Raises:
             BadInput: when the video has no defined tokens or positions.
         """
-        # Checked here and not by an annotation: annotations are only enforced in tests.
+        # Checked here because annotations are enforced in tests only.
         config, shape = self.config, tuple(video.shape)
         if len(shape) != 5 or shape[1] != 3 or shape[0] < 1 or not video.is_floating_point():
             expected = "(batch, 3, frames, height, width), floating point; an image has one frame"
-            raise BadInput("this is no batch of videos", expected=expected, found=f"{shape}, {video.dtype}")
+            raise BadInput("the input is not a batch of videos", expected=expected, found=f"{shape}, {video.dtype}")
         size, tubelet = config.patch_size, config.tubelet_size
         t, h, w = (1 if shape[2] == 1 else shape[2] // tubelet), shape[3] // size, shape[4] // size
         if t < 1:
@@ -254,10 +263,10 @@ class VJEPA21(nn.Module):
         """Encode.
 
         Args:
-            video: (B, 3, T, H, W), normalised; T = 1 is an image. Left-over frames, rows and columns are dropped.
+            video: (B, 3, T, H, W), normalised; T = 1 is an image. Incomplete patches and tubelets are dropped.
 
         Returns:
-            (B, T'·H'·W', D): the last block's tokens in (time, row, column) order, through the last norm.
+            (B, T'·H'·W', D): the tokens of the last block in (time, row, column) order, after the last norm.
 
         Raises:
             BadInput: for a video without defined tokens or positions.
@@ -269,11 +278,11 @@ class VJEPA21(nn.Module):
         return features
 
     def hierarchical(self, video: Shaped[Tensor, "*shape"]) -> list[Float[Tensor, "b n d"]]:
-        """Four levels of depth, shallowest first, each through its own norm; the last equals `forward`."""
+        """Four levels, shallowest first, each after its own norm; the last equals `forward`."""
         return self.levels(*self.embed(video))
 
     def levels(self, x: Float[Tensor, "b n d"], table: Float[Tensor, "2 n 1 1 c"]) -> list[Float[Tensor, "b n d"]]:
-        """The four levels of tokens, all of a video's or, in training, those that are shown."""
+        """The four levels of the given tokens: all tokens of a video or, in training, the visible ones."""
         levels: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x, table)

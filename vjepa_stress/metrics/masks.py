@@ -1,7 +1,8 @@
-"""J and F: how well a predicted region agrees with the true one, as DAVIS-2017 defines them.
+"""J and F: agreement of a predicted region with the true region, as defined by DAVIS-2017.
 
-Source: Pont-Tuset et al., The 2017 DAVIS Challenge on Video Object Segmentation (arXiv:1704.00675), section 3; J
-and F are those of Perazzi et al. (CVPR 2016), section 5. Everything counts pixels, so results are ratios of integers.
+Source: Pont-Tuset et al., The 2017 DAVIS Challenge on Video Object Segmentation (arXiv:1704.00675), section 3; J and
+F are those of Perazzi et al. (CVPR 2016), section 5. All quantities are counts of pixels, so results are ratios of
+integers.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ ObjectIds = Integer[np.ndarray, "t h w"]
 
 
 class Summary(NamedTuple):
-    """What DAVIS reports of an object's values over frames.
+    """DAVIS summary of an object's values over frames.
 
     Attributes:
-        mean: over frames, those without a value left out.
-        recall: share of frames above 0.5.
-        decay: mean of the first quarter minus mean of the last; positive where tracking gets worse.
+        mean: mean over the frames that have a value.
+        recall: share of frames with a value above 0.5.
+        decay: mean of the first quarter minus mean of the last quarter; positive if tracking gets worse.
     """
 
     mean: float
@@ -36,30 +37,30 @@ class Summary(NamedTuple):
 
 
 def region_similarity(pred: Mask, truth: Mask, void: Mask | None = None) -> float:
-    """J: pixels in both regions over pixels in either.
+    """J: number of pixels in both regions, divided by the number of pixels in either region.
 
     Args:
         pred, truth: (H, W) booleans.
         void: (H, W) pixels that do not count.
 
     Returns:
-        In [0, 1]; 1 where both regions are empty.
+        In [0, 1]; 1 if both regions are empty.
     """
-    return float(_overlap(_seen(pred, void)[None], _seen(truth, void)[None])[0])
+    return float(_overlap(_without(pred, void)[None], _without(truth, void)[None])[0])
 
 
 def contour_accuracy(pred: Mask, truth: Mask, void: Mask | None = None, *, tolerance: float | int = 0.008) -> float:
-    """F: harmonic mean of the precision and recall of boundary pixels, matched within a small distance.
+    """F: harmonic mean of precision and recall of boundary pixels, matched within a small distance.
 
     Args:
         pred, truth: (H, W) booleans.
         void: (H, W) pixels that do not count.
-        tolerance: matching distance, as a part of the image's diagonal; from 1 on, in pixels.
+        tolerance: matching distance, as a fraction of the image's diagonal if below 1, otherwise in pixels.
 
     Returns:
-        In [0, 1]; 1 where neither region has a boundary, 0 where only one has.
+        In [0, 1]; 1 if neither region has a boundary, 0 if only one has.
     """
-    return float(_contours(_seen(pred, void)[None], _seen(truth, void)[None], tolerance)[0])
+    return float(_contours(_without(pred, void)[None], _without(truth, void)[None], tolerance)[0])
 
 
 def score_objects(
@@ -77,29 +78,30 @@ def score_objects(
     """
     region, contour = np.empty((2, len(objects), len(truth)))
     for row, number in enumerate(objects):
-        found, wanted = pred == number, truth == number
-        region[row] = _overlap(found, wanted)
-        contour[row] = _contours(found, wanted, tolerance)
+        predicted, true = pred == number, truth == number
+        region[row] = _overlap(predicted, true)
+        contour[row] = _contours(predicted, true, tolerance)
     return region, contour
 
 
 def summarise(values: Float64[np.ndarray, " t"]) -> Summary:
     """Mean, recall and decay of an object's J or F over frames; NaN marks a frame without a value.
 
-    The quarters of the decay are cut at the rounded points of four equal steps from the first frame to the last;
-    neighbours share the frame they meet at.
+    The quarters of the decay end at the rounded points of four equal steps from the first frame to the last; adjacent
+    quarters share a frame.
     """
     cuts = [math.floor((len(values) - 1) * k / 4 + 0.5) for k in range(5)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no values is NaN, as intended
         first, last = np.nanmean(values[: cuts[1] + 1]), np.nanmean(values[cuts[3] :])
         return Summary(float(np.nanmean(values)), float(np.mean(values > 0.5)), float(first - last))
 
 
 def boundary(masks: Masks) -> Masks:
-    """Pixels that differ from their neighbour to the right, below, or right below.
+    """Pixels that differ from their neighbour to the right, below, or diagonally right below.
 
-    At the last row and column neighbours outside are left out, so that a mask over the whole frame has no boundary.
+    Pixels of the last row and column have no neighbours outside the frame, so a mask of the whole frame has no
+    boundary.
     """
     found = np.zeros_like(masks)
     found[:, :, :-1] |= masks[:, :, :-1] != masks[:, :, 1:]
@@ -108,7 +110,7 @@ def boundary(masks: Masks) -> Masks:
     return found
 
 
-def _seen(mask: Mask, void: Mask | None) -> Mask:
+def _without(mask: Mask, void: Mask | None) -> Mask:
     return mask if void is None else mask & ~void
 
 
@@ -122,25 +124,25 @@ def _contours(pred: Masks, truth: Masks, tolerance: float | int) -> PerMask:
     height, width = truth.shape[1:]
     radius = math.ceil(tolerance if tolerance >= 1 else tolerance * math.hypot(height, width))
     values = np.empty(len(truth))
-    for n, (found, wanted) in enumerate(zip(boundary(pred), boundary(truth), strict=True)):
-        ours, theirs = np.argwhere(found), np.argwhere(wanted)
-        if not len(ours) or not len(theirs):
-            values[n] = float(len(ours) == len(theirs))
+    for n, (predicted, true) in enumerate(zip(boundary(pred), boundary(truth), strict=True)):
+        in_pred, in_truth = np.argwhere(predicted), np.argwhere(true)
+        if not len(in_pred) or not len(in_truth):
+            values[n] = float(len(in_pred) == len(in_truth))
             continue
-        # Beyond the box around both boundaries nothing can match.
-        low, high = np.minimum(ours.min(0), theirs.min(0)), np.maximum(ours.max(0), theirs.max(0)) + 1
+        # No pixel outside the bounding box of both boundaries can match.
+        low, high = np.minimum(in_pred.min(0), in_truth.min(0)), np.maximum(in_pred.max(0), in_truth.max(0)) + 1
         box = (slice(low[0], high[0]), slice(low[1], high[1]))
-        found, wanted = found[box], wanted[box]
-        precision = np.count_nonzero(found & _widened(wanted, radius)) / len(ours)
-        recall = np.count_nonzero(wanted & _widened(found, radius)) / len(theirs)
+        predicted, true = predicted[box], true[box]
+        precision = np.count_nonzero(predicted & _widened(true, radius)) / len(in_pred)
+        recall = np.count_nonzero(true & _widened(predicted, radius)) / len(in_truth)
         values[n] = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
     return values
 
 
 def _widened(mask: Mask, radius: int) -> Mask:
-    """Pixels within `radius` of a pixel of the mask: a disc, put together from rows of equal offset."""
+    """Pixels within `radius` of a pixel of the mask: dilation by a disc, row offset by row offset."""
     height, width = mask.shape
-    # counted[:, x] is the number of pixels left of x: any in a span is one subtraction.
+    # counted[:, x] is the number of mask pixels left of x; the number in a span is one subtraction.
     counted = np.zeros((height, width + 2 * radius + 1), np.int32)
     np.cumsum(mask, axis=1, out=counted[:, radius + 1 : radius + 1 + width])
     counted[:, radius + 1 + width :] = counted[:, radius + width, None]

@@ -1,8 +1,8 @@
-"""M3: how well the first frame's object masks can be carried through a clip by matching features.
+"""M3: accuracy of the first frame's object masks when they are propagated through a clip by matching features.
 
 Propagation follows the DAVIS protocol of DINO (Caron et al., arXiv:2104.14294, section 4.2), after Jabri et al.
-(arXiv:2006.14613): every position copies the labels of the most similar positions of earlier frames. Regions are then
-scored as DAVIS does. Definitions and edge cases: `docs/metrics.md`.
+(arXiv:2006.14613): every position takes the labels of the most similar positions of earlier frames. Regions are
+scored as in DAVIS. Definitions and edge cases: `docs/metrics.md`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ BatchMasks = Int64[Tensor, "b frames height width"]
 Rows = Float[Tensor, "targets sources"]
 
 _TARGETS = 512
-"""About how many targets are compared at once: enough for a fast product, few enough for little memory and few
-sources outside their windows. Whole rows: the products of smaller tiles are slower by more than they leave out."""
+"""Approximate number of targets compared at once: enough for a fast product, few enough to use little memory and to
+include few sources outside the windows. Bands are whole rows: smaller tiles cost more time than they save."""
 
 
 def propagate_labels(
@@ -43,22 +43,22 @@ def propagate_labels(
     topk: int,
     temperature: float,
 ) -> Labels:
-    """Carry the labels of position 0 through a clip.
+    """Propagate the labels of temporal position 0 through a clip.
 
-    A target position looks at position 0 and at up to `context` positions before its own, within a square of
-    `radius` patches around it. Of all these sources together the `topk` most similar, and any tied with the last of
-    them, give it their labels, weighted by exp(cosine / temperature), the weights scaled to a sum of one.
+    The sources of a target are the patches of position 0 and of up to `context` positions before its own, within a
+    square of `radius` patches around it. The label of the target is the weighted mean over the `topk` most similar
+    sources, and any tied with the last of them. Weights are exp(cosine / temperature), scaled to a sum of one.
 
     Args:
-        features: (T, H, W, D), finite; computed in float32, or in float64 if they are.
+        features: (T, H, W, D), finite; computed in float64 if they have that dtype, otherwise in float32.
         first: (K, H, W) soft labels of position 0.
-        context: earlier temporal positions beside position 0; at least 0.
-        radius: in patches; 0 for no limit.
-        topk: at least 1.
+        context: number of earlier temporal positions in addition to position 0; at least 0.
+        radius: radius of the window in patches; 0 for no limit.
+        topk: number of sources; at least 1.
         temperature: above 0.
 
     Returns:
-        (T, K, H, W) soft labels in the type of `first`; the first of them is `first` itself.
+        (T, K, H, W) soft labels in the dtype of `first`; the first of them is `first` itself.
 
     Raises:
         ValueError: for features that are not finite, and for parameters out of range.
@@ -70,16 +70,16 @@ def propagate_labels(
     vectors = vectors.to(torch.promote_types(features.dtype, torch.float32))
     length = torch.linalg.vector_norm(vectors, dim=-1)
     if not bool(length.isfinite().all()):
-        raise ValueError("labels cannot be propagated with features that are not finite")
+        raise ValueError("cannot propagate labels: some features are not finite")
     shrink = length.clamp_min_(1e-12).reciprocal_()
     slots = _slots(positions, context).to(vectors.device)
     found = _Matches.empty(positions, height * width, min(topk, slots.shape[1] * height * width), vectors)
-    # Which sources count does not depend on the labels: all of it is found first, a band of targets at a time.
+    # The sources do not depend on the labels: find all of them first, one band of targets at a time.
     bands = _bands(positions, height, width, radius, vectors.device) if positions > 1 else []
     pairs = len(slots) * max((band.outside.numel() for band in bands), default=0)
-    room = vectors.new_empty(1 + slots.shape[1], pairs)  # for all bands: fresh memory costs a tenth of the work
+    buffer = vectors.new_empty(1 + slots.shape[1], pairs)  # shared by all bands: allocation costs a tenth of the time
     for band in bands:
-        _match(vectors, shrink, band, slots, temperature, room, found)
+        _match(vectors, shrink, band, slots, temperature, buffer, found)
     labels = first.new_zeros(positions, height * width, first.shape[0])
     labels[0] = first.flatten(1).T
     for t in range(1, positions):
@@ -93,9 +93,9 @@ def propagate_labels(
 
 
 def _slots(positions: int, context: int) -> Int64[Tensor, "steps slots"]:
-    """Which temporal positions give labels to 1, 2, …: 0, and those just before; −1 where there are not that many.
+    """Source positions of the temporal positions 1, 2, …: position 0 and those just before; −1 for an empty slot.
 
-    A position keeps its slot for as long as it is looked at.
+    A source position keeps its slot as long as it is used.
     """
     table = torch.full((max(positions - 1, 0), min(context + 1, max(positions - 1, 1))), -1)
     table[:, 0] = 0
@@ -107,7 +107,7 @@ def _slots(positions: int, context: int) -> Int64[Tensor, "steps slots"]:
 
 @dataclass(frozen=True)
 class _Band:
-    """Some rows of targets, the rows that hold all their sources, and −∞ (targets, sources) where one is too far."""
+    """A band of rows: its targets, all their sources, and (targets, sources) −∞ for sources outside the window."""
 
     targets: slice
     sources: slice
@@ -131,10 +131,11 @@ def _bands(positions: int, height: int, width: int, radius: int, device: torch.d
 
 @dataclass(frozen=True)
 class _Undecided:
-    """Targets of one temporal position that more sources than k may count for.
+    """Targets of one temporal position for which more than k sources may tie.
 
     Attributes:
-        sources: all that may count for any of them, numbered as in `_Matches`.
+        targets: numbers of the targets.
+        sources: all candidate sources of any of them, numbered as in `_Matches`.
         outside: 0, or −∞ for a source outside the target's window.
     """
 
@@ -145,12 +146,12 @@ class _Undecided:
 
 @dataclass(frozen=True)
 class _Matches:
-    """From where the labels of the temporal positions 1, 2, … come.
+    """Sources of the labels of the temporal positions 1, 2, ….
 
     Attributes:
-        sources: for each target, numbers into the flattened (slots, positions of the grid).
-        weights: their shares; 0 where there are fewer sources than k.
-        undecided: by temporal position, a band at a time.
+        sources: for each target, indices into the flattened (slots, positions of the grid).
+        weights: weights of the sources; 0 if there are fewer than k sources.
+        undecided: targets with possible ties, by temporal position, one entry per band.
     """
 
     sources: Int64[Tensor, "steps n k"]
@@ -169,31 +170,34 @@ def _match(
     band: _Band,
     slots: Int64[Tensor, "steps slots"],
     temperature: float,
-    room: Float[Tensor, "planes pairs"],
+    buffer: Float[Tensor, "planes pairs"],
     found: _Matches,
 ) -> None:
     """Find the most similar sources of a band's targets, at all temporal positions.
 
     Args:
         vectors: features, of any length.
-        shrink: what makes them unit vectors.
-        room: memory to work in, for one plane more than there are slots.
-        found: takes what is found.
+        shrink: factors that scale them to unit length.
+        band: the targets and their sources.
+        slots: source positions of each temporal position, as from `_slots`.
+        temperature: of the weights.
+        buffer: scratch memory, with one plane more than there are slots.
+        found: receives the matches.
     """
     (many, near), (steps, count) = band.outside.shape, slots.shape
-    room = room[:, : steps * many * near].view(1 + count, steps, many, near)
-    largest, similar = room[0].fill_(-torch.inf), room[1:]
+    buffer = buffer[:, : steps * many * near].view(1 + count, steps, many, near)
+    largest, similar = buffer[0].fill_(-torch.inf), buffer[1:]
     wanted = vectors[1:, band.targets] * shrink[1:, band.targets, None]
     for slot in range(count):
         users = slots[:, slot].tolist()
         for frame in dict.fromkeys(user for user in users if user >= 0):
-            # One product for all later positions that look at this one.
+            # One product for all later positions that use this one.
             which = slice(users.index(frame), users.index(frame) + users.count(frame))
             out = similar[slot, which].flatten(0, 1)
             torch.mm(wanted[which].flatten(0, 1), vectors[frame, band.sources].T, out=out)
             out.mul_(shrink[frame, band.sources])
             torch.maximum(largest[which], similar[slot, which], out=largest[which])
-    # The best of a place over all frames first: the window is the same for all, and few places are left to sort.
+    # Take the maximum over frames first: the window is the same for all frames, and few places remain to be sorted.
     kept = found.sources.shape[2]
     best, places = largest.add_(band.outside).topk(min(kept + 1, near), dim=2)
     few = similar.gather(3, places.expand(count, -1, -1, -1))
@@ -206,15 +210,15 @@ def _match(
     sources += places.gather(2, where % places.shape[2])
     found.weights[:, band.targets, : sources.shape[2]] = weights / weights.sum(2, keepdim=True)
     found.sources[:, band.targets, : sources.shape[2]] = sources
-    # The order of what rounding cannot tell apart depends on how a product is split up.
+    # The order of similarities that are equal within rounding depends on how a product is split.
     least = best[..., kept - 1 : kept] - 8 * torch.finfo(vectors.dtype).eps
     tied = (best[..., kept:] >= least) & best[..., kept:].isfinite()
     for step in tied.any(1).nonzero()[:, 0].tolist():
         targets = tied[step].nonzero()[:, 0]
         outside = band.outside[targets]
         close = similar[:, step, targets] + outside >= least[step, targets]
-        seen_in, place = (close & ~absent[:, step]).any(1).nonzero(as_tuple=True)
-        sources = seen_in * vectors.shape[1] + band.sources.start + place
+        slot_of, place = (close & ~absent[:, step]).any(1).nonzero(as_tuple=True)
+        sources = slot_of * vectors.shape[1] + band.sources.start + place
         undecided = _Undecided(targets + band.targets.start, sources, outside[:, place])
         found.undecided.setdefault(step + 1, []).append(undecided)
 
@@ -227,7 +231,7 @@ def _decided(
     topk: int,
     temperature: float,
 ) -> Float64[Tensor, "targets sources"]:
-    """Shares of the sources, by unit vectors in float64; what its rounding makes equal is tied, and stays."""
+    """Weights of the sources from unit vectors in float64; sources that tie within rounding are all kept."""
     frames, places = slots[undecided.sources // vectors.shape[1]], undecided.sources % vectors.shape[1]
     targets = F.normalize(vectors[t, undecided.targets].double(), dim=-1)
     sources = F.normalize(vectors[frames, places].double(), dim=-1)
@@ -241,15 +245,15 @@ def _decided(
 def first_labels(
     ids: Int64[Tensor, "height width"], objects: Sequence[int], grid: tuple[int, int]
 ) -> Float[Tensor, "k h w"]:
-    """Background and objects of an annotated frame as shares of each patch.
+    """Share of background and of each object in each patch of an annotated frame.
 
     Args:
         ids: (H, W) object ids.
-        objects: ids to label; everything else is background.
-        grid: patches down and across.
+        objects: ids to label; all other pixels are background.
+        grid: rows and columns of patches.
 
     Returns:
-        (1 + objects, *grid) float32; the channels of a patch add up to one.
+        (1 + objects, *grid) float32; the channels of a patch sum to one.
     """
     wanted = torch.tensor(list(objects), device=ids.device)
     shares = (ids == wanted[:, None, None]).float()
@@ -258,13 +262,13 @@ def first_labels(
 
 
 def segment(soft: Float[Tensor, "k h w"], size: tuple[int, int]) -> Int64[Tensor, "height width"]:
-    """Read soft labels on the patch grid as one channel for each of `size` pixels; of equals the first."""
+    """Upsample soft labels to `size` pixels and take the largest channel of each; the first one if channels tie."""
     maps = F.interpolate(soft[None], size=size, mode="bilinear", align_corners=False)[0]
     return stretched(maps).argmax(0)
 
 
 def stretched(maps: Maps) -> Maps:
-    """Scale every map that is positive anywhere to [0, 1]; one that is the same everywhere stays as it is."""
+    """Scale each map with a positive value to [0, 1]; constant maps are not changed."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     varies = (high > 0) & (high > low)
     return torch.where(varies, (maps - low) / torch.where(varies, high - low, 1), maps)
@@ -272,11 +276,11 @@ def stretched(maps: Maps) -> Maps:
 
 @dataclass(frozen=True)
 class Tracked:
-    """How well the objects of one clip were followed.
+    """Tracking accuracy of the objects of one clip.
 
     Attributes:
         objects: ids in the first annotation.
-        region: J (objects, T' − 1), of the temporal positions after the first.
+        region: J (objects, T' − 1) at the temporal positions after the first.
         contour: F, likewise.
     """
 
@@ -298,9 +302,9 @@ class Tracked:
 def track(
     features: ClipFeatures, masks: ClipMasks, *, context: int, radius: int, topk: int, temperature: float
 ) -> Tracked:
-    """Follow the objects of a clip's first frame, and score each later temporal position.
+    """Track the objects of a clip's first frame, and score each later temporal position.
 
-    A temporal position stands for the first frame of its tubelet. Objects that the first frame does not show do not
+    A temporal position is scored on the first frame of its tubelet. Objects that are not in the first frame do not
     count.
 
     Args:
@@ -312,7 +316,7 @@ def track(
         ValueError: for frames that do not divide into temporal positions, and as `propagate_labels`.
     """
     if len(features) < 2 or len(masks) % len(features):
-        raise ValueError(f"{len(masks)} frames of masks do not fit {len(features)} temporal positions")
+        raise ValueError(f"{len(masks)} frames of masks do not divide into {len(features)} temporal positions")
     shown = masks[:: len(masks) // len(features)]
     objects = tuple(number for number in torch.unique(shown[0]).tolist() if number > 0)
     if not objects:
@@ -328,16 +332,16 @@ def track(
 
 
 class FunctionalUtility(Metric):
-    """M3, and how much of the clean clip's M3 is lost: dM3 = M3(clean) − M3(perturbed), positive where it got worse.
+    """M3: tracking accuracy, mean of J and F of propagated object masks; dM3: its loss, M3(clean) − M3(perturbed).
 
-    Undefined, with n = 0, for clips without masks or without objects in their first frame, and for perturbations that
-    move content: the masks are those of the clean clip.
+    Undefined, with n = 0, for clips without masks or without objects in the first frame, and for perturbations that
+    move content, because the masks are those of the clean clip.
 
     Attributes:
-        context: earlier temporal positions that are looked at beside the first.
-        radius: of the window, in patches; 0 for no limit.
-        topk: sources that a position takes its labels from.
-        temperature: of the weights; above 0.
+        context: number of earlier temporal positions that give labels, in addition to the first.
+        radius: radius of the window in patches; 0 for no limit.
+        topk: number of sources that a position takes its labels from.
+        temperature: temperature of the weights; above 0.
     """
 
     kind: ClassVar[str] = "metric/functional_utility"
@@ -352,29 +356,30 @@ class FunctionalUtility(Metric):
     temperature: float = Field(gt=0, allow_inf_nan=False)
 
     def of_clean(self, clean: Features, masks: BatchMasks | None) -> PerClip:
-        """M3 of the clean clips; NaN where there is none."""
+        """M3 of the clean clips; NaN where it is undefined."""
         return self._measure(clean, masks)[0].value
 
-    def __call__(self, seen: Observation) -> dict[str, Measurement]:
-        """Follow objects with the perturbed features; the clean clip's M3 is computed where it is not given."""
-        masks = seen.masks if seen.in_place else None
-        found, scores = self._measure(seen.perturbed, masks)
-        before = seen.of_clean
-        if before is None:
-            before = self.of_clean(seen.clean, masks)
-        return {"M3": replace(found, regions=scores), "dM3": replace(found, value=before - found.value)}
+    def __call__(self, observation: Observation) -> dict[str, Measurement]:
+        """Track objects with the perturbed features; compute M3 of the clean clips if it is not given."""
+        masks = observation.masks if observation.in_place else None
+        measurement, scores = self._measure(observation.perturbed, masks)
+        clean = observation.of_clean
+        if clean is None:
+            clean = self.of_clean(observation.clean, masks)
+        loss = replace(measurement, value=clean - measurement.value)
+        return {"M3": replace(measurement, regions=scores), "dM3": loss}
 
     def _measure(
         self, features: Features, masks: BatchMasks | None
     ) -> tuple[Measurement, tuple[RegionScores | None, ...]]:
         values, counts = torch.full((len(features),), torch.nan, dtype=torch.float64), []
         scores: list[RegionScores | None] = []
-        for clip, one in enumerate(features):
-            lengths = torch.linalg.vector_norm(one.to(torch.promote_types(one.dtype, torch.float32)), dim=-1)
+        for clip, of_clip in enumerate(features):
+            lengths = torch.linalg.vector_norm(of_clip.to(torch.promote_types(of_clip.dtype, torch.float32)), dim=-1)
             broken = int((~lengths.isfinite()).sum())
             tracked = None
             if masks is not None and not broken:
-                tracked = track(one, masks[clip], **self.model_dump())
+                tracked = track(of_clip, masks[clip], **self.model_dump())
                 values[clip] = tracked.value
             scores.append(tracked.scores if tracked and tracked.objects else None)
             counts.append((tracked.region.size if tracked else 0, 0, 0, broken))

@@ -15,10 +15,10 @@ from vjepa_stress.interfaces import Features, Perturbation, Video
 
 
 class CameraRoll(Perturbation):
-    """All frames turned by one angle about the centre, counter-clockwise; bilinear, borders reflected.
+    """All frames rotated about the centre by the same angle, counter-clockwise; bilinear, with reflected borders.
 
     Attributes:
-        degrees_at_full: the angle at strength 1.
+        degrees_at_full: angle at strength 1, in degrees.
     """
 
     kind = "perturbation/camera_roll"
@@ -30,7 +30,7 @@ class CameraRoll(Perturbation):
     degrees_at_full: float = Field(gt=0, le=180)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:  # noqa: ARG002
-        """Turn; nothing here is random."""
+        """Rotate the frames; `seeds` is not used."""
         if not strength:
             return video.clone()
         height, width = video.shape[3:]
@@ -44,10 +44,10 @@ class CameraRoll(Perturbation):
         return torch.stack(turned).transpose(1, 2).clamp_(0, 1)
 
     def align(self, features: Features, strength: float | None) -> tuple[Features, Bool[Tensor, "h w"]]:
-        """Turn the feature grid back, bilinearly; positions whose content left the frame have no counterpart."""
+        """Rotate the feature grid back, bilinearly; positions with content outside the frame have no counterpart."""
         height, width = features.shape[2:4]
         grid = self._grid(height, width, strength or 0.0, features.device)
-        # A position counts when its place in the perturbed clip lies inside the outermost patch centres.
+        # A position counts if its source in the perturbed clip is inside the outermost patch centres.
         limit = torch.tensor([1 - 1 / width, 1 - 1 / height], dtype=torch.float64, device=features.device)
         inside = (grid.abs() <= limit + 1e-9).all(-1)
         maps = features.flatten(0, 1).movedim(-1, 1)
@@ -59,7 +59,7 @@ class CameraRoll(Perturbation):
     def _grid(
         self, height: int, width: int, strength: float, device: torch.device
     ) -> Float[Tensor, "{height} {width} 2"]:
-        """Where each output position reads from, in `grid_sample`'s coordinates, for a turn by `strength`."""
+        """Source of each output position, in the coordinates of `grid_sample`, for a rotation by `strength`."""
         angle = math.radians(self.degrees_at_full * strength)
         rows = (torch.arange(height, dtype=torch.float64, device=device) + 0.5 - height / 2)[:, None]
         columns = (torch.arange(width, dtype=torch.float64, device=device) + 0.5 - width / 2)[None]

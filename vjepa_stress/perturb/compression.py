@@ -1,4 +1,4 @@
-"""A lossy video codec."""
+"""Lossy video compression."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vjepa_stress.interfaces import Perturbation, Video
 
 
 class Compression(Perturbation):
-    """Encoded and decoded as one clip with H.264 (libx264, 4:2:0), at a constant rate factor.
+    """Each clip encoded and decoded with H.264 (libx264, 4:2:0) at a constant rate factor.
 
-    The factor is ⌊lowest + added·s + ½⌋. One codec thread, and the encoder's plain C code: its AVX-512 code gave
-    another stream at every other call. Other builds of the codec may differ. Clips with odd sides are padded by
-    repeating the last row or column.
+    The rate factor is ⌊crf_lowest + crf_added_at_full · s + ½⌋. The codec uses one thread and the encoder's plain C
+    code, because its AVX-512 code is not deterministic. Other builds of the codec may give other results. Clips with
+    odd sides are padded by repeating the last row or column.
 
     Attributes:
-        crf_lowest: rate factor as the strength goes to 0.
-        crf_added_at_full: what strength 1 adds; the codec's worst is 51.
+        crf_lowest: rate factor in the limit of strength 0.
+        crf_added_at_full: increase of the rate factor at strength 1; the largest rate factor is 51.
     """
 
     kind = "perturbation/compression"
@@ -38,7 +38,7 @@ class Compression(Perturbation):
     crf_added_at_full: int = Field(ge=0, le=51)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:  # noqa: ARG002
-        """Compress; nothing here is random."""
+        """Compress the clips; `seeds` is not used."""
         if not strength:
             return video.clone()
         factor = min(51, self.crf_lowest + math.floor(self.crf_added_at_full * strength + 0.5))

@@ -13,13 +13,13 @@ from vjepa_stress.perturb.seeds import generator
 
 
 class FrameDrops(Perturbation):
-    """Some frames after the first are lost; a lost frame shows the last one received.
+    """Frames after the first are lost at random; the last received frame replaces a lost frame.
 
-    The number lost is ⌊share·s·(T−1) + ½⌋, a prefix of one random order a clip, so that a stronger
-    perturbation loses the same frames and more.
+    ⌊share_at_full · s · (T−1) + ½⌋ frames are lost: the first ones of a random order, one order per clip. A stronger
+    perturbation therefore loses the same frames and more.
 
     Attributes:
-        share_at_full: share of the frames after the first that is lost at strength 1.
+        share_at_full: share of the frames after the first that are lost at strength 1.
     """
 
     kind = "perturbation/frame_drops"
@@ -31,7 +31,7 @@ class FrameDrops(Perturbation):
     share_at_full: float = Field(gt=0, le=1)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
-        """Drop frames; see the base class."""
+        """Drop frames (see the base class)."""
         if not strength:
             return video.clone()
         frames = video.shape[2]
@@ -42,7 +42,7 @@ class FrameDrops(Perturbation):
 
     @staticmethod
     def _shown(frames: int, lost: int, seed: int) -> torch.Tensor:
-        """For each moment, the frame that is on the screen."""
+        """Number of the frame that is shown at each time, (T,)."""
         order = generator(seed).permutation(frames - 1) + 1
         shown = torch.arange(frames)
         shown[torch.from_numpy(order[:lost])] = 0

@@ -13,7 +13,7 @@ from vjepa_stress.perturb.seeds import generator
 
 
 class GaussianNoise(Perturbation):
-    """x + σ·n with n ~ N(0, 1) for each pixel, channel and frame; one field a clip, scaled by the strength.
+    """Gaussian noise, x + σ·n with n ~ N(0, 1) per pixel, channel and frame; one field per clip, scaled by strength.
 
     Attributes:
         sigma_at_full: σ at strength 1, in units of the full range [0, 1] (ImageNet-C spans 0.08 to 0.38).
@@ -28,7 +28,7 @@ class GaussianNoise(Perturbation):
     sigma_at_full: float = Field(gt=0)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
-        """Add noise; see the base class."""
+        """Add noise (see the base class)."""
         if not strength:
             return video.clone()
         noise = np.stack([generator(seed).standard_normal(video.shape[1:], dtype=np.float32) for seed in seeds])

@@ -1,4 +1,4 @@
-"""The calibration round trip: nothing changes, but everything runs."""
+"""No perturbation, to calibrate the whole path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vjepa_stress.interfaces import Perturbation, Video
 
 
 class Identity(Perturbation):
-    """A copy, clipped to [0, 1]; every metric must come out at its noise floor."""
+    """A copy, clipped to [0, 1]; every metric must be at its noise floor."""
 
     kind = "perturbation/identity"
     revision = 1

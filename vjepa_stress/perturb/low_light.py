@@ -10,7 +10,7 @@ from vjepa_stress.interfaces import Perturbation, Video
 
 
 class LowLight(Perturbation):
-    """x^γ with γ growing from 1 in proportion to the strength.
+    """Darkening, x^γ with γ = 1 + gamma_added_at_full · s.
 
     Attributes:
         gamma_added_at_full: γ − 1 at strength 1.
@@ -25,7 +25,7 @@ class LowLight(Perturbation):
     gamma_added_at_full: float = Field(gt=0)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:  # noqa: ARG002
-        """Darken; nothing here is random."""
+        """Darken the clips; `seeds` is not used."""
         if not strength:
             return video.clone()
         return video.pow(1 + self.gamma_added_at_full * strength).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""Blur along a line."""
+"""Motion blur along a line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vjepa_stress.perturb.seeds import generator
 
 
 class MotionBlur(Perturbation):
-    """Mean along a line segment in one random direction a clip; borders are reflected.
+    """Mean along a line segment in a random direction, one direction per clip; borders are reflected.
 
-    The kernel is the segment seen through bilinear interpolation: the weight of a neighbour is the mean over the
-    segment of (1 − |Δrow|)₊·(1 − |Δcolumn|)₊, so it is anti-aliased and grows continuously from the identity.
+    The kernel is the segment with bilinear interpolation: the weight of a neighbour is the mean over the segment of
+    (1 − |Δrow|)₊·(1 − |Δcolumn|)₊. It is anti-aliased and grows continuously from the identity.
 
     Attributes:
-        length_at_full: length of the segment at strength 1, as a share of the frame's width.
+        length_at_full: length of the segment at strength 1, as a fraction of the frame's width.
     """
 
     kind = "perturbation/motion_blur"
@@ -34,7 +34,7 @@ class MotionBlur(Perturbation):
     length_at_full: float = Field(gt=0, le=0.5)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
-        """Blur; see the base class."""
+        """Blur the clips (see the base class)."""
         if not strength:
             return video.clone()
         length = self.length_at_full * strength * video.shape[4]
@@ -47,8 +47,8 @@ class MotionBlur(Perturbation):
         reach = kernel.shape[0] // 2
         height, width = clip.shape[2:]
         blurred = torch.zeros_like(clip)
-        # Most weights are zero, so that adding shifted frames beats a dense convolution; one frame at a time
-        # stays in the cache.
+        # Most weights are zero, so adding shifted frames is faster than a dense convolution. One frame at a time
+        # stays in the CPU cache.
         taps = [(int(r), int(c), float(kernel[r, c])) for r, c in kernel.nonzero()]
         for t in range(clip.shape[1]):
             padded = F.pad(clip[:, t], (reach,) * 4, mode="reflect")
@@ -58,7 +58,12 @@ class MotionBlur(Perturbation):
 
 
 def line_kernel(length: float, angle: float) -> Float[Tensor, "k k"]:
-    """Weights of a uniform segment through the centre, in pixels and radians, by the midpoint rule; they sum to 1."""
+    """Weights of a uniform segment through the centre, by the midpoint rule; they sum to 1.
+
+    Args:
+        length: in pixels.
+        angle: in radians.
+    """
     reach = math.ceil(length / 2) + 1
     points = 16 * (2 * reach + 1)
     along = ((torch.arange(points, dtype=torch.float64) + 0.5) / points - 0.5) * length

@@ -15,21 +15,21 @@ from vjepa_stress.perturb.seeds import generator
 
 
 class Occlusion(Perturbation):
-    """An opaque disc crosses the frame during the clip, on a straight random path that no strength changes.
+    """An opaque disc crosses the frame during the clip on a random straight path, the same for all strengths.
 
-    The disc's centre enters at the frame's border with the first frame and leaves with the last. Its edge is
-    anti-aliased over one pixel.
+    The centre of the disc is at the border of the frame in the first and in the last frame. Its edge is anti-aliased
+    over one pixel.
 
     Attributes:
-        area_at_full: area of the disc at strength 1, as a share of the frame.
-        grey: the disc's brightness in [0, 1].
-        largest_offset: how far the path may pass from the frame's centre, as a share of the shorter side.
+        area_at_full: area of the disc at strength 1, as a fraction of the frame.
+        grey: brightness of the disc, in [0, 1].
+        largest_offset: largest distance of the path from the frame's centre, as a fraction of the shorter side.
     """
 
     kind = "perturbation/occlusion"
     revision = 1
     role = "tier1"
-    family = "time-axis"  # the study groups it so, because what it hides changes over time
+    family = "time-axis"  # grouped so because the hidden content changes over time
     correspondence = "in-place"
 
     area_at_full: float = Field(gt=0, le=1)
@@ -37,7 +37,7 @@ class Occlusion(Perturbation):
     largest_offset: float = Field(ge=0, lt=0.5)
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
-        """Cover; see the base class."""
+        """Cover a part of each frame (see the base class)."""
         if not strength:
             return video.clone()
         height, width = video.shape[3:]
@@ -58,7 +58,7 @@ class Occlusion(Perturbation):
         offset = draw.uniform(-self.largest_offset, self.largest_offset) * min(height, width)
         toward = (math.sin(angle), math.cos(angle))
         middle = (height / 2 + offset * toward[1], width / 2 - offset * toward[0])
-        # The chord through `middle`: how far one can go before leaving the frame, backwards and forwards.
+        # The chord through `middle`: the distance to the border of the frame, backwards and forwards.
         steps = [
             (edge - at) / speed
             for at, speed, size in zip(middle, toward, (height, width), strict=True)

@@ -25,5 +25,5 @@ class Reverse(Perturbation):
         return video.flip(2)
 
     def align(self, features: Features, strength: float | None) -> tuple[Features, Bool[Tensor, "h w"]]:  # noqa: ARG002
-        """Reverse the temporal positions; gradients taken afterwards have the clean clip's sign and order."""
+        """Reverse the temporal positions; gradients of the result have the sign and order of the clean clip's."""
         return features.flip(1), torch.ones(features.shape[2:4], dtype=torch.bool, device=features.device)

@@ -1,4 +1,4 @@
-"""Common random numbers: one counter-based generator a clip and perturbation, whatever the model or strength."""
+"""Common random numbers: one counter-based generator per clip and perturbation, for all models and strengths."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vjepa_stress.digest import LARGEST_INTEGER, Digest, digest_of
 def clip_seed(study_seed: int, clip: Digest, perturbation: str, index: int = 0) -> int:
     """Seed of a clip's perturbation, below 2**53.
 
-    Model and strength do not enter: all models get identical pixels, and a stronger perturbation adds to a
-    weaker one.
+    The seed does not depend on model and strength: all models get identical pixels, and a stronger perturbation
+    extends a weaker one.
 
     Args:
-        study_seed: of the design.
+        study_seed: seed of the design.
         clip: digest of the clip.
-        perturbation: its name in the design.
-        index: level of the factor `seed`; each gives independent draws.
+        perturbation: name in the design.
+        index: level of the factor `seed`; levels have independent draws.
     """
     drawn = {"seed": study_seed, "clip": clip, "perturbation": perturbation}
     key = digest_of(drawn | {"index": index} if index else drawn)
@@ -25,5 +25,5 @@ def clip_seed(study_seed: int, clip: Digest, perturbation: str, index: int = 0) 
 
 
 def generator(seed: int) -> np.random.Generator:
-    """A generator whose stream is the same on every machine; draws are made on the CPU and moved."""
+    """A generator with the same stream on every machine; numbers are drawn on the CPU and moved to the device."""
     return np.random.Generator(np.random.Philox(key=seed))

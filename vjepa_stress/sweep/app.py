@@ -1,4 +1,4 @@
-"""The Hydra application behind `vjepa-stress run`: plan here, compute in Hydra's jobs, judge by the disk."""
+"""The Hydra application behind `vjepa-stress run`: plan, compute cells in Hydra jobs, count the shards on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig, strictly
-from vjepa_stress.sweep.draft import CellFilter, beside_the_design, clip_manifest
+from vjepa_stress.sweep.draft import CellFilter, clip_manifest, exploratory_design
 from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
 from vjepa_stress.sweep.request import FIELDS, Request, refused
@@ -35,22 +35,22 @@ from vjepa_stress.sweep.settings import quoted
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
-        study, attempt: what was worked on.
-        cells: cells that were asked for.
-        there: how many of them had been computed before.
-        computed: how many were computed now.
-        failed: messages of those that failed.
-        complete: the attempt has every registered cell.
-        checkpoint: the ledger afterwards.
+        study, attempt: the study and the number of the attempt.
+        cells: number of requested cells.
+        computed_before: how many of them had results before the run.
+        computed: how many were computed by the run.
+        failed: messages of the cells that failed.
+        complete: whether the attempt has every registered cell.
+        checkpoint: checkpoint of the ledger after the run.
     """
 
     study: str
     attempt: int
     cells: int
-    there: int
+    computed_before: int
     computed: int
     failed: tuple[str, ...]
     complete: bool
@@ -60,32 +60,34 @@ class RunResult:
 def sweep(
     root: StudyRoot, study: str, request: Request, *, again: bool = False, deviation: str | None = None
 ) -> RunResult:
-    """Compute the missing cells that were asked for, and log what happened.
+    """Compute the requested cells that are missing, and log the outcome in the ledger.
 
     Raises:
-        StressError: when nothing may run, or the machine gave up; what was complete is kept.
+        StressError: when the launch is refused, or the machine fails; complete cells are kept.
     """
     registration = freeze.load(root, study)
-    blocks, place = request.blocks, request.place
-    launch, there = prepare(root, registration, request.wanted, blocks, place, again=again, deviation=deviation)
+    blocks, exec_config = request.blocks, request.exec_config
+    launch, computed_before = prepare(
+        root, registration, request.cell_filter, blocks, exec_config, again=again, deviation=deviation
+    )
     if launch is not None:
         _run_hydra(launch, request)
-    return _finish(root, study, launch, there)
+    return _finish(root, study, launch, computed_before)
 
 
 def _run_hydra(launch: Launch, request: Request) -> None:
-    """Hand the launch to Hydra: one job a model unless the command line says otherwise."""
+    """Run the launch with Hydra: one job per model, unless the command line selects models itself."""
     overrides = [*request.overrides, f"study={launch.study}", f"launch={quoted(str(launch.write()))}"]
-    if request.wanted.model is None:
+    if request.cell_filter.model is None:
         overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells})))
-    if request.place.chunks > 1:
-        n = request.place.chunks
+    if request.exec_config.chunks > 1:
+        n = request.exec_config.chunks
         overrides.append("chunk=" + ",".join(f"'{k}/{n}'" for k in range(1, n + 1)))
     overrides += [f"hydra.sweep.dir={quoted(str(launch.folder / 'hydra'))}", "--multirun"]
     if request.config_dir:
         overrides += ["--config-dir", str(request.config_dir.resolve())]
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    # Hydra turns every exception into exit code 1 and a shortened traceback unless told to let it through.
+    # Without HYDRA_FULL_ERROR, Hydra turns every exception into exit code 1 and a shortened traceback.
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["vjepa-stress run", *overrides], "1"
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
@@ -98,12 +100,12 @@ def _run_hydra(launch: Launch, request: Request) -> None:
 
 
 def job(config: DictConfig) -> None:
-    """One Hydra job: the cells of a launch that this job's configuration names."""
+    """One Hydra job: compute the cells of a launch that the job's configuration selects."""
     launch = Launch.read(Path(config.launch))
-    place = strictly(ExecConfig, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
-    make_importable(launch.root, place.plugins)
+    exec_config = strictly(ExecConfig, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
+    make_importable(launch.root, exec_config.plugins)
     chosen = HydraConfig.get().runtime.choices
-    wanted = CellFilter(
+    cell_filter = CellFilter(
         **{
             field: (chosen[group],)
             for group, field in FIELDS.items()
@@ -112,9 +114,9 @@ def job(config: DictConfig) -> None:
         strength=None if config.strength is None else (float(config.strength),),
         seed=None if config.seed is None else (int(config.seed),),
     )
-    cells = _share([cell for cell in launch.cells if wanted.admits(cell)], config.chunk)
-    with progress(chosen["model"] if wanted.model else "cells", len(cells)) as advance:
-        run_cells(launch, cells, place, lambda cell: advance(str(cell)))
+    cells = _share([cell for cell in launch.cells if cell_filter.admits(cell)], config.chunk)
+    with progress(chosen["model"] if cell_filter.model else "cells", len(cells)) as advance:
+        run_cells(launch, cells, exec_config, lambda cell: advance(str(cell)))
 
 
 def _share(cells: list[VideoCell], chunk: str | None) -> list[VideoCell]:
@@ -122,12 +124,17 @@ def _share(cells: list[VideoCell], chunk: str | None) -> list[VideoCell]:
         return cells
     k, _, n = str(chunk).partition("/")
     if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
-        raise BadInput("a chunk is k/n", found=chunk, expected="for instance 1/4")
+        raise BadInput(
+            "invalid value of chunk",
+            found=f"chunk={chunk}",
+            expected="chunk=K/N with 1 <= K <= N, for instance chunk=1/4",
+            fix="use exec.chunks=4 to split the cells of each model into 4 jobs",
+        )
     return cells[int(k) - 1 :: int(n)]
 
 
-def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> RunResult:
-    """Judge what is done by the shards on the disk, never by exit codes, and log it."""
+def _finish(root: StudyRoot, study: str, launch: Launch | None, computed_before: int) -> RunResult:
+    """Log which cells are complete, by the shards on disk and not by exit codes of jobs."""
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     attempt = launch.attempt if launch else attempts.under_way
@@ -138,7 +145,8 @@ def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> R
     failed: list[str] = []
     if launch and left:
         since = registration.ledger.leaves[launch.ledger_checkpoint.size - 1].at
-        failed = [f"{f.cell}: {f.message}" for f in failures(folder) if f.at >= since and f.cell in left]
+        recent = [failure for failure in failures(folder) if failure.at >= since and failure.cell in left]
+        failed = [f"{failure.cell}: {failure.message}" for failure in recent]
         ledger.append(
             root,
             Failed,
@@ -150,52 +158,59 @@ def _finish(root: StudyRoot, study: str, launch: Launch | None, there: int) -> R
         )
     complete = attempts.current.keys() <= stored.keys()
     if complete and not attempts.covered(attempt):
-        mine = [stored[name] for name in attempts.current]
+        current = [stored[name] for name in attempts.current]
         ledger.append(
             root,
             Completed,
             study=study,
             document=registration.digest,
             attempt=attempt,
-            root=manifests_root(mine),
-            cells=len(mine),
+            root=manifests_root(current),
+            cells=len(current),
         )
     checkpoint = str(ledger.read(root).checkpoint())
     return RunResult(
-        study, attempt, len(planned) + there, there, len(planned) - len(left), tuple(failed), complete, checkpoint
+        study,
+        attempt,
+        len(planned) + computed_before,
+        computed_before,
+        len(planned) - len(left),
+        tuple(failed),
+        complete,
+        checkpoint,
     )
 
 
 def unfinished(result: RunResult) -> StressError:
-    """The error that says which cells of a finished run are missing."""
-    missing = result.cells - result.there - result.computed
+    """The error for a run that ended without all requested cells."""
+    missing = result.cells - result.computed_before - result.computed
     return MachineFailure(
         f"{missing} of {result.cells} cells were not computed; the others are kept",
         found="\n    ".join(["", *result.failed[:10]]).rstrip() or "the jobs ended without an error message",
-        fix="remove the cause, then run the same command again: it computes only what is missing",
+        fix="remove the cause, then run the same command again; it computes the missing cells only",
     )
 
 
 def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
-    """Compute any combination of building blocks under a study's seed, frames, resolution and numerics.
+    """Compute any combination of building blocks with a study's seed, frames, resolution and numerics.
 
-    Nothing of it can reach a verdict: the cells are bound to a design of their own that no ledger registers, and
-    the launch is logged as exploratory.
+    The results never enter a verdict: the cells belong to a separate, unregistered design, and the launch is logged
+    as exploratory.
 
     Raises:
-        StressError: when something is unknown, or a cell fails.
+        StressError: when a building block is unknown, or a cell fails.
     """
     registration = freeze.load(root, study)
-    blocks, place = request.blocks, request.place
-    design = beside_the_design(as_video(registration.document.design), request.wanted, blocks)
+    blocks, exec_config = request.blocks, request.exec_config
+    design = exploratory_design(as_video(registration.document.design), request.cell_filter, blocks)
     data = canonical_json(design.model_dump(mode="json"))
     digest = sha256(data)
     folder = root.outputs(study, registration.root_digest) / "exploratory" / digest.short
     write_durably(folder / "design.json", data)
-    manifests = {name: clip_manifest(name, blocks, place, design.frames) for name in design.datasets}
+    manifests = {name: clip_manifest(name, blocks, exec_config, design.frames) for name in design.datasets}
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
-    weights = {name: blocks.encoder(name).identify(place.weights.expanduser()) for name in design.models}
+    weights = {name: blocks.encoder(name).identify(exec_config.weights.expanduser()) for name in design.models}
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
     targets = blocks.targets(kinds_of(design, design.cells), study)
     code = code_state(blocks.plugins)
@@ -230,7 +245,11 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
         targets=targets,
     )
     with progress("exploratory cells", len(launch.cells)) as advance:
-        outcome = run_cells(launch, launch.cells, place, lambda cell: advance(str(cell)))
+        outcome = run_cells(launch, launch.cells, exec_config, lambda cell: advance(str(cell)))
     for message in outcome.failed:
-        raise BadInput("an exploratory cell failed", found=message)
+        raise BadInput(
+            "an exploratory cell failed",
+            found=message,
+            fix="remove the cause, then run the same command again; it computes the missing cells only",
+        )
     return {"exploratory": True, "cells": len(design.cells), "folder": str(folder / "cells")}

@@ -1,4 +1,4 @@
-"""The one crossing from configuration text to building blocks."""
+"""Build building blocks from configuration text; no other module does this."""
 
 from __future__ import annotations
 
@@ -29,19 +29,27 @@ _BASES: dict[Group, type[Block]] = {
 }
 
 
+_NOUNS: dict[Group, str] = {
+    "data": "data set",
+    "model": "model",
+    "perturbation": "perturbation",
+    "metric": "metric",
+}
+
+
 class ExecConfig(BaseModel):
-    """Where and how fast a sweep runs; nothing here may change a number.
+    """Where and how fast a sweep runs. No setting changes a result.
 
     Attributes:
-        device: `auto` takes CUDA where there is one.
-        threads: torch threads of each process, null for torch's own choice.
-        chunks: how many Hydra jobs share the cells of one model.
+        device: a torch device; `auto` takes CUDA if available.
+        threads: torch threads per process; null leaves the choice to torch.
+        chunks: number of Hydra jobs that share the cells of one model.
         weights: folder of downloaded checkpoints.
-        scratch: folder for decoded clips and clean features, null for the system's own.
+        scratch: folder for decoded clips and clean features; null for the system's temporary folder.
         data: folder of each data set that needs one, by name.
-        verify: whether clips are identified from files read now (`full`), or only those read again that changed since
-            this user's last run; clips are verified once more when they are decoded.
-        plugins: importable packages with building blocks of the user's own.
+        verify: `full` reads all source files to identify clips; `changed` reads only files that changed since this
+            user's last run. Clips are verified again when they are decoded.
+        plugins: importable modules or packages with the user's building blocks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +64,7 @@ class ExecConfig(BaseModel):
     plugins: tuple[str, ...] = ()
 
     def home(self, dataset: str) -> Path | None:
-        """Folder of a data set's files, or None."""
+        """Folder of a data set's files; None if it is not set."""
         folder = (self.data or {}).get(dataset)
         return folder.expanduser() if folder else None
 
@@ -73,74 +81,78 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def strictly(kind: type[Model], fields: Mapping[str, Any], where: object) -> Model:
-    """Validate plain values without any coercion: '16' is not 16.
+    """Validate plain values without coercion: '16' is not 16.
 
     Raises:
         BadConfiguration: with all mistakes at once and the path of each.
     """
     try:
-        # JSON mode is strict about numbers and text, and still takes a list for a tuple.
+        # JSON mode is strict about numbers and text, and still accepts a list for a tuple.
         return kind.model_validate_json(json.dumps(dict(fields), default=str), strict=True)
     except ValidationError as error:
+        unknown = any(detail["type"] == "extra_forbidden" for detail in error.errors())
         raise BadConfiguration(
-            f"this configuration does not fit {kind.__name__}",
+            f"invalid values for {kind.__name__}",
             where=where,
-            expected=", ".join(kind.model_fields) or "no field",
+            expected=(", ".join(kind.model_fields) or "no fields") if unknown else None,
             found=_mistakes(error),
+            fix="correct these values" + ("; remove unknown fields" if unknown else ""),
         ) from error
 
 
 def locate(target: object, base: type[Kind], where: object, plugins: tuple[str, ...] = ()) -> type[Kind]:
-    """Import the class of a building block; nothing else is imported, and nothing is called.
+    """Import the class of a building block, and nothing else; call nothing.
 
     Args:
-        target: module and class, as `_target_` of a YAML names them.
-        base: the type of block it must be.
-        where: what names it, for messages.
-        plugins: top-level packages beside this one that may be imported.
+        target: module and class, as in `_target_` of a YAML file.
+        base: base class that the class must have.
+        where: origin of `target`, for messages.
+        plugins: top-level packages that may be imported in addition to this one.
 
     Raises:
-        BadConfiguration: when it is no class that may be used, or one without kind and revision.
+        BadConfiguration: when the class is not allowed, cannot be imported, or lacks a kind or revision.
     """
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     allowed = ("vjepa_stress", *plugins)
     if module.split(".")[0] not in allowed:
         raise BadConfiguration(
-            "this is no class that may be used as a building block",
+            "the module of this building block is not allowed",
             where=where,
             expected=f"_target_ inside {', '.join(allowed)}",
             found=repr(target),
-            fix="name your own module: 'exec.plugins=[my_blocks]', or `plugins` in vjepa-stress.toml",
+            fix="allow your module: 'exec.plugins=[my_blocks]', or `plugins` in vjepa-stress.toml",
         )
     try:
-        found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # a module of the user's own may fail in any way
-        found = f"{type(error).__name__}: {error}"
-        raise BadConfiguration("a building block cannot be imported", where=where, found=found) from error
-    if not (inspect.isclass(found) and issubclass(found, base)):
+        block_class = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # a user's module may fail in any way
         raise BadConfiguration(
-            f"this class is no {base.block_type}",
+            "a building block cannot be imported",
             where=where,
-            expected=f"a subclass of {base.__name__}",
-            found=target,
-        )
-    if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
+            found=f"{type(error).__name__}: {error}",
+            fix=f"correct the module {module}, or `_target_`",
+        ) from error
+    if not (inspect.isclass(block_class) and issubclass(block_class, base)) or inspect.isabstract(block_class):
+        missing = ", ".join(sorted(getattr(block_class, "__abstractmethods__", ())))
         raise BadConfiguration(
-            f"this {base.block_type} lacks methods that every {base.block_type} has", where=where, expected=missing
+            "the class of a building block cannot be used",
+            where=where,
+            expected=f"a subclass of {base.__name__} that implements all its methods",
+            found=f"{target}, which " + (f"does not implement {missing}" if missing else "is not such a class"),
+            fix=f"add to the class: {missing}" if missing else "correct `_target_`",
         )
-    found.identity()
-    return found
+    block_class.identity()
+    return block_class
 
 
 def bind(spec: Mapping[str, Any], base: type[Kind], where: object, plugins: tuple[str, ...] = ()) -> Kind:
-    """Build the block that a YAML describes.
+    """Build the block that a YAML file describes.
 
     Args:
         spec: `_target_` and the fields of the class.
         base, where, plugins: as in `locate`.
 
     Raises:
-        BadConfiguration: for an unknown class or field, a wrong type or value.
+        BadConfiguration: for an unknown class or field, or an invalid value.
     """
     fields = dict(spec)
     return strictly(locate(fields.pop("_target_", None), base, where, plugins), fields, where)
@@ -157,21 +169,21 @@ def rebuild(
 
     Args:
         spec: kind, revision and fields.
-        targets: where the class of each kind lies now, as `Blocks.targets` gives them.
+        targets: module and class of each kind, as `Blocks.targets` returns them.
         base, where, plugins: as in `locate`.
 
     Raises:
-        IdentityChanged: when the class found has another kind, revision or set of fields than was frozen.
-        BadConfiguration: when there is no class of this kind, or it refuses the fields.
+        IdentityChanged: when the class has another kind, revision or set of fields than the frozen ones.
+        BadConfiguration: when no class has this kind, or the class refuses the fields.
     """
     kind = str(spec.get("kind"))
     if kind not in targets:
         raise _no_class(kind, where)
-    found = locate(targets[kind], base, where, plugins)
-    declared = dict(zip(("kind", "revision"), found.identity(), strict=True))
+    block_class = locate(targets[kind], base, where, plugins)
+    declared = dict(zip(("kind", "revision"), block_class.identity(), strict=True))
     if any(spec.get(key) != value for key, value in declared.items()):
         raise identity_changed(where, {key: spec.get(key) for key in declared}, declared, targets[kind])
-    block = strictly(found, {key: value for key, value in spec.items() if key not in declared}, where)
+    block = strictly(block_class, {key: value for key, value in spec.items() if key not in declared}, where)
     if block.spec() != spec:
         raise identity_changed(where, spec, block.spec(), targets[kind])
     return block
@@ -180,27 +192,27 @@ def rebuild(
 def identity_changed(
     name: object, frozen: Mapping[str, Any], now: Mapping[str, Any], where: object
 ) -> IdentityChanged:
-    """The error that says in which fields a building block differs from its frozen specification."""
+    """The error for a building block that differs from its frozen specification; it lists the fields."""
     keys = sorted(key for key in {*frozen, *now} if frozen.get(key) != now.get(key))
     return IdentityChanged(
         f"{name} is not configured as registered",
         where=where,
         expected=", ".join(f"{key}: {frozen.get(key)!r}" for key in keys),
         found=", ".join(f"{key}: {now.get(key)!r}" for key in keys),
-        fix="restore the configuration and the version of the code that has it, or register an amendment",
+        fix="restore the registered configuration and code version, or register an amendment",
     )
 
 
 def _no_class(kind: str, where: object) -> BadConfiguration:
     return BadConfiguration(
-        f"no class of the kind {kind!r} is known here",
+        f"no building block of kind {kind!r} is configured",
         where=where,
-        fix="name the folder of its YAML with --config-dir, and its package with exec.plugins=[package]",
+        fix="give the folder of its YAML file with --config-dir DIR, and its module with 'exec.plugins=[my_blocks]'",
     )
 
 
 class Blocks:
-    """The named building blocks of `conf/` and, after it, of a user's own configuration folder."""
+    """The building blocks of `conf/` and of a user's configuration folder, which is searched last."""
 
     def __init__(self, extra: Path | None = None, plugins: tuple[str, ...] = ()) -> None:
         self.folders = [shipped("conf"), *([extra] if extra else [])]
@@ -208,19 +220,19 @@ class Blocks:
         self._classes: dict[str, tuple[type[Block], str]] = {}
 
     def targets(self, kinds: Iterable[str], where: object = None) -> dict[str, str]:
-        """Where the classes of some kinds lie, as YAMLs name them: kind → `_target_`.
+        """Map kinds to their classes, as `_target_` in YAML files: kind → module and class.
 
         Raises:
-            BadConfiguration: when no YAML names a class of one of the kinds, or two name different classes of a kind.
+            BadConfiguration: when no YAML file names a class of a kind, or two files name different classes of it.
         """
         known = self._known()
-        for kind in (wanted := sorted(set(kinds))):
+        for kind in (requested := sorted(set(kinds))):
             if kind not in known:
                 raise _no_class(kind, where)
-        return {kind: known[kind][1] for kind in wanted}
+        return {kind: known[kind][1] for kind in requested}
 
     def _known(self) -> dict[str, tuple[type[Block], str]]:
-        """Every kind that a YAML names a class of, with the class and its `_target_`."""
+        """Every configured kind, with its class and `_target_`."""
         if self._classes:
             return self._classes
         known: dict[str, tuple[type[Block], str]] = {}
@@ -228,27 +240,27 @@ class Blocks:
             for path in sorted((folder / group).glob("*.yaml")):
                 try:
                     target = load_yaml(path)["_target_"]
-                    found = locate(target, base, path, self.plugins)
+                    block_class = locate(target, base, path, self.plugins)
                 except (StressError, LookupError, TypeError):
-                    continue  # who asks for this very block is told what is wrong with it
-                kind, _ = found.identity()
-                first, home = known.setdefault(kind, (found, target))
-                if first is not found:
+                    continue  # the error is raised when this block is used
+                kind, _ = block_class.identity()
+                first, first_target = known.setdefault(kind, (block_class, target))
+                if first is not block_class:
                     raise BadConfiguration(
                         f"two classes declare the kind {kind!r}",
                         where=path,
-                        expected=home,
+                        expected=first_target,
                         found=target,
-                        fix="give the class of your own a kind of its own",
+                        fix="give your class another kind",
                     )
         self._classes = known
         return known
 
     def path(self, group: Group, name: str) -> Path:
-        """The YAML of a block.
+        """The YAML file of a block.
 
         Raises:
-            BadConfiguration: when there is none; the message lists what there is.
+            BadConfiguration: when it does not exist; the message lists the known names.
         """
         for folder in self.folders:
             path = folder / group / f"{name}.yaml"
@@ -256,17 +268,18 @@ class Blocks:
                 return path
         known = sorted({path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")})
         raise BadConfiguration(
-            f"there is no {group} named {name!r}",
+            f"there is no {_NOUNS[group]} named {name!r}",
             where=", ".join(str(folder / group) for folder in self.folders),
             expected=", ".join(known),
-            fix=did_you_mean(name, known) or "add a YAML of your own and name its folder with --config-dir",
+            fix=did_you_mean(name, known)
+            or f"add {group}/{name}.yaml to a folder and give the folder with --config-dir",
         )
 
     def _bind(self, group: Group, name: str, base: type[Kind]) -> Kind:
         path = self.path(group, name)
         block = bind(load_yaml(path), base, path, self.plugins)
         if type(block).__module__.split(".")[0] != "vjepa_stress":
-            self._known()  # refuses a class that takes the kind of another one
+            self._known()  # raises when the class declares the kind of another class
         return block
 
     def dataset(self, name: str) -> Dataset:

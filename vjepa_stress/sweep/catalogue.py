@@ -1,4 +1,4 @@
-"""The building blocks that configuration folders name, read from their files alone. Imports no torch and no Hydra."""
+"""Names and descriptions of building blocks, read from their YAML files. Imports neither torch nor Hydra."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GROUPS = ("model", "data", "perturbation", "metric")
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A named building block.
+class CatalogueEntry:
+    """A building block in a list.
 
     Attributes:
-        name: of its YAML file.
-        about: what it is, in a sentence: the file's first comment, else the class's.
-        path: of the file.
+        name: name of its YAML file, without the suffix.
+        about: one sentence: of the file's first comment or, without one, of the class's docstring.
+        path: path of the file.
     """
 
     name: str
@@ -28,17 +28,19 @@ class Listed:
 
 
 def names(group: str, folders: Sequence[Path]) -> list[str]:
-    """Names of a group's blocks, sorted."""
+    """Names of the blocks of a group, sorted."""
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def listed(group: str, folders: Sequence[Path]) -> list[Listed]:
-    """A group's blocks by name; of two with one name, the earlier folder's counts, as when it is used."""
-    found: dict[str, Path] = {}
+def entries(group: str, folders: Sequence[Path]) -> list[CatalogueEntry]:
+    """The blocks of a group, sorted by name. If a name occurs twice, the earlier folder wins, as in `Blocks.path`."""
+    paths: dict[str, Path] = {}
     for folder in folders:
         for path in sorted((folder / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return [Listed(name, _about(path.read_text(encoding="utf-8")), path) for name, path in sorted(found.items())]
+            paths.setdefault(path.stem, path)
+    return [
+        CatalogueEntry(name, _about(path.read_text(encoding="utf-8")), path) for name, path in sorted(paths.items())
+    ]
 
 
 def _about(text: str) -> str:
@@ -53,12 +55,12 @@ def _about(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """The first sentence of a text, without its full stop; a version such as 2.1 does not end one."""
+    """The first sentence of a text, without its full stop. The dot in a number such as 2.1 does not end it."""
     return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0].strip()
 
 
 def _docstring(target: str) -> str:
-    """First sentence of a class's docstring, read from its source; importing it could import torch."""
+    """First sentence of a class's docstring, read from the source: an import could load torch."""
     module, _, name = target.rpartition(".")
     try:
         spec = importlib.util.find_spec(module)

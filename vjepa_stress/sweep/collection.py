@@ -1,4 +1,4 @@
-"""A data set as a person meets it before a study: is it all there, what does it hold, what will it cost."""
+"""Inspect a data set before a study: is it complete, what does it contain, what does a sweep cost."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.draft import clip_manifest
 from vjepa_stress.sweep.progress import duration, progress
 
-ON_THE_SHEET = 30
-"""Clips on a contact sheet."""
+CLIPS_ON_SHEET = 30
+"""Number of clips on a contact sheet."""
 
 _THUMBNAIL = 112
 _TIMED = 3
 _SIZED_FOR = "base"
-"""The model that the size of clean features is given for: the smallest released one."""
+"""The model for which the size of clean features is reported: the smallest released one."""
 _FLOAT32 = 4
-"""Bytes of one feature."""
+"""Bytes per feature value."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Collection:
     """A data set on this machine.
 
     Attributes:
-        name: of its configuration.
-        blocks: where that lies.
-        place: this machine's settings.
-        frames: frames a clip.
-        resolution: pixels a side that clips are decoded to.
+        name: name of its YAML file.
+        blocks: the building blocks that can be named.
+        exec_config: settings of this machine.
+        frames: frames per clip.
+        resolution: height and width of decoded clips, in pixels.
     """
 
     name: str
     blocks: Blocks
-    place: ExecConfig
+    exec_config: ExecConfig
     frames: int
     resolution: int
 
@@ -58,20 +58,20 @@ class Collection:
 
     @property
     def home(self) -> Path | None:
-        """Its folder."""
-        return self.place.home(self.name)
+        """The folder of its files."""
+        return self.exec_config.home(self.name)
 
     def manifest(self, full: bool = False) -> bytes:
-        """The clip manifest, as registering would pin it; with `full`, from files read now.
+        """The clip manifest that `register` would pin; with `full`, all source files are read again.
 
         Raises:
             BadInput: when files are missing or unusable.
         """
-        place = self.place.model_copy(update={"verify": "full"}) if full else self.place
-        return clip_manifest(self.name, self.blocks, place, self.frames)
+        exec_config = self.exec_config.model_copy(update={"verify": "full"}) if full else self.exec_config
+        return clip_manifest(self.name, self.blocks, exec_config, self.frames)
 
     def describe(self, manifest: bytes) -> dict[str, Any]:
-        """What the clips are, and what a study of them takes; decodes a few to see how long that takes."""
+        """Number and size of the clips, and the disk space and time they need; decodes a few to measure the time."""
         clips = _clips(manifest)
         started = time.perf_counter()
         timed = [sample for _, sample in self._samples(clips[:_TIMED], self.resolution)]
@@ -96,29 +96,34 @@ class Collection:
         }
 
     def verify(self, manifest: bytes, against: Path | None) -> dict[str, Any]:
-        """Decode every clip, and compare with an earlier manifest; all that is wrong is said at once.
+        """Decode every clip and compare with an earlier manifest; one error lists all damaged clips.
 
         Raises:
             BadInput: when the earlier manifest cannot be read.
             BadVideo: when clips cannot be decoded.
-            IdentityChanged: when the clips are not those of the earlier manifest.
+            IdentityChanged: when the clips differ from those of the earlier manifest.
         """
         if against is not None and (before := _clips(earlier := _earlier(against))) != (clips := _clips(manifest)):
             known = {clip.digest for clip in before}
             strange = [clip.name for clip in clips if clip.digest not in known]
             raise IdentityChanged(
-                f"the clips are not those of {against.name}",
+                f"the clips differ from those of {against.name}",
                 where=against,
                 expected=sha256(earlier),
-                found=f"{sha256(manifest)}; others or in another order: {', '.join(strange[:10]) or 'order alone'}",
-                fix="put the files back, or prepare again",
+                found=f"{sha256(manifest)}; "
+                + (
+                    f"clips not in the manifest: {', '.join(strange[:10])}"
+                    if strange
+                    else "other order or fewer clips"
+                ),
+                fix=f"restore the files, or write a new manifest: vjepa-stress data prepare {self.name}",
             )
         broken, clips = [], _clips(manifest)
         with progress(f"decoding {self.name}", len(clips)) as advance:
             for clip in clips:
                 try:
                     if self.dataset.read(clip, self.home, self.resolution).digest != clip.digest:
-                        broken.append(f"{clip.name}: changed while it was verified")
+                        broken.append(f"{clip.name}: changed during verification")
                 except BadInput as error:
                     broken.append(f"{clip.name}: {error.what}" + (f" ({error.found})" if error.found else ""))
                 advance(clip.name)
@@ -139,14 +144,14 @@ class Collection:
     def draw(self, manifest: bytes, path: Path) -> None:
         """Write a contact sheet (PNG) of the first clips, with their masks."""
         sheet = contact_sheet(
-            (clip.name, sample) for clip, sample in self._samples(_clips(manifest)[:ON_THE_SHEET], _THUMBNAIL)
+            (clip.name, sample) for clip, sample in self._samples(_clips(manifest)[:CLIPS_ON_SHEET], _THUMBNAIL)
         )
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             sheet.save(path, "PNG")
 
     def keep(self, manifest: bytes, folder: Path) -> Path:
-        """Write the clip manifest to a folder."""
+        """Write the clip manifest to a folder; return its path."""
         path = folder / f"{self.name}.clips.json"
         write_durably(path, manifest)
         return path
@@ -164,9 +169,9 @@ def _earlier(path: Path) -> bytes:
         raise BadInput(
             "the earlier clip manifest cannot be read",
             where=path,
-            expected="a file that `data prepare` wrote",
+            expected="a file that `vjepa-stress data prepare` wrote",
             found=error.strerror,
-            fix="give its path",
+            fix="correct the path after --against",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A study root for the demo: the documents that ship with the package, promised anew in a ledger of its own."""
+"""A study root for the demo: the documents that ship with the package, registered in a new ledger."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STUDY = "demo"
 
 
 def prepare(folder: Path) -> StudyRoot:
-    """Make the root, or take up one that an earlier demo left.
+    """Create the study root, or continue with the one of an earlier demo.
 
     Raises:
-        AlreadyRegistered: when the folder holds another version of the demo.
-        CannotWrite: when the folder cannot be made.
+        AlreadyRegistered: when the folder has another version of the demo.
+        CannotWrite: when the folder cannot be created.
     """
     source = shipped("studies") / STUDY
     paths = sorted(source.glob("v*.json"), key=lambda file: int(file.stem[1:]))
@@ -33,7 +33,7 @@ def prepare(folder: Path) -> StudyRoot:
     shipped_digests = [sha256(data) for data in files]
     if promised != shipped_digests[: len(promised)]:
         raise AlreadyRegistered(
-            "this folder holds another version of the demo",
+            "this folder has another version of the demo",
             where=folder,
             expected=", ".join(shipped_digests),
             found=", ".join(map(str, promised)),

@@ -1,4 +1,4 @@
-"""From a draft, which names building blocks, to a preregistration, which holds them."""
+"""Read drafts, which name building blocks, and build preregistrations, which contain their specifications."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class _Part(BaseModel):
 
 
 class DraftModel(_Part):
-    """What a draft says of a model beside its name."""
+    """What a draft declares of a model in addition to its name."""
 
     size_rank: int
     role: ModelRole = "subject"
 
 
 class DraftCells(_Part):
-    """A block of cells: every combination of what is listed. Probes take no strength."""
+    """A block of cells: all combinations of the listed levels. Probes have no strength."""
 
     dataset: tuple[str, ...]
     model: tuple[str, ...]
@@ -51,7 +51,7 @@ class DraftCells(_Part):
 
 
 class DraftDesign(_Part):
-    """The design with building blocks by name."""
+    """The design of a draft, with the names of building blocks."""
 
     datasets: tuple[str, ...]
     models: dict[str, DraftModel]
@@ -65,7 +65,7 @@ class DraftDesign(_Part):
 
 
 class Draft(_Part):
-    """A draft; `hypotheses` and `analysis` are checked as part of the document they become."""
+    """A draft; `hypotheses` and `analysis` are validated as part of the document built from it."""
 
     study: str
     version: str
@@ -85,16 +85,27 @@ class Draft(_Part):
 
 
 def read_draft(path: Path) -> Draft:
-    """Read a draft, expand its `lists` and `each`, and check its form.
+    """Read a draft, expand its `lists` and `each`, and validate its fields.
 
     Raises:
-        BadDocument, BadConfiguration: with every mistake and where it is, in the expanded draft.
+        BadDocument, BadConfiguration: with every mistake and its path in the expanded draft.
     """
     value = load_yaml(path)
     if not isinstance(value, dict):
-        raise BadDocument("a draft is a mapping of fields", where=path, found=type(value).__name__)
+        raise BadDocument(
+            "a draft must be a mapping of fields",
+            where=path,
+            expected=", ".join(Draft.model_fields),
+            found=type(value).__name__,
+            fix="start from the draft that `vjepa-stress new STUDY` writes",
+        )
     if blanks := list(_blanks(value)):
-        raise BadDocument("blanks are not filled in", where=path, found="\n    ".join(["", *blanks]))
+        raise BadDocument(
+            "the draft has blanks that are not filled in",
+            where=path,
+            found="\n    ".join(["", *blanks]),
+            fix="replace each of these values with a text of your own",
+        )
     return strictly(Draft, expand(value, path), path)
 
 
@@ -102,13 +113,18 @@ def new_draft(root: StudyRoot, study: str) -> Path:
     """Write a commented draft to start from.
 
     Raises:
-        BadInput: for a name that no study can have.
-        AlreadyRegistered: when the study has a draft or a registration already.
+        BadInput: for an invalid name of a study.
+        AlreadyRegistered: when the study already has a draft or a registration.
         CannotWrite: when the folder cannot be written.
     """
     path = root.prereg / check_study_name(study) / "draft.yaml"
     if path.parent.exists() and any(path.parent.iterdir()):
-        raise AlreadyRegistered("this study has been started", where=path.parent, fix="edit it, or take another name")
+        raise AlreadyRegistered(
+            f"the study {study} already exists",
+            where=path.parent,
+            found=", ".join(sorted(file.name for file in path.parent.iterdir())[:10]),
+            fix=f"edit {path}, or choose another name",
+        )
     text = (Path(__file__).parent / "new_study.yaml").read_text(encoding="utf-8")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,9 +133,9 @@ def new_draft(root: StudyRoot, study: str) -> Path:
 
 
 def _blanks(value: Any, where: str = "") -> Iterator[str]:
-    """Places that still hold a blank <…> of a new draft, or a text that says nothing."""
+    """Paths of values that are still a blank <…> of the template, or an empty text."""
     if isinstance(value, str) and (not value.strip() or (value.startswith("<") and value.endswith(">"))):
-        yield f"{where}: {value.strip() or 'no text'}"
+        yield f"{where}: {value.strip() or 'empty'}"
     elif isinstance(value, Mapping):
         for name, part in value.items():
             yield from _blanks(part, f"{where}.{name}" if where else str(name))
@@ -129,7 +145,7 @@ def _blanks(value: Any, where: str = "") -> Iterator[str]:
 
 
 def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
-    """The cells of a design, sorted, each once.
+    """The cells of a design, sorted and without duplicates.
 
     Raises:
         BadDocument: when a cell is listed twice, or a strength is missing.
@@ -140,7 +156,13 @@ def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
             probe = blocks.perturbation(perturbation).role == "probe"
             strengths: tuple[float | None, ...] = (None,) if probe else (block.strength or ())
             if not strengths:
-                raise BadDocument(f"{perturbation} needs strengths", where="design.cells", found=block.model_dump())
+                raise BadDocument(
+                    f"the cells of {perturbation} have no strengths",
+                    where="design.cells",
+                    expected="strength: [0.2, 0.4, …], each above 0 and at most 1",
+                    found=block.model_dump(),
+                    fix="add `strength` to this block of cells; only probes have none",
+                )
             for strength, seed in product(strengths, block.seed):
                 value = {
                     "dataset": dataset,
@@ -152,20 +174,29 @@ def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
                 cells.append(VideoCell(value))
     twice = [cell for cell in set(cells) if cells.count(cell) > 1]
     if twice:
-        raise BadDocument("a cell is listed twice", where="design.cells", found=", ".join(map(str, twice[:5])))
+        raise BadDocument(
+            "a cell is listed twice",
+            where="design.cells",
+            found=", ".join(map(str, twice[:5])),
+            fix="remove it from one of the blocks of cells",
+        )
     return tuple(sorted(cells, key=VideoCell.order))
 
 
-def clip_manifest(name: str, blocks: Blocks, place: ExecConfig, frames: int) -> bytes:
-    """Identify a data set's clips and write them down.
+def clip_manifest(name: str, blocks: Blocks, exec_config: ExecConfig, frames: int) -> bytes:
+    """Identify the clips of a data set and build the bytes of its clip manifest.
 
     Raises:
         BadInput: when files are missing or unusable.
     """
-    with counting(f"reading {name}") as progress, inspecting(ReadOptions(place.verify == "full", progress)):
-        clips = blocks.dataset(name).identify(place.home(name), frames)
+    with counting(f"reading {name}") as progress, inspecting(ReadOptions(exec_config.verify == "full", progress)):
+        try:
+            clips = blocks.dataset(name).identify(exec_config.home(name), frames)
+        except NotHere as error:  # a data set does not know its name, which the setting in the fix needs
+            fix = (error.fix or "").replace("NAME", name)
+            raise NotHere(error.what, where=name, expected=error.expected, found=error.found, fix=fix) from error
     data = ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
-    parse_json(data, f"clips of {name}")  # a name that no document can hold is refused before anything is logged
+    parse_json(data, f"clips of {name}")  # refuses names that no document can contain, before anything is logged
     return data
 
 
@@ -174,14 +205,14 @@ def _with_spec(block: Block, **more: Any) -> dict[str, Any]:
 
 
 def dataset_entry(block: Dataset, clips: Digest | None) -> dict[str, Any]:
-    """A data set as a document holds it."""
+    """The entry of a data set in a document."""
     return _with_spec(block, clip_manifest_digest=clips, n_clips=block.n_clips)
 
 
 def model_entry(
     block: Encoder, weights: Digest | None, size_rank: int, role: ModelRole, frames: int, resolution: int
 ) -> dict[str, Any]:
-    """A model as a document with clips of this length and size holds it."""
+    """The entry of a model in a document; `frames` and `resolution` are those of the design."""
     positions = block.feature_shape(frames, resolution)[0]
     return _with_spec(
         block,
@@ -194,12 +225,12 @@ def model_entry(
 
 
 def perturbation_entry(block: Perturbation) -> dict[str, Any]:
-    """A perturbation as a document holds it."""
+    """The entry of a perturbation in a document."""
     return _with_spec(block, role=block.role, family=block.family, correspondence=block.correspondence)
 
 
 def metric_entry(block: Metric) -> dict[str, Any]:
-    """A metric as a document holds it."""
+    """The entry of a metric in a document."""
     return _with_spec(
         block,
         range=list(block.range),
@@ -215,32 +246,41 @@ def _check_input(name: str, encoder: Encoder, design: DraftDesign) -> None:
     except BadInput as error:
         where = f"design.{error.where}" if error.where else "design"
         raise BadDocument(
-            f"{name} cannot take the clips of this design: {error.what}",
+            f"the model {name} cannot encode the clips of this design: {error.what}",
             where=where,
             expected=error.expected,
             found=error.found,
+            fix=error.fix or "change frames or resolution of the design, or choose another model",
         ) from error
 
 
 def resolve(
-    draft: Draft, blocks: Blocks, place: ExecConfig, notice: Callable[[str], None], parent: Edition | None = None
+    draft: Draft,
+    blocks: Blocks,
+    exec_config: ExecConfig,
+    notice: Callable[[str], None],
+    parent: Edition | None = None,
 ) -> tuple[Preregistration, dict[str, bytes]]:
-    """Turn a draft into the document that would be frozen, and the clip manifests it pins.
+    """Build the document that a draft describes, and the clip manifests it pins.
 
-    Weights and clips that are not on this machine stay what they are in the parent. Without one they stay null and
-    are pinned by the first launch; `notice` is told.
+    Weights and clips that are not on this machine keep the digests of the parent. Without a parent they stay null and
+    the first launch pins them; `notice` is called with a message about each.
 
     Raises:
         BadInput: when the document would not be valid.
     """
-    if (draft.amendment is None) != (parent is None and draft.parent is None):
+    if draft.amendment is None and not (parent is None and draft.parent is None):
         raise BadDocument(
-            "an amendment says what it changes and why"
-            if draft.amendment is None
-            else "a draft with an `amendment` is the next version of a registered study",
+            "the draft of an amendment has no block `amendment`",
             where=f"draft of {draft.study} {draft.version}",
-            expected="amendment: {changes: …, reason: …, severity: …, validity: …}" if not draft.amendment else None,
-            fix=f"vjepa-stress amend {draft.study} FILE",
+            expected="amendment: {changes: …, reason: …, severity: …, validity: …}",
+            fix="add the block, and set `version` to the next version (docs/usage.md, section 6)",
+        )
+    if draft.amendment is not None and parent is None and draft.parent is None:
+        raise BadDocument(
+            "a draft with a block `amendment` cannot be a first registration",
+            where=f"draft of {draft.study} {draft.version}",
+            fix=f"vjepa-stress amend {draft.study} FILE; for a first registration, remove the block",
         )
     design, before, manifests = draft.design, as_video(parent.document.design) if parent else None, {}
     for name in design.models:
@@ -248,24 +288,24 @@ def resolve(
     clips: dict[str, Digest | None] = {}
     for name in design.datasets:
         try:
-            manifests[name] = clip_manifest(name, blocks, place, design.frames)
+            manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
             clips[name] = sha256(manifests[name])
         except NotHere as error:
             known = before.datasets.get(name) if before else None
             same = known is not None and known.spec_digest == blocks.dataset(name).spec_digest()
             clips[name] = known.clip_manifest_digest if known and same else None
             if clips[name] is None:
-                notice(f"clips of {name} are not pinned now but by the first launch: {error.what}")
+                notice(f"the clips of {name} are not pinned; the first launch pins them ({error.what})")
     weights: dict[str, Digest | None] = {}
     for name in design.models:
         try:
-            weights[name] = blocks.encoder(name).identify(place.weights.expanduser())
+            weights[name] = blocks.encoder(name).identify(exec_config.weights.expanduser())
         except NotHere as error:
-            model = before.models.get(name) if before else None
-            same = model is not None and model.spec_digest == blocks.encoder(name).spec_digest()
-            weights[name] = model.weights_digest if model and same else None
+            entry = before.models.get(name) if before else None
+            same = entry is not None and entry.spec_digest == blocks.encoder(name).spec_digest()
+            weights[name] = entry.weights_digest if entry and same else None
             if weights[name] is None:
-                notice(f"weights of {name} are not pinned now but by the first launch: {error.what}")
+                notice(f"the weights of {name} are not pinned; the first launch pins them ({error.what})")
 
     value = {
         "schema": "vjepa-stress/prereg/v2",
@@ -279,9 +319,9 @@ def resolve(
             "datasets": {n: dataset_entry(blocks.dataset(n), clips[n]) for n in design.datasets},
             "models": {
                 name: model_entry(
-                    blocks.encoder(name), weights[name], said.size_rank, said.role, design.frames, design.resolution
+                    blocks.encoder(name), weights[name], model.size_rank, model.role, design.frames, design.resolution
                 )
-                for name, said in design.models.items()
+                for name, model in design.models.items()
             },
             "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
             "metrics": {name: metric_entry(blocks.metric(name)) for name in design.metrics},
@@ -300,7 +340,7 @@ def resolve(
 
 @dataclass(frozen=True)
 class CellFilter:
-    """What a command line asked for; None does not filter."""
+    """Levels of the requested cells; None allows every level."""
 
     dataset: tuple[str, ...] | None = None
     model: tuple[str, ...] | None = None
@@ -309,21 +349,21 @@ class CellFilter:
     seed: tuple[int, ...] | None = None
 
     def admits(self, cell: VideoCell) -> bool:
-        """Whether a cell was asked for."""
-        return all(wanted is None or cell[field] in wanted for field, wanted in vars(self).items())
+        """Whether a cell has requested levels only."""
+        return all(levels is None or cell[field] in levels for field, levels in vars(self).items())
 
 
-def beside_the_design(design: VideoDesign, wanted: CellFilter, blocks: Blocks) -> VideoDesign:
-    """A design of any combination of building blocks, for exploration; what was not asked for is as registered.
+def exploratory_design(design: VideoDesign, cell_filter: CellFilter, blocks: Blocks) -> VideoDesign:
+    """A design for exploration: all combinations of the requested levels; other factors keep their registered levels.
 
     Raises:
         BadInput: when a building block is unknown.
     """
     value = design.model_dump(mode="json")
     names = {
-        "datasets": wanted.dataset or tuple(design.datasets),
-        "models": wanted.model or tuple(design.models),
-        "perturbations": wanted.perturbation or tuple(design.perturbations),
+        "datasets": cell_filter.dataset or tuple(design.datasets),
+        "models": cell_filter.model or tuple(design.models),
+        "perturbations": cell_filter.perturbation or tuple(design.perturbations),
     }
     new: dict[str, Callable[[str], dict[str, Any]]] = {
         "datasets": lambda name: dataset_entry(blocks.dataset(name), None),
@@ -338,8 +378,8 @@ def beside_the_design(design: VideoDesign, wanted: CellFilter, blocks: Blocks) -
     cells = []
     for dataset, model, name in product(*names.values()):
         probe = value["perturbations"][name]["role"] == "probe"
-        strengths = (None,) if probe else wanted.strength or registered
-        for strength, seed in product(strengths, wanted.seed or (0,)):
+        strengths = (None,) if probe else cell_filter.strength or registered
+        for strength, seed in product(strengths, cell_filter.seed or (0,)):
             levels = {"dataset": dataset, "model": model, "perturbation": name}
             cell = {**levels, "strength": strength, "seed": float(seed)}
             cells.append(VideoCell(cell))

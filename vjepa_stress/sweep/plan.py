@@ -1,4 +1,4 @@
-"""Planning a launch: which cells are missing, and whether everything is what was registered."""
+"""Plan a launch: find the missing cells, and verify code, clips, weights and specifications."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ from vjepa_stress.sweep.selection import select
 
 
 class Launch(Frozen):
-    """What a launching process tells the jobs that compute the cells."""
+    """Input of the jobs that compute the cells of one launch."""
 
     schema_: Literal["vjepa-stress/launch/v1"] = Field(alias="schema")
     root: Path
     study: str
-    document: Path = Field(description="the preregistration; for an exploratory launch, a design of its own")
-    prereg_digest: Digest = Field(description="of that file")
+    document: Path = Field(description="the preregistration; for an exploratory launch, a separate design")
+    prereg_digest: Digest = Field(description="digest of that file")
     exploratory: bool
     attempt: int
     folder: Path
     cells: tuple[VideoCell, ...]
-    names: tuple[str, ...] = Field(description="folder names of the cells, in their order")
+    names: tuple[str, ...] = Field(description="folder names of the cells, in the order of `cells`")
     ledger_checkpoint: CheckpointRecord
     code: CodeState
     weights: dict[str, Digest]
     clips: dict[str, Digest]
-    targets: dict[str, str] = Field(description="where the class of each kind of building block lies")
+    targets: dict[str, str] = Field(description="module and class of each kind of building block")
 
     def cell_folder(self, cell: VideoCell) -> Path:
-        """Where a cell of this launch is kept."""
+        """Folder of a cell of this launch."""
         return self.folder / "cells" / self._names[cell]
 
     @functools.cached_property
@@ -69,7 +69,7 @@ class Launch(Frozen):
         return dict(zip(self.cells, self.names, strict=True))
 
     def load_design(self) -> VideoDesign:
-        """The design, its file verified again.
+        """The design, after its file has been verified again.
 
         Raises:
             DocumentTampered: when its bytes have changed since the launch.
@@ -81,7 +81,11 @@ class Launch(Frozen):
         return as_video(from_bytes(data, self.document).design)
 
     def verify_document(self) -> None:
-        """Refuse to go on when the frozen file has changed since the launch."""
+        """Verify that the document has not changed since the launch.
+
+        Raises:
+            DocumentTampered: when its bytes have changed.
+        """
         found = sha256_file(self.document) if self.document.is_file() else None
         if found != self.prereg_digest:
             raise DocumentTampered(
@@ -89,37 +93,37 @@ class Launch(Frozen):
                 where=self.document,
                 expected=self.prereg_digest,
                 found=found or "no such file",
-                fix="restore the registered bytes, then run again",
+                fix="restore the registered file, then run the same command again",
             )
 
     def write(self) -> Path:
-        """Write the launch for its jobs, beside the attempt's cells."""
+        """Write the launch for its jobs, next to the attempt's cells; return the path."""
         path = self.folder / "launch.json"
         write_durably(path, canonical_json(self.model_dump(mode="json", by_alias=True)))
         return path
 
     @classmethod
     def read(cls, path: Path) -> Launch:
-        """Read what `write` wrote."""
+        """Read a launch that `write` wrote."""
         return validate(cls, parse_json(path.read_bytes(), path), path)
 
 
 def choose_attempt(attempts: Attempts, again: bool) -> int:
-    """The attempt to work on, or a new one with `again`."""
+    """Number of the current attempt; with `again`, number of a new one."""
     last = attempts.under_way
     if again and attempts.launches and not attempts.covered(last):
         raise BadInput(
-            f"attempt {last} is not complete, so there is nothing to run again",
-            fix="run without --again: it goes on with the missing cells",
+            f"attempt {last} is not complete; a new attempt can start only after it",
+            fix="run without --again, which computes the missing cells",
         )
     return attempts.last + 1 if again else last
 
 
 def stored_cells(registration: Registration, attempts: Attempts, number: int, folder: Path) -> dict[str, StoredCell]:
-    """Cells that an attempt already has, by folder name, each verified; those of earlier documents too.
+    """Verified cells of an attempt by folder name, including those of earlier versions of the registration.
 
     Raises:
-        Tampered: when a shard or manifest does not hold, or belongs elsewhere, or a completed attempt has changed.
+        Tampered: when a shard or manifest is damaged or does not belong here, or a completed attempt has changed.
     """
     known, found = {**attempts.current, **attempts.former}, {}
     for path in cell_folders(folder):
@@ -135,7 +139,7 @@ def stored_cells(registration: Registration, attempts: Attempts, number: int, fo
                 where=path,
                 expected=f"{' or '.join(attempts.names)}, {known.get(path.name) or 'no such cell'}",
                 found=f"{manifest.prereg_digest}, {manifest.cell}",
-                fix="restore the attempt from a copy",
+                fix="restore the attempt's folder from a copy",
             )
         found[path.name] = stored
     for leaf in attempts.completions(number):
@@ -144,10 +148,10 @@ def stored_cells(registration: Registration, attempts: Attempts, number: int, fo
 
 
 def check_specs(design: VideoDesign, blocks: Blocks) -> None:
-    """Compare every building block as configured now with what was registered.
+    """Compare the current configuration of every building block with the registered one.
 
     Raises:
-        IdentityChanged: naming the fields that differ.
+        IdentityChanged: with the fields that differ.
     """
     groups: tuple[tuple[Mapping[str, BuildingBlock], Callable[[str], Block], Group], ...] = (
         (design.datasets, blocks.dataset, "data"),
@@ -163,7 +167,7 @@ def check_specs(design: VideoDesign, blocks: Blocks) -> None:
 
 
 def kinds_of(design: VideoDesign, cells: Iterable[VideoCell]) -> set[str]:
-    """Kinds of the building blocks that cells are computed with."""
+    """Kinds of the building blocks that the cells use."""
     entries: list[BuildingBlock] = list(design.metrics.values())
     for cell in cells:
         entries += [design.datasets[cell.dataset], design.models[cell.model], design.perturbations[cell.perturbation]]
@@ -173,19 +177,19 @@ def kinds_of(design: VideoDesign, cells: Iterable[VideoCell]) -> set[str]:
 def _same(what: str, name: str, expected: Digest | None, found: Digest, fix: str) -> Digest:
     if expected is not None and expected != found:
         raise IdentityChanged(
-            f"the {what} of {name} are not the registered ones", expected=expected, found=found, fix=fix
+            f"the {what} of {name} differ from the registered ones", expected=expected, found=found, fix=fix
         )
     return found
 
 
 def identify_weights(
-    registration: Registration, models: Iterable[str], blocks: Blocks, place: ExecConfig
+    registration: Registration, models: Iterable[str], blocks: Blocks, exec_config: ExecConfig
 ) -> dict[str, Digest]:
-    """Digest of each model's weights, as registered or pinned.
+    """Digest of each model's weights, compared with the registered or pinned one.
 
     Raises:
-        IdentityChanged: when they are others.
-        BadCheckpoint: when they are not there.
+        IdentityChanged: when they differ.
+        NotHere: when they are not on this machine.
     """
     entries = as_video(registration.document.design).models
     return {
@@ -193,73 +197,68 @@ def identify_weights(
             "weights",
             name,
             entries[name].weights_digest or registration.pinned("weights", name),
-            blocks.encoder(name).identify(place.weights.expanduser()),
-            "put the registered checkpoint back",
+            blocks.encoder(name).identify(exec_config.weights.expanduser()),
+            "restore the registered weights file",
         )
         for name in models
     }
 
 
 def identify_clips(
-    registration: Registration, datasets: Iterable[str], blocks: Blocks, place: ExecConfig
+    registration: Registration, datasets: Iterable[str], blocks: Blocks, exec_config: ExecConfig
 ) -> dict[str, bytes]:
-    """Clip manifest of each data set, as registered or pinned.
+    """Clip manifest of each data set, compared with the registered or pinned one.
 
     Raises:
-        IdentityChanged: when the files are others.
+        IdentityChanged: when the clips differ.
         BadInput: when files are missing or unusable.
     """
     design, manifests = as_video(registration.document.design), {}
     for name in datasets:
-        manifests[name] = clip_manifest(name, blocks, place, design.frames)
+        manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
         expected = design.datasets[name].clip_manifest_digest or registration.pinned("clips", name)
-        _same("clips", name, expected, sha256(manifests[name]), "put the registered files back")
+        _same("clips", name, expected, sha256(manifests[name]), "restore the registered source files")
     return manifests
 
 
 def identify_all(
-    registration: Registration, cells: Iterable[VideoCell], blocks: Blocks, place: ExecConfig
+    registration: Registration, cells: Iterable[VideoCell], blocks: Blocks, exec_config: ExecConfig
 ) -> tuple[dict[str, bytes], dict[str, Digest]]:
     """Clip manifests and weights of cells.
 
     Raises:
-        BadInput: naming everything that is not on this machine or cannot be used, so that nobody learns of it one by
-            one; `NotHere` where all of it is only missing.
-        Tampered: when something is not as registered.
+        BadInput: lists everything that is missing or unusable; `NotHere` when nothing is unusable.
+        Tampered: when something differs from the registration.
     """
     manifests: dict[str, bytes] = {}
     weights: dict[str, Digest] = {}
     absent: dict[str, BadInput] = {}
     for name in sorted({cell.dataset for cell in cells}):
         try:
-            manifests |= identify_clips(registration, [name], blocks, place)
+            manifests |= identify_clips(registration, [name], blocks, exec_config)
         except BadInput as error:
             absent[f"data set {name}"] = error
     for name in sorted({cell.model for cell in cells}):
         try:
-            weights |= identify_weights(registration, [name], blocks, place)
+            weights |= identify_weights(registration, [name], blocks, exec_config)
         except BadInput as error:
             absent[f"model {name}"] = error
     if absent:
         missing = all(isinstance(error, NotHere) for error in absent.values())
         if len(absent) == 1 and not missing:
             raise next(iter(absent.values()))
-        listed = [
-            f"{name}: {error.what}; {error.expected}; {(error.fix or '').replace('NAME', name.split()[-1])}"
-            for name, error in absent.items()
-        ]
+        listed = [f"{name}: {error.what}; {error.expected}; {error.fix or ''}" for name, error in absent.items()]
         raise (NotHere if missing else BadInput)(
-            f"files of {len(absent)} data sets and models are not on this machine"
-            + ("" if missing else ", or not what they should be"),
+            f"files of {len(absent)} data sets and models are missing" + ("" if missing else " or unusable"),
             where=registration.document.study,
             found="\n    ".join(["", *listed]),
-            fix="get them, then run the same command again; data sets are described in docs/data.md",
+            fix="provide these files, then run the same command again (docs/data.md describes the data sets)",
         )
     return manifests, weights
 
 
 def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str | None) -> None:
-    """Refuse to mix code within an attempt, unless a deviation says why.
+    """Refuse to mix code within an attempt, unless there is a deviation.
 
     Raises:
         CodeChanged: when the code differs from that of the attempt's earlier launches.
@@ -270,27 +269,27 @@ def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str
             f"attempt {attempt} was started with other code",
             expected=", ".join(sorted(earlier)),
             found=code.digest,
-            fix='go back to that code, start over with --again, or record why: --deviation "reason"',
+            fix='restore that code, or continue with the new code and log the reason: --deviation "WHY"',
         )
 
 
 def prepare(
     root: StudyRoot,
     registration: Registration,
-    wanted: CellFilter,
+    cell_filter: CellFilter,
     blocks: Blocks,
-    place: ExecConfig,
+    exec_config: ExecConfig,
     *,
     again: bool = False,
     deviation: str | None = None,
 ) -> tuple[Launch | None, int]:
-    """Check everything, log the launch, and say what to compute.
+    """Verify everything and log the launch.
 
     Returns:
-        The launch, or None when no cell that was asked for is missing; and how many of those there already are.
+        The launch, or None when no requested cell is missing; and the number of requested cells that have results.
 
     Raises:
-        Tampered, NotEvaluable, BadInput: when anything is not as registered; then nothing is logged.
+        Tampered, NotEvaluable, BadInput: when anything differs from the registration; then nothing is logged.
     """
     document, study = registration.document, registration.document.study
     design = as_video(document.design)
@@ -298,7 +297,7 @@ def prepare(
     attempt = choose_attempt(attempts, again)
     folder = root.attempt(study, registration.root_digest, attempt)
     stored = stored_cells(registration, attempts, attempt, folder)
-    cells = select(design, wanted)
+    cells = select(design, cell_filter)
     names = {cell: name for name, cell in attempts.current.items()}
     missing = tuple(cell for cell in cells if names[cell] not in stored)
     check_specs(design, blocks)
@@ -307,17 +306,17 @@ def prepare(
         return None, len(cells)
     check_code(attempts, attempt, code, deviation)
     targets = blocks.targets(kinds_of(design, missing), study)
-    manifests, weights = identify_all(registration, missing, blocks, place)
+    manifests, weights = identify_all(registration, missing, blocks, exec_config)
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
-    # A folder that cannot be written must be known before the ledger says that a launch took place.
+    # Find out whether the folder can be written before the ledger logs a launch.
     write_durably(folder / "cells" / ".probe", b"")
     (folder / "cells" / ".probe").unlink()
 
     def still_newest(view: LedgerView) -> None:
         if freeze.load(root, study, view).digest != registration.digest:
-            raise BadInput("the study was amended while this launch was prepared", fix="run the same command again")
+            raise BadInput("the study was amended while the launch was prepared", fix="run the same command again")
 
     _, checkpoint = ledger.append(
         root,

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress of long operations: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Advance(Protocol):
-    """Say that one unit of work is done."""
+    """Report that one step is done."""
 
-    def __call__(self, now_doing: str) -> None:
-        """Advance by one; `now_doing` names what was done."""
+    def __call__(self, step: str) -> None:
+        """Advance by one; `step` describes what was done."""
 
 
 @contextmanager
@@ -43,25 +43,25 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[doing]}", markup=False),
+            TextColumn("{task.fields[step]}", markup=False),
             console=Console(stderr=True),
         ) as bar:
-            task = bar.add_task(printable(title), total=total, doing="")
-            yield lambda now_doing: bar.update(task, advance=1, doing=printable(now_doing))
+            task = bar.add_task(printable(title), total=total, step="")
+            yield lambda step: bar.update(task, advance=1, step=printable(step))
         return
     started = last = time.monotonic()
-    done = found = 0
+    done = done_before = 0
 
-    def advance(now_doing: str) -> None:
-        nonlocal done, found, last
+    def advance(step: str) -> None:
+        nonlocal done, done_before, last
         done += 1
-        at = time.monotonic()
-        if at - started < 1:
-            found = done  # by an earlier session, more likely than not: it says nothing of the time a part takes
-        if done == total or at - last >= _SECONDS_BETWEEN_LINES:
-            last = at
-            left = (at - started) / max(1, done - found) * (total - done)
-            line = f"{title}: {done}/{total}, about {duration(left)} left, {now_doing}"
+        now = time.monotonic()
+        if now - started < 1:
+            done_before = done  # steps of an earlier session, most likely: they do not count for the remaining time
+        if done == total or now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            left = (now - started) / max(1, done - done_before) * (total - done)
+            line = f"{title}: {done}/{total}, about {duration(left)} left, {step}"
             print(printable(line), file=sys.stderr, flush=True)
 
     yield advance
@@ -69,16 +69,16 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, str], None]]:
-    """Show progress of work whose amount is known only when its first part is done: the block says it each time."""
+    """Show progress when the number of steps is known only after the first step; the block passes it each time."""
     with ExitStack() as stack:
         advance: list[Advance] = []
 
-        def one_more(total: int, now_doing: str) -> None:
+        def count(total: int, step: str) -> None:
             if not advance:
                 advance.append(stack.enter_context(progress(title, total)))
-            advance[0](now_doing)
+            advance[0](step)
 
-        yield one_more
+        yield count
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a command line asks of a sweep: Hydra overrides taken apart, after the settings of the study root."""
+"""Parse Hydra overrides, together with the settings of the study root, into a request for a sweep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIELDS = {
     "strength": "strength",
     "seed": "seed",
 }
-"""Fields of a cell by the key that an override chooses them with."""
+"""Key of an override → factor of a cell that it selects."""
 
 _KEYS = (*FIELDS, "chunk", "exec", "training", "hydra")
 
@@ -41,90 +41,101 @@ _LAUNCHERS = {
     "ray_aws": "hydra-ray-launcher",
     "rq": "hydra-rq-launcher",
 }
-"""The package that brings each of Hydra's own launchers."""
+"""Launcher → the package that provides it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A command line and the settings of its study root, taken apart.
+    """A parsed command line, merged with the settings of the study root.
 
     Attributes:
         overrides: Hydra overrides, those of the settings first.
-        config_dir: a configuration folder of the user's own, searched last.
-        wanted: which cells were asked for.
-        place: where and how fast.
-        training: the recipe, where `pretrain` is composed.
+        config_dir: the user's configuration folder, searched last.
+        cell_filter: levels of the requested cells.
+        exec_config: where and how fast to compute.
+        training: the training recipe; only for the command `pretrain`.
     """
 
     overrides: tuple[str, ...]
     config_dir: Path | None
-    wanted: CellFilter
-    place: ExecConfig
+    cell_filter: CellFilter
+    exec_config: ExecConfig
     training: dict[str, Any] | None = None
 
     @property
     def blocks(self) -> Blocks:
-        """The building blocks this command line can name."""
-        return Blocks(self.config_dir, self.place.plugins)
+        """The building blocks that this command line can name."""
+        return Blocks(self.config_dir, self.exec_config.plugins)
 
-    def choosing_nothing(self) -> Request:
-        """This request, of a command for which no cells can be chosen.
+    def without_cell_filter(self) -> Request:
+        """This request, for a command that does not select cells.
 
         Raises:
-            BadInput: when it names a model or anything else that chooses cells.
+            BadInput: when an override selects cells.
         """
-        if self._chosen:
+        if self._selecting:
+            keys = ", ".join(sorted(self._selecting))
             raise BadInput(
-                "this command takes no choice of cells",
-                found=", ".join(sorted(self._chosen)),
+                "this command does not select cells",
+                found=f"overrides of {keys}",
                 expected="overrides of exec only, for instance exec.threads=2",
+                fix=f"remove the overrides of {keys}",
             )
         return self
 
     @property
-    def _chosen(self) -> set[str]:
-        """What restricts the cells."""
-        found = {key for key, value in vars(self.wanted).items() if value is not None}
-        return found | {"chunk" for text in self.overrides if text.startswith("chunk=")}
+    def _selecting(self) -> set[str]:
+        """Keys of the overrides that select cells."""
+        keys = {key for key, field in FIELDS.items() if getattr(self.cell_filter, field) is not None}
+        return keys | {"chunk" for text in self.overrides if text.startswith("chunk=")}
 
 
 def read_request(
     overrides: Sequence[str], config_dir: Path | None, root: StudyRoot | None = None, application: str = "config"
 ) -> Request:
-    """Take Hydra overrides apart, and make the plugins they name importable.
+    """Parse Hydra overrides, and make the plugins that they name importable.
 
     Args:
-        overrides: as typed; several values may stand for one key, separated by commas.
-        config_dir: a configuration folder of the user's own, searched last.
-        root: the study root, whose settings the overrides go before.
-        application: the file in `conf/` that is composed; `pretrain` has a recipe in it.
+        overrides: as typed; a key may have several values, separated by commas.
+        config_dir: the user's configuration folder, searched last.
+        root: the study root; overrides take precedence over its settings.
+        application: name of the composed file in `conf/`; `pretrain` includes a training recipe.
 
     Raises:
-        BadInput: when Hydra does not understand them, or they name something unknown.
+        BadInput: when an override is invalid or names something unknown.
     """
     settings = Settings.read(root) if root else Settings()
     if config_dir is None and settings.config_dir is not None:
         config_dir = Path(settings.config_dir)
     if config_dir is not None and not config_dir.is_dir():
-        raise BadInput("there is no such configuration folder", where=config_dir)
+        raise BadInput(
+            "the configuration folder does not exist",
+            where=config_dir,
+            fix="correct the path after --config-dir, or `config_dir` in vjepa-stress.toml",
+        )
     texts: list[str] = []
     try:
-        chosen: dict[str, tuple[Any, ...]] = {}
+        selected: dict[str, tuple[Any, ...]] = {}
         plain = []
         for text in (*settings.overrides(), *overrides):
             override = _parsed(text, application)
             key = override.key_or_group
             if key in {*FIELDS, "chunk"}:
                 several = override.is_sweep_override()
-                chosen[key] = tuple(override.sweep_iterator()) if several else (override.value(),)
+                selected[key] = tuple(override.sweep_iterator()) if several else (override.value(),)
             elif override.is_sweep_override():
-                raise BadInput("only data, model, perturbation, strength, seed and chunk can be swept", found=text)
+                raise BadInput(
+                    f"{key} has several values",
+                    found=text,
+                    expected="several values for data, model, perturbation, strength, seed and chunk only",
+                    fix=f"give one value to {key}",
+                )
             else:
                 plain.append(_merging(text, key))
             texts.append(_merging(text, key))
         search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
         with initialize_config_dir(str(shipped("conf")), version_base="1.3", job_name="vjepa-stress"):
-            # With Hydra's own part, so that a launcher that is missing is known before a launch is logged.
+            # Compose Hydra's own configuration too, to find a missing launcher before a launch is logged.
             config = compose(application, overrides=[*plain, *search], return_hydra_config=True)
         composed: dict[str, Any] = {
             key: OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
@@ -133,30 +144,33 @@ def read_request(
         }
     except (HydraException, OmegaConfBaseException) as error:
         raise refused(error) from error
-    wanted: dict[str, Any] = {
-        field: tuple(_typed(key, value) for value in chosen[key]) for key, field in FIELDS.items() if key in chosen
+    levels: dict[str, Any] = {
+        field: tuple(_typed(key, value) for value in selected[key])
+        for key, field in FIELDS.items()
+        if key in selected
     }
-    place = strictly(ExecConfig, composed["exec"], "exec")
+    exec_config = strictly(ExecConfig, composed["exec"], "exec")
     if root is not None:
-        make_importable(root.path, place.plugins)
-    return Request(tuple(texts), config_dir, CellFilter(**wanted), place, composed.get("training"))
+        make_importable(root.path, exec_config.plugins)
+    return Request(tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"))
 
 
 def _parsed(text: str, application: str) -> Override:
-    """One override, of a key that can be set.
+    """Parse one override of a key that can be set.
 
     Raises:
-        BadInput: saying what was probably meant.
+        BadInput: with a suggestion where a known key is similar.
     """
     if "=" not in text and not text.startswith("~"):
         raise BadInput(
-            "this is neither an option nor an override",
+            "this argument is neither an option nor an override",
             found=text,
-            expected="KEY=VALUE, for instance exec.threads=2",
+            expected="KEY=VALUE without spaces, for instance exec.threads=2",
+            fix="remove the argument, or write it as KEY=VALUE",
         )
     if any(text.count(begin) != text.count(end) for begin, end in ("{}", "[]", "()")):
         raise BadInput(
-            "an override has a bracket that is not closed; the shell may have split it",
+            "an override has a bracket that is not closed; the shell may have split it at a space",
             found=text,
             fix="put the whole override in quotes: 'exec.data={davis: /path/to/DAVIS}'",
         )
@@ -169,48 +183,75 @@ def _parsed(text: str, application: str) -> Override:
     known = [name for name in _KEYS if name != "training" or application == "pretrain"]
     if top not in known:
         raise BadInput(
-            f"{top} cannot be set here", found=text, expected=", ".join(known), fix=did_you_mean(top, known)
+            f"unknown key {top} of an override",
+            found=text,
+            expected=", ".join(known),
+            fix=did_you_mean(top, known) or "use one of these keys",
         )
     if key.startswith("exec.") and (field := key.split(".")[1]) not in ExecConfig.model_fields:
         raise BadInput(
-            f"there is no setting exec.{field}",
+            f"unknown setting exec.{field}",
             found=text,
-            expected=", ".join(ExecConfig.model_fields),
-            fix=did_you_mean(field, ExecConfig.model_fields),
+            expected=", ".join(f"exec.{name}" for name in ExecConfig.model_fields),
+            fix=did_you_mean(f"exec.{field}", [f"exec.{name}" for name in ExecConfig.model_fields])
+            or "use one of these settings",
         )
     return override
 
 
 def _merging(text: str, key: str) -> str:
-    """An override that adds to the folders of data sets instead of being refused where others are set."""
+    """An override that can add a data set's folder to those that are set already."""
     return f"++{text}" if re.match(r"exec\.data(\.|$)", key) and text.startswith("exec") else text
 
 
 def refused(error: Exception) -> BadConfiguration:
-    """Hydra's error as one of this package."""
+    """Convert Hydra's error to one of this package."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = [str(option) for option in error.options or ()]
         package = _LAUNCHERS.get(name) if group == "hydra/launcher" else None
+        if package:
+            return BadConfiguration(
+                f"the launcher {name} is not installed",
+                where=group,
+                expected=f"{', '.join(options)} (installed)",
+                found=name,
+                fix=f"pip install {package}",
+            )
+        installable = [*options, *_LAUNCHERS] if group == "hydra/launcher" else options
         return BadConfiguration(
-            f"the launcher {name} is not installed" if package else f"there is no {group or 'configuration'} {name}",
-            expected=", ".join(options) or None,
+            f"{group or 'the configuration'} has no option {name}",
+            expected=", ".join(dict.fromkeys(installable)) or None,
             found=name,
-            fix=f"pip install {package}" if package else did_you_mean(name, options),
+            fix=did_you_mean(name, installable) or "choose one of these options",
         )
-    # Hydra's composition error is empty; what went wrong is its cause.
+    # The message of Hydra's composition error is empty; the reason is in its cause.
     reason = str(error) or str(error.__cause__)
-    return BadConfiguration("Hydra does not accept this command line", found=reason.split("\nSee ")[0])
+    return BadConfiguration(
+        "Hydra does not accept the overrides",
+        found=reason.split("\nSee ")[0],
+        fix="correct the override; put values with brackets, braces or spaces in quotes",
+    )
 
 
 def _typed(key: str, value: Any) -> str | float | int:
     if key == "seed":
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise BadInput("a seed is an index", found=value, expected="0, 1, 2, …", fix="for instance: seed=0")
+            raise BadInput(
+                "a seed must be an integer of at least 0",
+                found=f"seed={value}",
+                expected="0, 1, 2, …",
+                fix="give integers separated by commas: seed=0,1",
+            )
         return value
     if key != "strength":
         return str(value)
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise BadInput("a strength is a number", found=value, expected="0 < strength <= 1") from error
+        raise BadInput(
+            "a strength must be a number",
+            found=f"strength={value}",
+            expected="numbers above 0 and at most 1",
+            fix="give numbers separated by commas: strength=0.2,0.4",
+        ) from error

@@ -1,4 +1,4 @@
-"""Computing cells of a finished study again, in memory: does this machine get the numbers that were judged?"""
+"""Compute cells of a complete attempt again, in memory, and compare the values with the stored ones."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.features import scratch_folder
 from vjepa_stress.sweep.plan import Launch, kinds_of, stored_cells
-from vjepa_stress.sweep.run import CellRunner, Stages, settle
+from vjepa_stress.sweep.run import CellRunner, Stages, configure_torch
 
 TOLERANCE = 1e-5
-"""How far values may differ that another processor or another version of torch computed."""
+"""Largest accepted difference between values computed on another processor or with another version of torch."""
 
 
 @dataclass(frozen=True)
-class Again:
-    """One cell, computed again.
+class Comparison:
+    """Comparison of one cell with its stored values.
 
     Attributes:
-        cell: which.
-        same: the content digest is the same: every number, to the last bit.
-        largest: largest difference of a value, 0 where `same`.
+        cell: the cell.
+        same: whether the content digests agree, that is, every value to the last bit.
+        largest: largest absolute difference of a value; 0 if `same`.
     """
 
     cell: Cell
@@ -37,28 +37,30 @@ class Again:
     largest: float
 
 
-def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, place: ExecConfig) -> list[Again]:
-    """Compute some registered cells again and compare them with the attempt that counts; nothing is written.
+def rerun(
+    root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, exec_config: ExecConfig
+) -> list[Comparison]:
+    """Compute some registered cells again and compare them with the judged attempt; write nothing.
 
     Args:
         root: the study root.
-        study: its name.
-        count: how many cells; all where there are fewer.
-        seed: chooses them.
-        blocks: where the classes of building blocks lie now; their fields are those registered.
-        place: where and how fast.
+        study: name of the study.
+        count: number of cells; all cells if there are fewer.
+        seed: seed of the random choice.
+        blocks: the classes of building blocks; their fields are taken from the registration.
+        exec_config: where and how fast to compute.
 
     Raises:
         CellsIncomplete: when no attempt is complete.
-        BadConfiguration: when the class of a building block is not known here.
-        Tampered: when documents, building blocks, shards, clips or weights are not the registered ones.
-        ResultTampered: when a number differs by more than `TOLERANCE`, or anything else at all.
+        BadConfiguration: when no class has the kind of a registered building block.
+        Tampered: when documents, building blocks, shards, clips or weights differ from the registered ones.
+        ResultTampered: when a floating-point value differs by more than `TOLERANCE`, or any other value differs.
     """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     if attempts.counted is None:
         raise CellsIncomplete(
-            "no attempt of this study is complete, so there is nothing to compare with",
+            "no attempt of this study is complete; there are no results to compare with",
             where=study,
             fix=f"vjepa-stress run {study}",
         )
@@ -67,7 +69,7 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
     names = sorted(set(stored) & set(attempts.current))
     chosen = [stored[name] for name in random.Random(seed).sample(names, min(count, len(names)))]  # noqa: S311
     cells = tuple(VideoCell(one.manifest.cell) for one in chosen)
-    settle(place)
+    configure_torch(exec_config)
     launch = Launch(
         schema="vjepa-stress/launch/v1",
         root=root.path,
@@ -80,42 +82,46 @@ def rerun(root: StudyRoot, study: str, count: int, seed: int, blocks: Blocks, pl
         cells=cells,
         names=tuple(one.folder.name for one in chosen),
         ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
-        code=code_state(place.plugins),
+        code=code_state(exec_config.plugins),
         weights={str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
         targets=blocks.targets(kinds_of(as_video(registration.document.design), cells), study),
         clips={name: digest for leaf in attempts.launches for name, digest in leaf.bound("clips").items()},
     )
     design = launch.load_design()
-    with scratch_folder(place.scratch) as scratch:
+    with scratch_folder(exec_config.scratch) as scratch:
         return [
-            compare(one, CellRunner(launch, design, place, cell.dataset, cell.model, scratch).rows(cell, Stages()))
+            compare(
+                one, CellRunner(launch, design, exec_config, cell.dataset, cell.model, scratch).rows(cell, Stages())
+            )
             for one, cell in zip(chosen, launch.cells, strict=True)
         ]
 
 
-def compare(one: StoredCell, rows: list[Row]) -> Again:
+def compare(one: StoredCell, rows: list[Row]) -> Comparison:
     """Compare rows computed again with a stored cell.
 
     Raises:
-        ResultTampered: when a number differs by more than `TOLERANCE`, or anything else at all.
+        ResultTampered: when a floating-point value differs by more than `TOLERANCE`, or any other value differs.
     """
     if content_digest(rows) == one.manifest.content_digest:
-        return Again(one.manifest.cell, True, 0.0)
+        return Comparison(one.manifest.cell, True, 0.0)
     before = {str(row["clip"]): row for row in one.table.to_pylist()}
     largest = max(_distance(value, before[str(row["clip"])][name]) for row in rows for name, value in row.items())
     if largest > TOLERANCE:
         raise ResultTampered(
-            "this cell, computed again, has other numbers",
+            "a cell that was computed again has other values",
             where=one.manifest.cell,
             expected=f"values within {TOLERANCE:g} of {one.folder / 'shard.parquet'}",
-            found=f"a difference of {largest:.2g}",
-            fix="compare the versions and the processor in its manifest with this machine's",
+            found=f"a difference of {largest:.2g}"
+            if math.isfinite(largest)
+            else "a count, flag or missing value differs",
+            fix=f"compare packages and device in {one.folder / 'manifest.json'} with this machine",
         )
-    return Again(one.manifest.cell, False, largest)
+    return Comparison(one.manifest.cell, False, largest)
 
 
 def _distance(value: object, other: object) -> float:
-    """How far apart two values of a row are: only numbers that are no counts can differ a little."""
+    """Absolute difference of two floating-point values; for other values, 0 if equal and infinity if not."""
     if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
         return max(map(_distance, value, other), default=0.0)
     if isinstance(value, float) and isinstance(other, float):

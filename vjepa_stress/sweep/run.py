@@ -1,4 +1,4 @@
-"""Computing cells: perturb, encode, measure, and leave one shard and manifest a cell."""
+"""Compute cells: perturb, encode, measure, and write one shard and one manifest per cell."""
 
 from __future__ import annotations
 
@@ -41,27 +41,37 @@ from vjepa_stress.sweep.plan import Launch
 from vjepa_stress.terminal import printable
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device to compute on; `auto` takes CUDA where there is one."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+def choose_device(name: str) -> torch.device:
+    """The device to compute on; `auto` takes CUDA if available.
+
+    Raises:
+        MachineFailure: when torch cannot use the device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise MachineFailure("this device cannot be used", where=f"exec.device={wanted}", found=str(error)) from error
+        raise MachineFailure(
+            "this device cannot be used",
+            where=f"exec.device={name}",
+            expected="auto, cpu, cuda or cuda:N",
+            found=str(error),
+            fix="choose another device, for instance exec.device=cpu",
+        ) from error
     return device
 
 
 @dataclass
 class Stages:
-    """Seconds spent on each stage of a cell."""
+    """Seconds spent in each stage of a cell."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count the time of a block of code."""
+        """Add the time of a block of code to a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -71,7 +81,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job did."""
+    """The outcome of a job: cells done, messages of failed cells, seconds per stage."""
 
     done: int
     failed: tuple[str, ...]
@@ -82,18 +92,21 @@ _loaded: dict[tuple[str, str], LoadedEncoder] = {}
 
 
 def _load(
-    name: str, encoder: Encoder, launch: Launch, design: VideoDesign, place: ExecConfig, device: torch.device
+    name: str, encoder: Encoder, launch: Launch, design: VideoDesign, exec_config: ExecConfig, device: torch.device
 ) -> LoadedEncoder:
-    """Load a model, or take the one this process used last: workers run several jobs of one model."""
+    """Load a model, or reuse the last one of this process: a worker may run several jobs of one model."""
     numerics = design.numerics
     key = (launch.weights[name], f"{design.models[name].spec_digest} {device} {numerics}")
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = encoder.load(place.weights.expanduser(), device, numerics.dtype, numerics.compile)
+        _loaded[key] = encoder.load(exec_config.weights.expanduser(), device, numerics.dtype, numerics.compile)
     loaded = _loaded[key]
     if loaded.weights != launch.weights[name]:
         raise IdentityChanged(
-            f"the weights of {name} changed after the launch", expected=launch.weights[name], found=loaded.weights
+            f"the weights of {name} changed after the launch",
+            expected=launch.weights[name],
+            found=loaded.weights,
+            fix="restore the registered weights file, then run the same command again",
         )
     return loaded
 
@@ -102,25 +115,25 @@ class CellRunner:
     """Computes the cells of one model on one data set."""
 
     def __init__(
-        self, launch: Launch, design: VideoDesign, place: ExecConfig, dataset: str, model: str, scratch: Path
+        self, launch: Launch, design: VideoDesign, exec_config: ExecConfig, dataset: str, model: str, scratch: Path
     ):
-        self.launch, self.design, self.place = launch, design, place
+        self.launch, self.design, self.exec_config = launch, design, exec_config
         root = StudyRoot(launch.root)
-        self.device = choose_device(place.device)
-        encoder = rebuild(design.models[model].spec, launch.targets, Encoder, f"model {model}", place.plugins)
-        self.encoder = _load(model, encoder, launch, design, place, self.device)
+        self.device = choose_device(exec_config.device)
+        encoder = rebuild(design.models[model].spec, launch.targets, Encoder, f"model {model}", exec_config.plugins)
+        self.encoder = _load(model, encoder, launch, design, exec_config, self.device)
         self.clips = Clips(
-            rebuild(design.datasets[dataset].spec, launch.targets, Dataset, f"data {dataset}", place.plugins),
+            rebuild(design.datasets[dataset].spec, launch.targets, Dataset, f"data {dataset}", exec_config.plugins),
             root.clips(launch.study, dataset, launch.clips[dataset]),
             launch.clips[dataset],
-            place.home(dataset),
+            exec_config.home(dataset),
             design.resolution,
             scratch / dataset,
         )
         shape = encoder.feature_shape(design.frames, design.resolution)
         self.clean = CleanFeatures(self.encoder, shape, self.clips, scratch / f"{dataset}-{model}")
         self.metrics = [
-            rebuild(entry.spec, launch.targets, Metric, f"metric {name}", place.plugins)
+            rebuild(entry.spec, launch.targets, Metric, f"metric {name}", exec_config.plugins)
             for name, entry in design.metrics.items()
         ]
 
@@ -129,7 +142,7 @@ class CellRunner:
 
         Raises:
             Tampered: when the registration, clips or weights are not those of the launch.
-            MachineFailure, CannotWrite: when the disk does not take the result.
+            MachineFailure, CannotWrite: when the result cannot be written.
         """
         stages, started, design = Stages(), now(), self.design
         rows = self.rows(cell, stages)
@@ -163,10 +176,10 @@ class CellRunner:
         return stages
 
     def rows(self, cell: VideoCell, stages: Stages) -> list[Row]:
-        """Compute one cell: a row a clip."""
+        """Compute one cell: one row per clip."""
         spec = self.design.perturbations[cell.perturbation].spec
         where = f"perturbation {cell.perturbation}"
-        perturbation = rebuild(spec, self.launch.targets, Perturbation, where, self.place.plugins)
+        perturbation = rebuild(spec, self.launch.targets, Perturbation, where, self.exec_config.plugins)
         return [self._row(cell, perturbation, clip, stages) for clip in self.clips.refs]
 
     def _row(self, cell: VideoCell, perturbation: Perturbation, clip: ClipRef, stages: Stages) -> Row:
@@ -182,11 +195,12 @@ class CellRunner:
         with stages("metrics"):
             aligned, counterpart = perturbation.align(perturbed, cell.strength)
             in_place = perturbation.correspondence == "in-place"
-            seen = Observation(clean, perturbed, aligned, counterpart, in_place, self.clips.masks(clip, self.device))
+            masks = self.clips.masks(clip, self.device)
+            observation = Observation(clean, perturbed, aligned, counterpart, in_place, masks)
             measured: dict[str, Measurement] = {}
-            for which, metric in enumerate(self.metrics):
-                number = self.clean.number(clip, metric, which, self.device)
-                measured |= metric(replace(seen, of_clean=number))
+            for index, metric in enumerate(self.metrics):
+                clean_value = self.clean.metric_value(clip, metric, index, self.device)
+                measured |= metric(replace(observation, of_clean=clean_value))
             return _row(clip.digest, measured, self.design.layout)
 
 
@@ -198,8 +212,11 @@ def _entry(column: Column, clip: str, measured: Mapping[str, Measurement]) -> En
     if column.kind == "unit":
         return clip
     if column.kind == "flag":
-        # An infinite value of a metric is as much a flaw as a non-finite feature.
-        return any(int(one.n_non_finite) > 0 or math.isinf(float(one.value)) for one in measured.values())
+        # An infinite metric value flags the clip, as a non-finite feature does.
+        return any(
+            int(measurement.n_non_finite) > 0 or math.isinf(float(measurement.value))
+            for measurement in measured.values()
+        )
     measurement = measured[column.metric]
     if column.kind == "value":
         return number_or_null(float(measurement.value))
@@ -209,10 +226,10 @@ def _entry(column: Column, clip: str, measured: Mapping[str, Measurement]) -> En
     return None if scores is None else list(getattr(scores, column.part))
 
 
-def settle(place: ExecConfig) -> None:
-    """Set what torch keeps for the whole process."""
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
+def configure_torch(exec_config: ExecConfig) -> None:
+    """Set torch's process-wide options: number of threads, no TF32, deterministic cuDNN."""
+    if exec_config.threads is not None:
+        torch.set_num_threads(exec_config.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
 
@@ -220,31 +237,32 @@ def settle(place: ExecConfig) -> None:
 def run_cells(
     launch: Launch,
     cells: Sequence[VideoCell],
-    place: ExecConfig,
+    exec_config: ExecConfig,
     progress: Callable[[VideoCell], None] = lambda _: None,
 ) -> Outcome:
-    """Compute cells in this process, one model and data set after the other.
+    """Compute cells in this process, grouped by model and data set.
 
-    A cell that crashes leaves a `RunFailure` and the next one is tried. Tampering and a failing machine end the job.
+    A cell that raises leaves a `RunFailure`, and the job continues with the next cell. Tampering and a failing
+    machine end the job.
     """
-    settle(place)
-    code = code_state(place.plugins)
+    configure_torch(exec_config)
+    code = code_state(exec_config.plugins)
     if code.digest != launch.code.digest:
         raise CodeChanged(
-            "this worker has other code than the process that launched it",
+            "this worker has other code than the launching process",
             expected=launch.code.digest,
             found=code.digest,
-            fix="install the same code on every machine, then run again",
+            fix="install the same code on every machine, then run the same command again",
         )
     design = launch.load_design()
     seconds: dict[str, float] = defaultdict(float)
     done, failed = 0, []
-    with scratch_folder(place.scratch) as scratch:
+    with scratch_folder(exec_config.scratch) as scratch:
         groups: dict[tuple[str, str], list[VideoCell]] = defaultdict(list)
         for cell in cells:
             groups[cell.model, cell.dataset].append(cell)
         for (model, dataset), group in groups.items():
-            runner = CellRunner(launch, design, place, dataset, model, scratch)
+            runner = CellRunner(launch, design, exec_config, dataset, model, scratch)
             for cell in group:
                 try:
                     stages = runner.run(cell)
@@ -268,7 +286,7 @@ def _failure(launch: Launch, cell: VideoCell, error: Exception) -> RunFailure:
         attempt=launch.attempt,
         cell=cell,
         error=type(error).__name__,
-        # A failure is a document: it holds no control characters, whatever the message quotes.
+        # A failure is a document, and documents contain no control characters; the message may quote some.
         message=printable(str(error) if isinstance(error, StressError) else f"{type(error).__name__}: {error}"),
         at=now(),
         host=platform.node() or "unknown",

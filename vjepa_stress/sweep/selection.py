@@ -1,4 +1,4 @@
-"""Selecting registered cells, and naming the level that does not fit where nothing is registered."""
+"""Select registered cells, and explain which requested level is not registered."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from vjepa_stress.design.video import VideoCell, VideoDesign
 from vjepa_stress.errors import OutsideDesign
 from vjepa_stress.sweep.draft import CellFilter
 
-_REGISTERED_ONLY = "run a registered cell, or add --exploratory: such results never reach a verdict"
+_REGISTERED_ONLY = "select registered cells, or add --exploratory; exploratory results are never judged"
 
 
-def select(design: VideoDesign, wanted: CellFilter) -> tuple[VideoCell, ...]:
-    """Registered cells that were asked for.
+def select(design: VideoDesign, cell_filter: CellFilter) -> tuple[VideoCell, ...]:
+    """The requested cells of a registered design.
 
     Raises:
-        OutsideDesign: when a level was asked for that no registered cell has, or none together with the other levels.
+        OutsideDesign: when no registered cell has a requested level, or has it together with the other levels.
     """
-    asked = {field: values for field, values in vars(wanted).items() if values is not None}
-    cells = tuple(cell for cell in design.cells if wanted.admits(cell))
-    for field, values in asked.items():
+    requested = {field: values for field, values in vars(cell_filter).items() if values is not None}
+    cells = tuple(cell for cell in design.cells if cell_filter.admits(cell))
+    for field, values in requested.items():
         known = _levels(design.cells, field)
         for value in values:
             if value not in known:
-                close = difflib.get_close_matches(_level(value), map(_level, known), n=1)
+                close = [] if field == "strength" else difflib.get_close_matches(value, map(_level, known), n=1)
                 raise OutsideDesign(
                     f"{field} {_level(value)} is not in the registered design",
                     where=field,
@@ -34,10 +34,10 @@ def select(design: VideoDesign, wanted: CellFilter) -> tuple[VideoCell, ...]:
                     found=_level(value) + (f"; did you mean {close[0]}?" if close else ""),
                     fix=_REGISTERED_ONLY,
                 )
-    for field, values in asked.items():
+    for field, values in requested.items():
         for value in values:
             if all(cell[field] != value for cell in cells):
-                raise _not_together(design.cells, asked, field, value)
+                raise _not_together(design.cells, requested, field, value)
     return cells
 
 
@@ -46,29 +46,29 @@ def _level(value: object) -> str:
 
 
 def _levels(cells: Iterable[VideoCell], field: str) -> list[Any]:
-    """Levels of a field, sorted; probes, which have no strength, come first."""
-    found = {cell[field] for cell in cells}
-    return sorted(found, key=lambda level: (level is not None, level))
+    """Levels of a factor, sorted. The strength of probes, None, comes first."""
+    levels = {cell[field] for cell in cells}
+    return sorted(levels, key=lambda level: (level is not None, level))
 
 
 def _not_together(
-    cells: Iterable[VideoCell], asked: Mapping[str, tuple[Any, ...]], field: str, value: object
+    cells: Iterable[VideoCell], requested: Mapping[str, tuple[Any, ...]], field: str, value: object
 ) -> OutsideDesign:
-    """The error for a level that is registered, but not with the others: it names as few of those as are needed."""
+    """The error for a level that is registered, but not together with others; it names as few others as possible."""
     having = [cell for cell in cells if cell[field] == value]
-    others = [name for name in asked if name != field]
+    others = [name for name in requested if name != field]
     clashing = next(
         names
         for size in range(1, len(others) + 1)
         for names in itertools.combinations(others, size)
-        if not any(all(cell[name] in asked[name] for name in names) for cell in having)
+        if not any(all(cell[name] in requested[name] for name in names) for cell in having)
     )
-    said = " and ".join(f"{name} {', '.join(map(_level, asked[name]))}" for name in clashing)
+    combination = " and ".join(f"{name} {', '.join(map(_level, requested[name]))}" for name in clashing)
     known = "; ".join(f"{name} {', '.join(map(_level, _levels(having, name)))}" for name in clashing)
     return OutsideDesign(
-        f"no registered cell has {field} {_level(value)} together with {said}",
+        f"no registered cell has {field} {_level(value)} together with {combination}",
         where=f"{field} and {' and '.join(clashing)}",
         expected=f"with {field} {_level(value)}: {known}",
-        found=said,
+        found=combination,
         fix=_REGISTERED_ONLY,
     )

@@ -1,4 +1,4 @@
-"""`vjepa-stress.toml`: what a study root says once instead of on each command line. Imports no torch and no Hydra."""
+"""`vjepa-stress.toml`: defaults for the command line in a study root. Imports neither torch nor Hydra."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Settings(BaseModel):
-    """This machine's settings for a study root. They change no number, and no document holds them.
+    """This machine's settings for a study root. They change no result, and no document contains them.
 
     Attributes:
-        config_dir: folder with building blocks of the user's own, as `--config-dir`.
+        config_dir: folder with the user's building blocks, as `--config-dir`.
         plugins: importable packages or modules with their classes.
         weights, scratch, device, threads, chunks, verify: as in `conf/exec`.
         data: folder of each data set that needs one, by name.
@@ -42,10 +42,10 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, root: StudyRoot) -> Settings:
-        """Read the file of a study root; an absent file sets nothing. Relative paths are relative to the root.
+        """Read the file of a study root, if it exists. Relative paths are relative to the root.
 
         Raises:
-            BadConfiguration: with every mistake and the key it concerns.
+            BadConfiguration: with every mistake and its key.
         """
         path = root.path / NAME
         if not path.exists():
@@ -53,7 +53,12 @@ class Settings(BaseModel):
         try:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise BadConfiguration("this file cannot be read as TOML", where=path, found=str(error)) from error
+            raise BadConfiguration(
+                "the settings of this study root are not valid TOML",
+                where=path,
+                found=str(error),
+                fix='correct this line; text needs quotes, as in weights = "weights"',
+            ) from error
         try:
             return cls.model_validate(value)._beneath(root.path)
         except ValidationError as error:
@@ -63,11 +68,11 @@ class Settings(BaseModel):
                 where=path,
                 expected=", ".join(cls.model_fields),
                 found=mistakes,
-                fix=_suggestion(value),
+                fix=_suggestion(value) or "correct these settings",
             ) from error
 
     def _beneath(self, root: Path) -> Settings:
-        """These settings with every path absolute."""
+        """A copy with absolute paths."""
 
         def absolute(path: str | None) -> str | None:
             return None if path is None else str(root / Path(path).expanduser())
@@ -80,7 +85,7 @@ class Settings(BaseModel):
         return self.model_copy(update=changed)
 
     def overrides(self) -> tuple[str, ...]:
-        """Hydra overrides of `exec` that say the same; they come before those of the command line."""
+        """The equivalent Hydra overrides of `exec`; overrides of the command line follow them."""
         values = self.model_dump(exclude={"config_dir"}, exclude_none=True)
         return tuple(f"exec.{name}={_literal(value)}" for name, value in values.items())
 
@@ -103,7 +108,7 @@ def quoted(text: str) -> str:
 def _describe(detail: Any) -> str:
     path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     if detail["type"] == "extra_forbidden":
-        return f"{path}: there is no such setting"
+        return f"{path}: unknown setting"
     return f"{path}: {detail['msg']}, found {detail['input']!r}"
 
 
@@ -115,25 +120,25 @@ def _suggestion(value: Mapping[str, object]) -> str | None:
 
 
 TEMPLATE = f"""\
-# {NAME}: settings of this machine for this study root. They change no number, and no registration holds them.
-# Relative paths are relative to this file. An override on a command line, for instance exec.threads=2, comes first.
+# {NAME}: settings of this machine for this study root. They change no result and are not registered.
+# Relative paths are relative to this file. Overrides on the command line, such as exec.threads=2, take precedence.
 
-# config_dir = "conf"        # building blocks of your own: data/, model/, perturbation/ and metric/ with YAML files
-# plugins = ["my_blocks"]    # Python modules with their classes, found in this folder or in its subfolder plugins/
-# weights = "weights"        # downloaded checkpoints
-# scratch = "/tmp"           # decoded clips and features while a sweep runs
-# device = "auto"            # auto, cpu, cuda, cuda:1
-# threads = 4                # torch threads of each process
-# chunks = 1                 # jobs that share the cells of one model
-# verify = "changed"         # at launch, read the files of clips again: those that changed, or "full": all of them
+# config_dir = "conf"        # your own building blocks: folders data, model, perturbation and metric with YAML files
+# plugins = ["my_blocks"]    # Python modules with their classes, in this folder or in its subfolder plugins/
+# weights = "weights"        # folder of downloaded checkpoints
+# scratch = "/tmp"           # folder of decoded clips and features during a run
+# device = "auto"            # auto, cpu, cuda or cuda:N
+# threads = 4                # torch threads per process
+# chunks = 1                 # number of jobs that share the cells of one model
+# verify = "changed"         # source files to read again at launch: "changed" or "full" (all)
 
-# [data]                     # the folder of each data set that needs one
+# [data]                     # folder of each data set that needs one
 # davis = "/path/to/DAVIS"
 """
 
 
 def write_template(root: StudyRoot) -> Path | None:
-    """Write a settings file in which everything is commented out, unless there is one.
+    """Write a settings file with every setting commented out, unless the file exists.
 
     Raises:
         CannotWrite: when the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Reading YAML files into plain values, without torch."""
+"""Read YAML files as plain values, without importing torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ _DEEPEST_YAML = 60
 
 
 def load_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; a key that stands twice, anchors and aliases are refused.
+    """Plain values of a YAML file; refuses duplicate keys, anchors and aliases.
 
     Raises:
-        BadDocument: when it does not parse.
+        BadDocument: when the file does not exist or does not parse.
     """
+    if not path.is_file():
+        raise BadDocument("the file does not exist", where=path, fix="correct the path, or write the file")
     try:
         text = path.read_text(encoding="utf-8")
         _check_events(text, path)
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise BadDocument("this file cannot be read as YAML", where=path, found=str(error)) from error
+        raise BadDocument(
+            "the file is not valid YAML",
+            where=path,
+            found=str(error),
+            fix="correct this line; put text with : # { [ & or * in quotes",
+        ) from error
 
 
 def _check_events(text: str, path: Path) -> None:
-    """Refuse what would make a short file large or deep, before anything is built from it."""
+    """Refuse files that expand to large or deeply nested values, before anything is built from them."""
     level = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         level += isinstance(event, CollectionStartEvent)
@@ -39,9 +46,9 @@ def _check_events(text: str, path: Path) -> None:
         anchored = isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None
         if anchored or level > _DEEPEST_YAML:
             raise BadDocument(
-                "this file is more involved than any draft or configuration",
+                "the file has an anchor or alias" if anchored else "the file is nested too deeply",
                 where=f"{path}, line {event.start_mark.line + 1}" if event.start_mark else path,
                 expected=f"no anchors (&) and aliases (*), and at most {_DEEPEST_YAML} levels",
                 found="an anchor or alias" if anchored else f"{level} levels",
-                fix="write values out where they are used; put text with & or * in quotes",
+                fix="repeat values where they are used; put text with & or * in quotes",
             )

@@ -1,1 +1,1 @@
-"""How the pocket models were made: V-JEPA 2.1's objective on rendered clips."""
+"""Training of the pocket models: V-JEPA 2.1's objective on rendered clips."""

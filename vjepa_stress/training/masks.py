@@ -1,4 +1,4 @@
-"""Which tokens the student does not see: blocks of patches, hidden in all frames alike (tubes)."""
+"""Masks of hidden tokens: blocks of patches, the same in all frames (tubes)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Blocks:
 
     Attributes:
         count: number of blocks, which may overlap.
-        area: of each, as a part of the grid.
+        area: area of each block, as a fraction of the grid.
     """
 
     count: int
@@ -24,11 +24,11 @@ class Blocks:
 
 
 SHORT_RANGE, LONG_RANGE = Blocks(8, 0.15), Blocks(2, 0.7)
-"""Many small holes, and two large ones; every clip is learned from under one of each."""
+"""Many small blocks, and two large blocks; each clip is used once with a mask of each kind."""
 
 _ASPECT = 0.75, 1.5
 _LEAST_VISIBLE = 0.06
-"""Part of the patches that a mask leaves at least."""
+"""Smallest fraction of patches that a mask leaves visible."""
 
 
 def draw_mask(draws: np.random.Generator, blocks: Blocks, height: int, width: int) -> Bool[np.ndarray, "h w"]:
@@ -46,10 +46,10 @@ def draw_mask(draws: np.random.Generator, blocks: Blocks, height: int, width: in
 
 
 def context_weights(hidden: Bool[np.ndarray, "h w"]) -> np.ndarray:
-    """Weight of each visible patch in the loss: 1 / √distance to the nearest hidden patch, in patches.
+    """Weight of each visible patch in the loss: 1 / √d, with the distance d to the nearest hidden patch in patches.
 
     Returns:
-        (H, W) float64, 0 where a patch is hidden. Tubes: the distance is the same in every frame.
+        (H, W) float64; 0 for hidden patches. Masks are tubes, so weights are the same in every frame.
 
     Source: V-JEPA 2.1 (arXiv:2603.14482), dense predictive loss.
     """

@@ -1,4 +1,4 @@
-"""V-JEPA 2.1's objective: predict what a slow teacher sees, from the patches that a student sees.
+"""V-JEPA 2.1's objective: predict the features of a slowly updated teacher from the visible tokens of a student.
 
 Source: arXiv:2603.14482 (dense predictive loss on hidden and visible tokens, deep self-supervision at four levels).
 """
@@ -18,30 +18,30 @@ Grid = tuple[int, int, int]
 def encode_visible(
     student: VJEPA21, video: Float[Tensor, "b 3 t y x"], visible: Int64[Tensor, " v"]
 ) -> Float[Tensor, "b v d4"]:
-    """The student's four levels, side by side, for the tokens it is shown; it knows where each of them stands.
+    """The student's four levels of the visible tokens, concatenated along channels.
 
     Args:
-        student: in training.
+        student: encoder in training; visible tokens keep their positions.
         video: normalised.
-        visible: numbers of the tokens shown, the same for all clips.
+        visible: indices of the visible tokens, the same for all clips.
     """
     x, table = student.embed(video)
     return torch.cat(student.levels(x[:, visible], table[:, visible]), dim=-1)
 
 
 def targets(teacher: VJEPA21, video: Float[Tensor, "b 3 t y x"]) -> Float[Tensor, "b n d4"]:
-    """What is to be predicted: the teacher's four levels of every token, each layer-normalised, side by side."""
+    """Targets of the prediction: the teacher's four levels of all tokens, each layer-normalised, concatenated."""
     with torch.no_grad():
         return torch.cat([F.layer_norm(level, level.shape[-1:]) for level in teacher.hierarchical(video)], dim=-1)
 
 
 class Predictor(nn.Module):
-    """A narrow transformer that fills in all four levels at every position.
+    """A narrow transformer that predicts all four levels at every position.
 
     Args:
         dim: channels of the encoder.
-        shape: its own size; `depth` counts the blocks that it has, whatever levels that depth would give an encoder.
-        depth: blocks.
+        shape: width and heads of the predictor; its depth only determines the number of levels.
+        depth: number of blocks of the predictor.
     """
 
     def __init__(self, dim: int, shape: VJEPA21Config, depth: int) -> None:
@@ -55,12 +55,12 @@ class Predictor(nn.Module):
         self.leave = nn.Linear(shape.embed_dim, levels * dim)
 
     def forward(
-        self, seen: Float[Tensor, "b v d4"], visible: Int64[Tensor, " v"], grid: Grid
+        self, levels: Float[Tensor, "b v d4"], visible: Int64[Tensor, " v"], grid: Grid
     ) -> Float[Tensor, "b n d4"]:
         """Predict every token of the grid from the visible ones."""
-        batch, count = len(seen), grid[0] * grid[1] * grid[2]
-        x = self.hidden.expand(batch, count, -1).index_copy(1, visible, self.enter(seen))
-        table = rotary_table(*grid, self.head_dim, seen.device, seen.dtype)
+        batch, count = len(levels), grid[0] * grid[1] * grid[2]
+        x = self.hidden.expand(batch, count, -1).index_copy(1, visible, self.enter(levels))
+        table = rotary_table(*grid, self.head_dim, levels.device, levels.dtype)
         for block in self.blocks:
             x = block(x, table)
         predicted: Tensor = self.leave(self.norm(x))
@@ -76,10 +76,10 @@ def dense_loss(
     """Mean absolute error of hidden tokens, and of visible ones.
 
     Args:
-        predicted: by the predictor.
-        target: by the teacher.
-        hidden: 1 for each hidden token, 0 for others.
-        context: weight of each visible token, 0 for hidden ones.
+        predicted: output of the predictor.
+        target: output of `targets`.
+        hidden: 1 for hidden tokens, 0 for visible ones.
+        context: weights of visible tokens, 0 for hidden ones.
 
     Returns:
         The mean over hidden tokens, and the weighted sum over visible tokens divided by their number.
@@ -89,15 +89,15 @@ def dense_loss(
 
 
 def redundancy(levels: Float[Tensor, "b v d4"], count: int) -> Float[Tensor, ""]:
-    """What keeps features from falling together: VICReg's variance term, and its covariance term of correlations.
+    """Loss that prevents collapse: VICReg's variance term, and its covariance term applied to correlations.
 
     Args:
-        levels: the student's, side by side.
-        count: of levels; the terms are averaged over them.
+        levels: the student's levels, concatenated along channels.
+        count: number of levels; the terms are averaged over them.
 
     Returns:
-        The mean of max(0, 1 − deviation of a channel) plus the sum of squared correlations between channels over
-        their number; 0 for channels that vary and say different things.
+        The mean of max(0, 1 − standard deviation of a channel), plus the sum of squared correlations between channels
+        divided by the number of channels; 0 for uncorrelated channels with a standard deviation of 1 or more.
 
     Source: VICReg (arXiv:2105.04906); with a joint-embedding predictive objective, C-JEPA (arXiv:2410.19560).
     """

@@ -1,11 +1,11 @@
-"""Training: from a recipe and an architecture to weights, in steps that can be cut off at any point.
+"""Train a model from a recipe and an architecture; a run can be interrupted at any time and resumed.
 
-    folder/checkpoint.pt        everything that going on needs; written over, whole
-    folder/log.jsonl            one line a step
-    folder/NAME.safetensors     named as in the model's YAML: the teacher at the end, float16
+    folder/checkpoint.pt        training state; replaced atomically
+    folder/log.jsonl            one line per step
+    folder/NAME.safetensors     name as in the model's YAML file: the final teacher, in float16
 
-Each step is a pure function of the state before it and of its number: clips and masks are drawn from the recipe's
-seed and the step, so that a run that was killed and goes on ends in the same bits.
+Each step is a pure function of the previous state and of its number: clips and masks are drawn from the recipe's seed
+and the number of the step. A resumed run therefore ends with the same bits.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.training.stream import training_clip
 
 Line = dict[str, int | float]
-"""What the log says of one step."""
+"""Values that the log has for one step."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run left.
+    """The result of a training run.
 
     Attributes:
-        weights: the file.
-        digest: of it.
-        log: one JSON line a step.
+        weights: path of the weights file.
+        digest: digest of the weights file.
+        log: path of the log, one JSON line per step.
     """
 
     weights: Path
@@ -59,22 +59,23 @@ class Trained:
 
 
 def trainable(encoder: Encoder, name: str) -> Stored:
-    """A model that can be trained.
+    """The encoder, if it can be trained.
 
     Raises:
-        BadInput: for models that were never trained here: released sizes, raw pixels, untrained twins.
+        BadInput: for models that cannot be trained here: released sizes, raw pixels, untrained twins.
     """
     if not isinstance(encoder, Stored):
         raise BadInput(
-            f"{name} is not trained with this project",
-            expected="a model whose YAML has _target_: vjepa_stress.encoders.stored.Stored",
+            f"the model {name} cannot be trained",
+            expected="a model with _target_: vjepa_stress.encoders.stored.Stored in its YAML file",
             found=type(encoder).__name__,
+            fix="vjepa-stress pretrain pocket_b",
         )
     return encoder
 
 
 class Training:
-    """The state of one run: student, predictor, teacher, optimiser, and the number of steps done."""
+    """The state of one run: student, predictor, teacher, optimiser, and the number of completed steps."""
 
     def __init__(self, config: VJEPA21Config, recipe: Recipe, device: torch.device) -> None:
         self.config, self.recipe, self.device = config, recipe, device
@@ -83,20 +84,20 @@ class Training:
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.predictor = _predictor(config, recipe).to(device)
         learned = [*self.student.parameters(), *self.predictor.parameters()]
-        # Decay pulls maps towards zero, not norms and biases, whose neutral value it would not be.
+        # No weight decay for norms and biases: zero is not their neutral value.
         groups = [{"params": [p for p in learned if (p.ndim > 1) == matrix]} for matrix in (True, False)]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.done = 0
         self._mean, self._std = imagenet_colours(device)
 
     def step(self) -> Line:
-        """Take one step, and say what the log keeps of it."""
+        """Take one step; return its line of the log."""
         recipe, now = self.recipe, self.done
         rate, decay = recipe.rate_at(now), recipe.decay_at(now)
         for group, own in zip(self.optimiser.param_groups, (decay, 0.0), strict=True):
             group["lr"], group["weight_decay"] = rate, own
         parts = recipe.clips // recipe.together
-        hidden_loss = visible_loss = alike = spread = rank = 0.0
+        hidden_loss = visible_loss = redundancy_loss = spread = rank = 0.0
         for part in range(parts):
             video = self._clips(now * recipe.clips + part * recipe.together)
             target = targets(self.teacher, video)
@@ -104,7 +105,7 @@ class Training:
                 hidden, visible, redundant = self._loss(video, target, part, kind)
                 loss = hidden + recipe.context_at(now) * visible + recipe.redundancy_weight * redundant
                 (loss / (2 * parts)).backward()  # type: ignore[no-untyped-call]
-                alike += float(redundant.detach()) / (2 * parts)
+                redundancy_loss += float(redundant.detach()) / (2 * parts)
                 hidden_loss += float(hidden.detach()) / (2 * parts)
                 visible_loss += float(visible.detach()) / (2 * parts)
         if now % 50 == 0:
@@ -121,7 +122,7 @@ class Training:
             for slow, fast in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
         self.done += 1
-        losses = {"hidden": hidden_loss, "visible": visible_loss, "redundancy": alike}
+        losses = {"hidden": hidden_loss, "visible": visible_loss, "redundancy": redundancy_loss}
         line = {"step": now, **losses, "rate": rate, "gradient": norm}
         return line | ({"spread": spread, "rank": rank} if rank else {})
 
@@ -141,15 +142,15 @@ class Training:
         tubes = np.broadcast_to(mask, grid).reshape(-1)
         context = np.broadcast_to(context_weights(mask), grid).reshape(-1)
         visible = torch.from_numpy(np.flatnonzero(~tubes)).to(self.device)
-        seen = encode_visible(self.student, video, visible)
-        predicted = self.predictor(seen, visible, grid)
+        levels = encode_visible(self.student, video, visible)
+        predicted = self.predictor(levels, visible, grid)
         hidden_tokens, weights = (torch.tensor(x, dtype=torch.float32, device=self.device) for x in (tubes, context))
         return *dense_loss(predicted, target, hidden_tokens, weights), redundancy(
-            seen, len(HIERARCHY[self.config.depth])
+            levels, len(HIERARCHY[self.config.depth])
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs."""
+        """Everything that `resume` needs."""
         return {
             "done": self.done,
             "student": self.student.state_dict(),
@@ -159,7 +160,7 @@ class Training:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.predictor.load_state_dict(state["predictor"])
@@ -172,15 +173,15 @@ def _diverged(where: str) -> MachineFailure:
         "training diverged",
         where=where,
         expected="finite numbers",
-        fix="lower the learning rate, with another --out",
+        fix="lower training.learning_rate, and choose another folder with --out",
     )
 
 
 def first_weights(config: VJEPA21Config, recipe: Recipe) -> dict[str, Tensor]:
-    """Weights that training begins from: those of the untrained twin, with what each block adds scaled down.
+    """Initial weights: those of the untrained twin, with scaled-down residual branches.
 
-    At full size, twelve blocks of random attention mix so much of the whole clip into every token that little of its
-    own patch is left, and a teacher that begins so has little to teach.
+    At full scale, twelve blocks of random attention mix the whole clip into every token, so that little of its own
+    patch remains, and the initial teacher gives little to learn from.
     """
     weights = draw_weights(config, recipe.seed)
     for name in weights:
@@ -200,22 +201,22 @@ def pretrain(
     save_every: int = 50,
     advance: Callable[[str], None] = lambda _: None,
 ) -> Trained:
-    """Train one model, or go on with it.
+    """Train one model, or resume its training.
 
     Args:
-        name: of the model.
-        encoder: its architecture, and the name of its file of weights.
-        recipe: how it is trained.
-        folder: where checkpoint, log and weights are kept.
-        device: where it is trained. Bits are the same on the processor of one machine with one thread.
-        threads: torch threads, None for torch's own choice.
-        save_every: steps between checkpoints; no result depends on it.
-        advance: called after each step that is done, those of earlier sessions included.
+        name: name of the model.
+        encoder: its architecture, and the name of its weights file.
+        recipe: the training recipe.
+        folder: folder of checkpoint, log and weights.
+        device: device of the computation. Results are reproducible on the CPU of one machine with one thread.
+        threads: torch threads; None leaves the choice to torch.
+        save_every: steps between checkpoints; results do not depend on it.
+        advance: called after each completed step, including those of earlier sessions.
 
     Raises:
-        BadInput: when clips do not divide into tokens, the predictor cannot be built, or the folder holds another
-            training run: another architecture, recipe or code, another device or number of threads.
-        BadCheckpoint: when its checkpoint is damaged or its log incomplete.
+        BadInput: when clips do not divide into tokens, the predictor cannot be built, or the folder has another
+            training run: another architecture, recipe, code, device or number of threads.
+        BadCheckpoint: when the checkpoint is damaged or the log is incomplete.
         CannotWrite: when the folder cannot be written.
         MachineFailure: when training diverges or the disk is full.
     """
@@ -242,7 +243,7 @@ def pretrain(
             for _ in lines:
                 advance("resumed")
         folder.mkdir(parents=True, exist_ok=True)
-        # A folder that cannot be written is found now, and not after the first fifty steps.
+        # Find out now whether the folder can be written, and not after the first fifty steps.
         _write_log(log, lines)
     while training.done < recipe.steps:
         line = training.step()
@@ -252,7 +253,7 @@ def pretrain(
             buffer = io.BytesIO()
             torch.save({**training.state(), "identity": identity}, buffer)
             with writing(folder):
-                # The log goes first: a checkpoint never knows of steps that the log does not.
+                # The log is written first, so that it has every step of the checkpoint.
                 _write_log(log, lines)
                 write_durably(checkpoint, buffer.getvalue())
     data = stored_weights(training.teacher, {"name": name, "recipe": recipe.model_dump(), "steps": training.done})
@@ -262,11 +263,16 @@ def pretrain(
 
 
 def _resume(training: Training, checkpoint: Path, identity: str) -> None:
-    """Go on from a checkpoint of the same run."""
+    """Continue from a checkpoint of the same run."""
     try:
         data = checkpoint.read_bytes()
     except OSError as error:
-        raise BadCheckpoint("this checkpoint cannot be read", where=checkpoint, found=error.strerror) from error
+        raise BadCheckpoint(
+            "the training checkpoint cannot be read",
+            where=checkpoint,
+            found=error.strerror,
+            fix="check the file's permissions",
+        ) from error
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         found = state["identity"]
@@ -274,20 +280,20 @@ def _resume(training: Training, checkpoint: Path, identity: str) -> None:
             training.resume(state)
     except MemoryError:
         raise
-    except Exception as error:  # on damaged files torch raises whatever it stumbles over
+    except Exception as error:  # torch raises errors of many types for damaged files
         raise BadCheckpoint(
-            "this is no checkpoint of a training, or a damaged one",
+            "the file is damaged or not a training checkpoint",
             where=checkpoint,
             found=type(error).__name__,
-            fix="restore it from a copy, or choose another folder with --out to start anew",
+            fix="restore it from a copy, or start a new training in another folder with --out",
         ) from None
     if found != identity:
         raise BadInput(
-            "this folder holds another training run",
+            "the folder has another training run",
             where=checkpoint,
             expected=identity,
             found=found,
-            fix="choose another folder with --out, or the model, recipe, code, device and threads it was begun with",
+            fix="choose another folder with --out, or use the same model, recipe, code, device and threads as before",
         )
 
 
@@ -296,24 +302,24 @@ def _write_log(log: Path, lines: list[str]) -> None:
 
 
 def _read_log(log: Path, done: int) -> list[str]:
-    """The log up to a checkpoint; what was written after it is forgotten, and done again."""
+    """The lines of the log up to a checkpoint; later steps are repeated."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     if len(lines) < done:
         raise BadCheckpoint(
-            "the log does not go as far as the checkpoint beside it",
+            "the training log has fewer steps than the checkpoint",
             where=log,
             expected=f"{done} lines",
             found=f"{len(lines)} lines",
-            fix="restore it from a copy, or choose another folder with --out to start anew",
+            fix="restore it from a copy, or start a new training in another folder with --out",
         )
     return lines[:done]
 
 
-def stored_weights(teacher: VJEPA21, told: dict[str, Any]) -> bytes:
-    """The bytes of a weights file: float16, with what there is to tell about it as JSON in its header.
+def stored_weights(teacher: VJEPA21, metadata: dict[str, Any]) -> bytes:
+    """The bytes of a weights file: float16, with metadata as JSON in the header.
 
-    A still image was never trained on; it is given the token of a clip that stands still, which is what the sum of a
-    video filter over its frames makes of it.
+    Training has no still images. The patch embedding of images is therefore the sum of the video filter over its
+    frames, which gives an image the token of a motionless clip.
     """
     state = {name: tensor.detach().cpu() for name, tensor in teacher.state_dict().items()}
     state["patch_embed_img.proj.weight"] = state["patch_embed.proj.weight"].sum(2, keepdim=True)
@@ -322,8 +328,8 @@ def stored_weights(teacher: VJEPA21, told: dict[str, Any]) -> bytes:
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in halves.values()):
         raise _diverged("weights at the end, in float16")
-    # One entry only: safetensors does not keep the order of several, and the same weights must be the same bytes.
-    return save(halves, {"training": canonical_json(told).decode()})
+    # One entry only: safetensors does not keep the order of several entries, and the bytes must be reproducible.
+    return save(halves, {"training": canonical_json(metadata).decode()})
 
 
 def _predictor(config: VJEPA21Config, recipe: Recipe) -> Predictor:
@@ -333,7 +339,10 @@ def _predictor(config: VJEPA21Config, recipe: Recipe) -> Predictor:
     except ValidationError as error:
         found = error.errors()[0]
         raise BadInput(
-            "no predictor of this shape can be built", found=found["input"], expected=found["msg"]
+            "a predictor of this shape cannot be built",
+            found=found["input"],
+            expected=found["msg"],
+            fix="change training.predictor_dim or training.predictor_heads",
         ) from None
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)

@@ -1,4 +1,4 @@
-"""What features know, asked with closed forms: nothing is trained that could hide what an encoder did not learn."""
+"""Probes of features in closed form. No network is trained, which could learn what the encoder did not."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Ridge:
 
         Args:
             x: features.
-            y: what is to be recovered.
-            penalty: λ over n, in units of the mean variance of a feature; above 0.
+            y: targets.
+            penalty: λ / n, in units of the mean variance of a feature; above 0.
         """
-        rows, wanted = x.double(), y.double()
-        centre, mean = rows.mean(0), wanted.mean(0)
+        rows, targets = x.double(), y.double()
+        centre, mean = rows.mean(0), targets.mean(0)
         rows = rows - centre
         gram = rows.T @ rows / len(rows)
         scale = gram.diagonal().mean().clamp_min(1e-30)
         gram.diagonal().add_(penalty * scale)
-        return cls(torch.linalg.solve(gram, rows.T @ (wanted - mean) / len(rows)), centre, mean)
+        return cls(torch.linalg.solve(gram, rows.T @ (targets - mean) / len(rows)), centre, mean)
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """Predict."""
@@ -47,10 +47,10 @@ class Ridge:
 
 
 def fitted(clips: Sequence[tuple[Tensor, Tensor]]) -> Ridge:
-    """A ridge probe, its penalty chosen on the last quarter of the clips; then all of them are used.
+    """A ridge probe fitted to all clips, with the penalty that is best on the last quarter of the clips.
 
     Args:
-        clips: (features (n, d), wanted (n, k)) of each clip, at least two.
+        clips: (features (n, d), targets (n, k)) of each clip; at least two clips.
     """
     cut = max(1, len(clips) * 3 // 4)
     first, last = _stacked(clips[:cut]), _stacked(clips[cut:])
@@ -63,16 +63,16 @@ def _stacked(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def identity_accuracy(features: Float[Tensor, "t h w d"], objects: Int64[Tensor, "t h w"], penalty: float) -> float:
-    """How well a ridge probe that saw the first half of a clip tells in the second half which object a patch shows.
+    """Accuracy of a ridge probe, fitted to the first half of a clip, on the objects of patches in the second half.
 
     Args:
-        features: of one clip.
-        objects: number of the object that each patch shows, 0 for the background.
+        features: features of one clip.
+        objects: id of the object in each patch, 0 for the background.
         penalty: as in `Ridge.fit`.
 
     Returns:
-        Mean over the objects and the background, as far as they are seen in both halves, of the part of their patches
-        that is recognised; NaN where that is one kind only.
+        Balanced accuracy: mean over the classes (objects and background) that are in both halves of the share of
+        their patches that are classified correctly; NaN if there are fewer than two such classes.
     """
     half = len(features) // 2
     early, late = features[:half].flatten(0, 2), features[half:].flatten(0, 2)
@@ -82,20 +82,20 @@ def identity_accuracy(features: Float[Tensor, "t h w d"], objects: Int64[Tensor,
         return math.nan
     known = torch.isin(was, torch.tensor(kinds))
     one_hot = torch.stack([was[known] == k for k in kinds], dim=1).double()
-    said = torch.tensor(kinds)[Ridge.fit(early[known], one_hot, penalty)(late).argmax(1)]
-    return sum(float((said[now == k] == k).double().mean()) for k in kinds) / len(kinds)
+    predicted = torch.tensor(kinds)[Ridge.fit(early[known], one_hot, penalty)(late).argmax(1)]
+    return sum(float((predicted[now == k] == k).double().mean()) for k in kinds) / len(kinds)
 
 
 def forward_backward_error(features: Float[Tensor, "t h w d"], radius: int) -> float:
-    """Follow each patch to the last position and back by its most similar neighbour; how far from home does it end?
+    """Track each patch to the last temporal position and back by its most similar neighbour; measure the distance.
 
     Args:
-        features: of one clip, at least two positions.
-        radius: how far a patch may move from one position to the next, in patches.
+        features: features of one clip, at least two temporal positions.
+        radius: largest movement of a patch from one temporal position to the next, in patches.
 
     Returns:
-        Mean distance from the start, in patches: 0 when every patch comes home, be it because features tell where a
-        patch lies and not what it shows. Ties go to the lowest number.
+        Mean distance between start and end, in patches. It is 0 if every patch returns to its start, which also
+        happens when features encode the position of a patch and not its content. Ties go to the lowest index.
 
     Source: forward-backward error, Kalal, Mikolajczyk and Matas, 2010.
     """
@@ -104,19 +104,19 @@ def forward_backward_error(features: Float[Tensor, "t h w d"], radius: int) -> f
     rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
     near = ((rows[:, None] - rows).abs() <= radius) & ((columns[:, None] - columns).abs() <= radius)
     at = start = torch.arange(height * width)
-    there = [*range(count), *reversed(range(count - 1))]
-    for now, then in pairwise(there):
+    path = [*range(count), *reversed(range(count - 1))]
+    for now, then in pairwise(path):
         closeness = (tokens[now][at] @ tokens[then].T).masked_fill(~near[at], -math.inf)
         at = closeness.argmax(1)
     return float(torch.hypot((rows[at] - rows[start]).double(), (columns[at] - columns[start]).double()).mean())
 
 
 def spread_of(features: Tensor) -> tuple[float, float]:
-    """How much of their space features (…, D) use: a collapsed encoder has a spread near 0, or a rank near 1.
+    """Spread and effective rank of features (…, D): a collapsed encoder has a spread near 0 or a rank near 1.
 
     Returns:
-        The mean standard deviation of a channel, and the effective rank: exp of the entropy of the covariance's
-        normalised eigenvalues (Roy and Vetterli, 2007).
+        The mean standard deviation of a channel, and the effective rank: exp of the entropy of the
+        covariance's normalised eigenvalues (Roy and Vetterli, 2007).
     """
     rows = features.reshape(-1, features.shape[-1]).double()
     centred = rows - rows.mean(0)

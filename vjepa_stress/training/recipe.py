@@ -1,4 +1,4 @@
-"""Everything that decides how a model is trained, beside its architecture."""
+"""The training recipe: everything that determines a training run, except the architecture."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Recipe(BaseModel):
-    """A training run. The same recipe, architecture and code give the same weights on one machine: on its processor,
-    with one thread, and the same versions of torch and numpy.
+    """A training recipe.
+
+    The same recipe, architecture and code give the same weights on the CPU of one machine, with one thread and the
+    same versions of torch and numpy.
 
     Attributes:
-        seed: decides initial weights, clips and masks.
-        residual_scale: what attention and MLP of each block add at first, in units of the untrained twin's.
-        steps: optimiser steps.
-        clips: clips a step.
-        together: clips that are encoded at once and share their masks; divides `clips`.
-        resolution: pixels a side.
-        frames: frames a clip, cut from a longer one at its own speed.
-        rendered_frames: frames that each clip is rendered with.
-        long_from: part of the steps after which clips keep all rendered frames, so that the model has seen as many
-            positions in time as it will be asked for; 1 for never.
-        learning_rate: peak of AdamW's rate.
-        warmup: part of the steps in which the rate grows to its peak; afterwards it falls as half a cosine.
-        last_rate: the rate at the end, as a part of the peak.
-        weight_decay: of matrices, from the first step towards the end.
-        momentum: of the teacher's moving average, from the first step towards the end.
-        gradient_norm: longer gradients are scaled to this.
+        seed: seed of initial weights, clips and masks.
+        residual_scale: initial scale of the residual branches of each block, relative to the untrained twin.
+        steps: number of optimiser steps.
+        clips: clips per step.
+        together: clips per batch; clips of a batch share their masks. Divides `clips`.
+        resolution: height and width of clips in pixels.
+        frames: frames per clip, consecutive frames of a longer clip.
+        rendered_frames: frames of each rendered clip.
+        long_from: fraction of the steps after which clips keep all rendered frames, so that training covers as many
+            temporal positions as evaluation; 1 for never.
+        learning_rate: peak of AdamW's learning rate.
+        warmup: fraction of the steps with a linearly increasing learning rate; afterwards it follows half a cosine.
+        last_rate: final learning rate, as a fraction of the peak.
+        weight_decay: weight decay of matrices, at the first step and at the end.
+        momentum: momentum of the teacher's moving average, at the first step and at the end.
+        gradient_norm: gradients with a larger norm are scaled to this norm.
         predictor_dim: channels of the predictor.
-        predictor_depth: its blocks.
-        predictor_heads: its attention heads.
-        context_weight: λ, weight of the loss on visible tokens, once grown.
-        context_from: part of the steps at which λ begins to grow from 0.
-        context_to: part of the steps at which it is there.
-        redundancy_weight: of the term that keeps channels from saying the same; V-JEPA 2.1 has none.
+        predictor_depth: number of its blocks.
+        predictor_heads: number of its attention heads.
+        context_weight: final value of λ, the weight of the loss on visible tokens.
+        context_from: fraction of the steps at which λ starts to increase from 0.
+        context_to: fraction of the steps at which λ reaches its final value.
+        redundancy_weight: weight of the term against redundant channels; V-JEPA 2.1 does not have this term.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,13 +67,13 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.clips % self.together:
-            raise ValueError(f"{self.together} clips together do not divide {self.clips} clips")
+            raise ValueError(f"together {self.together} does not divide clips {self.clips}")
         head, left = divmod(self.predictor_dim, self.predictor_heads)
         if left or head % 2 or head < 6:
-            found = f"{self.predictor_dim} channels of the predictor for {self.predictor_heads} heads"
-            raise ValueError(f"{found}: expected an even number of channels a head, 6 or more")
+            found = f"predictor_dim {self.predictor_dim} with predictor_heads {self.predictor_heads}"
+            raise ValueError(f"{found}: expected an even number of channels per head, 6 or more")
         if self.frames > self.rendered_frames:
-            raise ValueError(f"{self.frames} frames cannot be cut from {self.rendered_frames}")
+            raise ValueError(f"frames {self.frames} is larger than rendered_frames {self.rendered_frames}")
         if not 0 <= min(self.momentum) <= max(self.momentum) < 1:
             raise ValueError(f"momentum {self.momentum}: expected numbers in [0, 1)")
         if not 0 <= min(self.weight_decay) <= max(self.weight_decay) <= 10:
@@ -81,11 +83,11 @@ class Recipe(BaseModel):
         return self
 
     def frames_at(self, step: int) -> int:
-        """Frames of the clips of one step."""
+        """Frames per clip at one step."""
         return self.rendered_frames if step >= self.long_from * self.steps else self.frames
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of one step."""
+        """Learning rate at one step."""
         warm = self.warmup * self.steps
         if step < warm:
             return self.learning_rate * min(1.0, (step + 1) / warm)
@@ -93,7 +95,7 @@ class Recipe(BaseModel):
         return self.learning_rate * (self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * gone)))
 
     def decay_at(self, step: int) -> float:
-        """Weight decay of one step."""
+        """Weight decay at one step."""
         return _between(self.weight_decay, step / self.steps)
 
     def momentum_at(self, step: int) -> float:

@@ -1,4 +1,4 @@
-"""An endless stream of rendered clips to learn from: a pure function of seed and index, so that it needs no files."""
+"""An endless stream of rendered training clips: a pure function of seed and index, without files."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from vjepa_stress.data.texture import Draws, smooth
 from vjepa_stress.digest import digest_of
 
 SIDES = (1.0, 1.17, 1.34)
-"""Sides that clips are rendered at, in units of the side that is cut out of them: three scales of the same world."""
+"""Sides of rendered clips, in units of the side of the crop: objects appear at three scales."""
 
 
 def training_clip(
     seed: int, index: int, *, frames: int, rendered: int, size: int
 ) -> UInt8[Tensor, "3 {frames} {size} {size}"]:
-    """One clip of the stream: a rendered scene, cut out, mirrored or not, under changing light.
+    """One clip of the stream: a rendered scene, randomly cropped, mirrored, reversed and lit.
 
-    Held-out clips come from `data.procedural.Procedural`, whose scenes have seeds of another kind: no clip of the
-    stream is among them.
+    Held-out clips come from `data.procedural.Procedural`, whose scenes have other seeds; the stream does not contain
+    them.
 
     Args:
-        seed: of the stream.
-        index: of the clip.
-        frames: frames of the clip, from a random one on.
-        rendered: frames of the scene it is cut from.
-        size: side in pixels.
+        seed: seed of the stream.
+        index: index of the clip.
+        frames: consecutive frames of the clip, from a random start.
+        rendered: frames of the rendered scene.
+        size: height and width of the clip in pixels.
 
     Returns:
         8-bit RGB.
     """
     scene = int(digest_of({"stream": "pretraining", "seed": seed, "index": index}).hex, 16)
-    draws = Draws(scene + 1)  # the renderer draws from `scene` itself
+    draws = Draws(scene + 1)  # the renderer uses the seed `scene`
     side = round(size * SIDES[draws.below(len(SIDES))])
     video, _ = render(scene, frames=rendered, size=side)
     first, top, left = draws.below(rendered - frames + 1), draws.below(side - size + 1), draws.below(side - size + 1)
@@ -47,12 +47,12 @@ def training_clip(
 
 
 def _lit(video: UInt8[np.ndarray, "t s s 3"], draws: Draws) -> UInt8[np.ndarray, "t s s 3"]:
-    """Light that differs from clip to clip and drifts within it: a gain for each colour and a common offset."""
+    """Apply random light that changes slowly within the clip: a gain for each colour and a common offset."""
     eased = smooth(np.arange(len(video)) / max(1, len(video) - 1))[:, None]
     common = draws.between(0.7, 1.2)
     gain = common * np.array([[draws.between(0.9, 1.1) for _ in range(3)]]) * (1 + draws.between(-0.25, 0.25) * eased)
     offset = draws.between(-12.0, 12.0) + draws.between(-10.0, 10.0) * eased
-    # A table of 256 values a frame and colour: no arithmetic on pixels.
+    # A look-up table of 256 values per frame and colour.
     table = np.clip(np.arange(256) * gain[..., None] + offset[..., None] + 0.5, 0, 255).astype(np.uint8)
     lit = np.empty_like(video)
     for frame, of_frame in enumerate(table):
