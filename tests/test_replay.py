@@ -1,4 +1,4 @@
-"""The published numbers under the rules of the replica, and the library page's ten lines."""
+"""The published numbers under the rules of the replication, and the ten lines of the library page."""
 
 import math
 import re
@@ -36,7 +36,7 @@ def test_the_published_outcome(replay: ModuleType) -> None:
         "H5": "confirmed",
         "H6": "refuted",
     }
-    # The page says that H4 hangs on what is assumed.
+    # The page says that H4 depends on an assumption.
     assert replay.replay(replay.EQUAL)["H4"].outcome == "ambiguous"
 
 
@@ -49,12 +49,12 @@ def test_the_six_fisher_intervals(replay: ModuleType) -> None:
         assert high == pytest.approx(row["high"], abs=1e-3)
 
 
-def test_a_rule_instead_of_a_word(replay: ModuleType) -> None:
-    said = {name: replay.small_enough(name).outcome for name in ("low_light", "gaussian_noise", "motion_blur")}
-    assert said == {"low_light": "confirmed", "gaussian_noise": "confirmed", "motion_blur": "ambiguous"}
+def test_small_correlations_are_judged_by_equivalence(replay: ModuleType) -> None:
+    outcomes = {name: replay.small_enough(name).outcome for name in ("low_light", "gaussian_noise", "motion_blur")}
+    assert outcomes == {"low_light": "confirmed", "gaussian_noise": "confirmed", "motion_blur": "ambiguous"}
 
 
-def test_the_replica_has_322_cells() -> None:
+def test_the_replication_has_322_cells() -> None:
     blocks = read_draft(PROJECT / "prereg/vjepa21/draft.yaml").design.cells
     sizes = [math.prod(len(listed) for listed in block.model_dump().values() if listed) for block in blocks]
     assert sizes == [200, 100, 12, 8, 2]
@@ -83,7 +83,7 @@ def test_the_ten_lines_of_the_library_page(tmp_path: Path) -> None:
     assert "rain = 0.8" in lines[2]
 
 
-def test_a_run_of_the_replica_names_everything_that_is_missing(tmp_path: Path) -> None:
+def test_a_run_of_the_replication_names_everything_that_is_missing(tmp_path: Path) -> None:
     done = study.command("run", "--root", PROJECT, "vjepa21", f"exec.weights={tmp_path}")
     assert done.code == 2
     places = "exec.data={davis: ", "exec.data={ssv2: ", "labels/validation.json", "ImageSets/2017/val.txt"
