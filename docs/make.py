@@ -33,7 +33,7 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.schema import json_schema, validate
 from vjepa_stress.records import ClipManifest, Manifest, RunFailure
 from vjepa_stress.report import words
-from vjepa_stress.report.figures import COLOURS, drawn_alike
+from vjepa_stress.report.figures import COLOURS, figure_style
 from vjepa_stress.report.numbers import interval, number
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.verdict.evaluate import StudyVerdict
@@ -349,7 +349,7 @@ def keep_training(folder: Path) -> None:
 def loss_curves() -> str:
     """Training losses of each size, as SVG."""
     logs = measured("training")["logs"]
-    with drawn_alike():
+    with figure_style():
         figure = Figure(figsize=(8, 2.8), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(1, 3)

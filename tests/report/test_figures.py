@@ -8,7 +8,7 @@ from dataclasses import replace
 import matplotlib as mpl
 import pytest
 
-from vjepa_stress.report.figures import Curve, dose_response, drawn_alike, panels, text_of
+from vjepa_stress.report.figures import Curve, dose_response, figure_style, panels, text_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -66,7 +66,7 @@ def test_settings_of_the_caller_are_left_alone() -> None:
 
 
 def test_panels_share_their_axes() -> None:
-    with drawn_alike():
+    with figure_style():
         figure, axes = panels(2, 3)
         assert axes.shape == (2, 3)
         axes[0, 0].set_xlim(0, 7)
