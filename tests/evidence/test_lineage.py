@@ -142,7 +142,9 @@ def test_a_kept_cell_forged_before_an_amendment_is_run(attacked: StudyRoot) -> N
 def test_cells_an_amendment_took_out_are_evidence_all_the_same(attacked: StudyRoot) -> None:
     draft = (study.HERE / "draft.yaml").read_text()
     fewer = study.amended(
-        draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace("trend", "mean")
+        draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace(
+            "statistic: trend, along: strength", "statistic: mean"
+        )
     )
     assert study.amend(attacked, fewer).code == 0
     folder = cell(attacked, "*tiny-gaussian_noise-0.6*")

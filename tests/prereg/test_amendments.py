@@ -24,7 +24,9 @@ PROJECT = Path(__file__).parents[2]
 DRAFT = (study.HERE / "draft.yaml").read_text()
 LOWER = DRAFT.replace("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.8, refute_at: 0.5")
 MORE = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1)
-FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace("trend", "mean")
+FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace(
+    "statistic: trend, along: strength", "statistic: mean"
+)
 COUNTED = DRAFT.replace("kind: all_of\n", "kind: count\n      confirm_at_least: 2\n      refute_at_least: 1\n")
 
 
@@ -80,7 +82,7 @@ def test_an_identical_design_keeps_its_shards(attacked: StudyRoot) -> None:
     audited = study.command("audit", "small", "--root", attacked.path, "--json")
     assert audited.code == 0, audited.err
     assert "more has happened since this verdict" in audited.err
-    assert "preregistration (v1 ← v2)" in audited.err
+    assert "small (v1 ← v2): intact" in audited.err
     assert [line.split()[0] for line in audited.json["audited"]["small"]["lineage"]] == ["v1", "v2"]
     result = verdict(attacked)
     assert (result["version"], result["prereg_digest"]) == ("v2", leaf.document)

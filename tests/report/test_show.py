@@ -107,7 +107,7 @@ TITLE = "The draft, compared with v1"
 
 
 def test_the_draft_of_a_registration_does_not_differ(registered: StudyRoot, draft: Any) -> None:
-    assert shown(registered, draft)[TITLE].lines[0] == "no difference"
+    assert shown(registered, draft)[TITLE].lines[0] == "no change"
     assert shown(registered)[TITLE].lines == ("there is no draft.yaml",)
 
 
@@ -153,7 +153,7 @@ def test_a_changed_draft_differs(registered: StudyRoot, draft: Any, change: Call
     change(draft)
     lines = shown(registered, draft)[TITLE].lines
     assert any(line in one for one in lines), lines
-    assert lines[0] != "no difference"
+    assert lines[0] != "no change"
 
 
 def cells(**levels: list[Any]) -> Where:

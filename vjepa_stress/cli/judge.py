@@ -111,7 +111,8 @@ def audit(
         output.notices(done.notices)
         rows = tuple((check.name, "ok", check.reads) for check in done.checks)
         output.print_table(Table(("check", "result", "reads"), rows), sys.stderr)
-        output.say(f"{name}: intact; evidence tier: {done.tier}; deviations: {len(done.deviations)}")
+        versions = " ← ".join(line.split()[0] for line in done.lineage)
+        output.say(f"{name} ({versions}): intact; evidence tier: {done.tier}; deviations: {len(done.deviations)}")
         results[name] = dataclasses.asdict(done) | {
             "checkpoint": str(done.checkpoint),
             "deviations": [deviation.model_dump() for deviation in done.deviations],

@@ -20,6 +20,16 @@ _EXPLORATORY: dict[str, Exploratory] = {
 }
 """Exploratory results have their own outcomes, so that they cannot be quoted as verdicts."""
 
+_CLAUSES: dict[str, Literal[Outcome, "undefined"]] = {
+    "confirmed": "confirmed",
+    "exploratory-for": "confirmed",
+    "ambiguous": "ambiguous",
+    "exploratory-open": "ambiguous",
+    "refuted": "refuted",
+    "exploratory-against": "refuted",
+    "not-evaluable": "undefined",
+}
+
 
 class Verdict(Frozen):
     """Verdict of a rule on its estimates.
@@ -28,22 +38,25 @@ class Verdict(Frozen):
         outcome: exactly one of four, `not-evaluable` if an estimate is undefined; or the exploratory form of it.
         rule: path of the rule in the hypothesis: `rule`, `rule.of[0]`, …
         kind: kind of the rule.
-        clause: the clause that fired: the outcome before it became exploratory, or `undefined`.
-        numbers: registered values and counts that the clause names. Estimates are not included: they may differ in
+        numbers: registered values and counts that the fired clause names. Estimates are not included: they may differ in
             the last digit on another machine, and a recomputed verdict must agree exactly.
         estimand: the estimand that the clause reads; null for a combination.
-        undefined: for clause `undefined`, the undefined estimands and the reasons.
+        undefined: if `not-evaluable`, the undefined estimands and the reasons.
         parts: verdicts of the sub-rules, in order.
     """
 
     outcome: Literal[Outcome, Exploratory]
     rule: str
     kind: str
-    clause: Literal[Outcome, "undefined"]
     numbers: Numbers = Field(default={}, exclude_if=lambda numbers: not numbers)
     estimand: str | None = Field(default=None, exclude_if=lambda name: name is None)
     undefined: dict[str, tuple[Note, ...]] = Field(default={}, exclude_if=lambda names: not names)
     parts: tuple[Verdict, ...] = Field(default=(), exclude_if=lambda parts: not parts)
+
+    @property
+    def clause(self) -> Literal[Outcome, "undefined"]:
+        """The clause that fired: the outcome before it became exploratory, or `undefined`."""
+        return _CLAUSES[self.outcome]
 
     def exploratory(self) -> Verdict:
         """The verdict with exploratory outcomes in every part."""
@@ -72,7 +85,7 @@ def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
     read = sorted({leaf.estimand for leaf in rule.leaves()})
     undefined = {name: estimates[name].notes for name in read if not estimates[name].defined}
     if undefined:
-        return Verdict(outcome="not-evaluable", rule="rule", kind=rule.kind, clause="undefined", undefined=undefined)
+        return Verdict(outcome="not-evaluable", rule="rule", kind=rule.kind, undefined=undefined)
     return _judge(rule, estimates, "rule")
 
 
@@ -83,7 +96,6 @@ def _judge(rule: Rule, estimates: Mapping[str, Estimate], path: str) -> Verdict:
             outcome=outcome,
             rule=path,
             kind=rule.kind,
-            clause=outcome,
             numbers=rule.numbers(),
             estimand=rule.estimand,
         )
@@ -94,7 +106,7 @@ def _judge(rule: Rule, estimates: Mapping[str, Estimate], path: str) -> Verdict:
     outcome = rule.combine(outcomes).outcome
     confirmed, refuted = count(outcomes)
     numbers = {**rule.numbers(), "n_confirmed": confirmed, "n_refuted": refuted}
-    return Verdict(outcome=outcome, rule=path, kind=rule.kind, clause=outcome, numbers=numbers, parts=parts)
+    return Verdict(outcome=outcome, rule=path, kind=rule.kind, numbers=numbers, parts=parts)
 
 
 def decide(rule: LeafRule, estimate: Estimate) -> Outcome:
