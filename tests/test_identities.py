@@ -202,7 +202,7 @@ def test_a_class_that_does_not_declare_kind_and_revision_itself_has_no_spec(kind
         kind.identity()
     assert f"{kind.__module__}.{kind.__name__}" in str(refused.value)
     if not inspect.isabstract(kind):
-        with pytest.raises(BadConfiguration, match="no kind and revision of its own"):
+        with pytest.raises(BadConfiguration, match="does not declare a valid kind and revision"):
             kind.model_validate({"sigma_at_full": 0.1}).spec()
 
 

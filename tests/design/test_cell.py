@@ -222,9 +222,9 @@ def test_cells_that_no_video_design_has(cells: list[dict[str, Any]], text: str) 
 @pytest.mark.parametrize(
     ("where", "text"),
     [
-        ({"prompt": ["terse"]}, r"H1.x: no factor 'prompt' in a video design, only \['dataset', 'model', 'pert"),
-        ({"perturbation": ["fog"]}, "H1.x: its filter selects no cell of the design"),
-        ({"dataset": ["ssv2"], "seed": [1]}, "H1.x: its filter selects no cell of the design"),
+        ({"prompt": ["terse"]}, r"H1.x: unknown factor 'prompt'; a video design has \['dataset', 'model', 'pert"),
+        ({"perturbation": ["fog"]}, "H1.x: the filter selects no cell of the design"),
+        ({"dataset": ["ssv2"], "seed": [1]}, "H1.x: the filter selects no cell of the design"),
         ({"perturbation": ["noise", "fog"]}, "H1.x: perturbation 'fog' selects no cell of the design"),
         ({"strength": [0.2, 0.3]}, r"H1.x: strength 0.3 selects no cell of the design"),
         ({"dataset": ["davis", "ssv2"], "seed": [1]}, "H1.x: dataset 'ssv2' selects no cell of the design"),

@@ -21,7 +21,7 @@ from tests.small import study
 from vjepa_stress import ledger
 from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.errors import LedgerTampered, Tampered
-from vjepa_stress.ledger import Promise, Registered
+from vjepa_stress.ledger import DocumentLeaf, Registered
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import content_digest, read_cell, shard_bytes
 from vjepa_stress.study_root import StudyRoot
@@ -37,14 +37,14 @@ def amended(attacked: StudyRoot) -> StudyRoot:
     return attacked
 
 
-def forged(root: StudyRoot, leaves: Sequence[Promise]) -> None:
+def forged(root: StudyRoot, leaves: Sequence[DocumentLeaf]) -> None:
     """The ledger of before the amendments, continued by a forger who can write it as he likes."""
     keep_leaves(root, 5)
     for leaf in leaves:
         append_again(root, leaf)
 
 
-def as_registered(leaf: Promise) -> Registered:
+def as_registered(leaf: DocumentLeaf) -> Registered:
     """What a leaf says, as if it was the first of its study."""
     fields = leaf.model_dump(include=set(Registered.model_fields) - {"event"})
     return Registered.model_validate(fields)
@@ -65,7 +65,7 @@ def test_bits_flipped_in_an_amendment(amended: StudyRoot) -> None:
     data = path.read_bytes()
     for position in chance.sample(range(len(data)), 200):
         path.write_bytes(flipped(data, position, chance))
-        with pytest.raises(Tampered, match="not the one that was registered"):
+        with pytest.raises(Tampered, match="differs from the registered one"):
             freeze.load(amended, "small", view)
     refused(amended)
     path.write_bytes(amended.document("small", "v3").read_bytes())
@@ -84,9 +84,11 @@ def test_bits_flipped_in_an_amendment(amended: StudyRoot) -> None:
     ],
     ids=["the middle left out", "swapped", "twice", "another parent", "registered again", "no parent"],
 )
-def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Promise, Promise], list[Promise]]) -> None:
-    forged(amended, forge(*ledger.read(amended).of("small", Promise)[-2:]))
-    with pytest.raises(LedgerTampered, match="do not follow from each other"):
+def test_a_forged_order_of_amendments(
+    amended: StudyRoot, forge: Callable[[DocumentLeaf, DocumentLeaf], list[DocumentLeaf]]
+) -> None:
+    forged(amended, forge(*ledger.read(amended).of("small", DocumentLeaf)[-2:]))
+    with pytest.raises(LedgerTampered, match="are not consecutive versions"):
         freeze.load(amended, "small")
     refused(amended)
 
@@ -102,7 +104,7 @@ def test_a_forged_order_of_amendments(amended: StudyRoot, forge: Callable[[Promi
 )
 def test_a_forged_amendment(amended: StudyRoot, change: dict[str, object], code: int) -> None:
     """Its bytes and its leaf agree, and yet it does not follow from what was before it."""
-    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", Promise)[-2:]
+    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", DocumentLeaf)[-2:]
     value = json.loads(path.read_bytes()) | change
     data = canonical_json({name: one for name, one in value.items() if one is not None})
     path.write_bytes(data)
@@ -111,7 +113,7 @@ def test_a_forged_amendment(amended: StudyRoot, change: dict[str, object], code:
 
 
 def test_an_id_forged_to_stand_for_two_claims(amended: StudyRoot) -> None:
-    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", Promise)[-2:]
+    path, (before, leaf) = amended.document("small", "v3"), ledger.read(amended).of("small", DocumentLeaf)[-2:]
     data = path.read_bytes().replace(b"M2 rises with noise.", b"M2 falls with noise.")
     path.write_bytes(data)
     forged(amended, [before, leaf.model_copy(update={"document": sha256(data)})])

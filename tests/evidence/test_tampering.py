@@ -292,7 +292,7 @@ def test_an_audit_shows_no_outcome_before_a_look(attacked: StudyRoot) -> None:
     without_results(attacked)
     done = study.command("audit", "--root", attacked.path, "small", "--json")
     assert (done.code, done.json["audited"]["small"]["verdicts"]) == (0, {})
-    assert "nobody has looked yet" in done.err
+    assert "no look is logged yet" in done.err
     assert not any(word in done.out for word in ("confirmed", "refuted"))
     assert study.command("verdict", "--root", attacked.path, "small").code == 0
     done = study.command("audit", "--root", attacked.path, "small", "--json")
@@ -307,7 +307,7 @@ def test_a_pilot_that_nobody_looked_at(attacked: StudyRoot) -> None:
     assert _pilot(attacked, scenario).cells
     keep_leaves(attacked, 3)
     without_results(attacked)
-    with pytest.raises(BadDocument, match="look at it first"):
+    with pytest.raises(BadDocument, match="log a look at the pilot first"):
         _pilot(attacked, scenario)
 
 

@@ -10,12 +10,12 @@ from vjepa_stress.digest import canonical_json, sha256
 from vjepa_stress.ledger import (
     Amended,
     Completed,
+    DocumentLeaf,
     Execution,
     Explored,
     Failed,
     Launched,
     Leaf,
-    Promise,
     Registered,
     Revision,
     Viewed,
@@ -105,7 +105,7 @@ def test_kinds_of_events() -> None:
     def events(kind: type[Leaf]) -> list[str]:
         return [leaf.event for leaf in EVENTS if isinstance(leaf, kind)]
 
-    assert events(Promise) == ["registered", "amended", "withdrawn"]
+    assert events(DocumentLeaf) == ["registered", "amended", "withdrawn"]
     assert events(Revision) == ["amended", "withdrawn"]
     assert events(Execution) == ["launched", "explored"]
 

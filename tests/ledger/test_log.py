@@ -170,7 +170,7 @@ def test_leaves_of_one_study_and_kind(root: StudyRoot) -> None:
     view = ledger.read(root)
     assert [leaf.seq for leaf in view.of("demo")] == [0, 1, 2, 3, 4]
     assert [leaf.seq for leaf in view.of("other", Viewed)] == [5]
-    assert view.of("other", ledger.Promise) == ()
+    assert view.of("other", ledger.DocumentLeaf) == ()
 
 
 def test_a_rewritten_ledger_contains_no_earlier_checkpoint(root: StudyRoot) -> None:

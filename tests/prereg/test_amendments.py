@@ -169,9 +169,9 @@ def test_a_part_is_withdrawn_and_the_rest_judged(attacked: StudyRoot) -> None:
     for name in ("report.html", "report.md"):
         assert "confirmed; part H2.ratio withdrawn" in (study.outputs(attacked) / name).read_text()
     assert study.command("audit", "small", "--root", attacked.path).code == 0
-    refused(study.withdraw(attacked, "H2.ratio"), "no estimand 'ratio' to withdraw")
+    refused(study.withdraw(attacked, "H2.ratio"), "no active estimand 'ratio'")
     refused(study.withdraw(attacked, "H2.reversal"), "cannot be withdrawn alone")
-    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn", "H2.ratio")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "must stay withdrawn", "H2.ratio")
 
 
 def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None:
@@ -191,7 +191,7 @@ def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None
     assert (strict.code, strict.json["verdicts"]["H1"]) == (0, "withdrawn")
     refused(study.withdraw(attacked, "H1"), "it is already")
     refused(study.withdraw(attacked, "H9"), "there is no such hypothesis", "C1, H2")
-    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "must stay withdrawn")
 
 
 def test_a_withdrawn_hypothesis_needs_no_cells(attacked: StudyRoot) -> None:
@@ -218,7 +218,7 @@ def test_a_withdrawn_hypothesis_needs_no_cells(attacked: StudyRoot) -> None:
     other = gone.replace("low: 0.5, high: 1.5", "low: 0.4, high: 1.5")
     refused(study.amend(attacked, study.amended(other, "v3")), "stays as it was defined", "H2")
     refused(study.amend(attacked, study.amended(without, "v3")), "H2.reversal", "selects no cell of the design")
-    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "what was withdrawn stays withdrawn")
+    refused(study.amend(attacked, study.amended(DRAFT, "v3")), "must stay withdrawn")
     # Its cells may come back; it may not.
     back = DRAFT.replace("    title: Reversal", "    status: withdrawn\n    title: Reversal")
     assert study.amend(attacked, study.amended(back, "v3")).code == 0
@@ -348,7 +348,7 @@ def test_an_id_is_not_used_again_after_its_withdrawal(registered: StudyRoot) -> 
     other = withdrawn.replace("claim: M2 rises with noise.", "claim: M2 falls with noise.")
     refused(study.amend(registered, study.amended(other, "v3", "before-creation")), "stands for two claims")
     documents = [edition.document for edition in freeze.load(registered, "small").lineage]
-    with pytest.raises(NoSuccessor, match="stays withdrawn"):
+    with pytest.raises(NoSuccessor, match="must stay withdrawn"):
         check_claims(documents, documents[0])
     hypotheses = tuple(one.model_copy(update={"claim": "Another."}) for one in documents[1].hypotheses)
     with pytest.raises(DuplicateIdentifier):
@@ -431,7 +431,7 @@ def test_what_was_withdrawn_comes_back_under_no_name(registered: StudyRoot, draf
     assert study.withdraw(registered, "H2.ratio").code == 0
     done = study.amend(registered, study.amended(draft, "v3", "before-creation"))
     if text:
-        refused(done, "what was withdrawn stays withdrawn", text)
+        refused(done, "must stay withdrawn", text)
     else:
         assert done.code == 0, done.err
 

@@ -80,7 +80,7 @@ def test_cells_are_a_table(registered: StudyRoot) -> None:
 def test_what_a_launch_pinned_is_said(registered: StudyRoot, finished: StudyRoot) -> None:
     for root in (registered, finished):
         design = as_video(freeze.load(root, "small").document.design)
-        table = shown(root)["What is pinned"].table
+        table = shown(root)["Pinned digests"].table
         assert table is not None
         files = {name: text for _, name, _, _, text in table.rows}
         clips, weights = design.datasets["small"].clip_manifest_digest, design.models["tiny"].weights_digest

@@ -131,10 +131,10 @@ def test_every_code_has_words() -> None:
 
 def test_notes_have_their_numbers() -> None:
     assert words.note(Note(code="undefined-values", value=12, columns=("M2", "dM3"))) == (
-        "M2 or dM3 is undefined for 12 values"
+        "12 undefined values of M2 or dM3"
     )
     assert words.note(Note(code="no-value-in-resamples", value=0.0125)) == (
-        "the statistic has no value on 1.25% of the resamples"
+        "the statistic is undefined in 1.25% of the resamples"
     )
     assert words.note(Note(code="values-left-out", value=1234567)) == "1234567 undefined values left out"
 
@@ -150,8 +150,8 @@ def test_findings_have_whole_numbers() -> None:
     }
     text = words.finding(Finding("warning", "too-few-clips", "H1.x", values))
     assert text == (
-        "warning (too-few-clips) H1.x: with 1500 units its interval fits into [0.5, 0.501] only if units deviate by "
-        "0.00988 or less. Measure something else, or acknowledge it: "
+        "warning (too-few-clips) H1.x: with 1500 units, its interval fits into [0.5, 0.501] only if the standard "
+        "deviation between units is 0.00988 or less. Change the estimand, or add to `acknowledged`: "
         "{warning: too-few-clips, hypothesis: H1, estimand: x, reason: …}"
     )
 
@@ -185,7 +185,7 @@ def test_an_undefined_reading_says_why(rule: Rule) -> None:
     verdict = judge(rule, dict.fromkeys("xyz", undefined))
     assert verdict.exploratory().outcome == "not-evaluable"
     names = sorted({leaf.estimand for leaf in rule.leaves()})
-    said = "; ".join(f"{name}: the statistic has no value on these questions" for name in names)
+    said = "; ".join(f"{name}: the statistic is undefined for these questions" for name in names)
     assert words.clause(verdict, "question") == f"undefined estimate: {said}"
 
 

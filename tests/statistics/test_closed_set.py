@@ -67,7 +67,7 @@ def test_two_members_cannot_share_a_name(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("__init__", "one", "other"):
         (folder / f"{name}.py").write_text("" if name == "__init__" else text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(TypeError, match=r"kind 'band' is taken by doubled\.one"):
+    with pytest.raises(TypeError, match=r"kind 'band' is already used by doubled\.one"):
         find_members("doubled", [str(folder)], Rule, "kind")
 
 

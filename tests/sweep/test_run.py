@@ -176,7 +176,7 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
     ("old", "new", "text"),
     [
         ("titel: x", None, "titel: "),
-        ("metric: M2, where: {perturbation: [identity]}", "metric: M9, where: {}", "no metric 'M9'"),
+        ("metric: M2, where: {perturbation: [identity]}", "metric: M9, where: {}", "unknown metric 'M9'"),
         ("perturbation: [reverse]}}\n      ratio", "perturbation: [revers]}}\n      ratio", "selects no cell"),
         ("strength: [0.2, 0.6, 1.0]", "strength: [0.2, 0.6, 1.7]", "at most 1"),
         ("strength: [0.2, 0.6, 1.0]", "strength: ['0.2']", "Input should be a valid number"),

@@ -127,7 +127,7 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
         # A gap: what is short of confirm_at has no verdict.
         ({k: v for k, v in above(0.5, 0.3).items() if k != "refute_at"}, "refute_at"),
         ({"kind": "any_of", "of": []}, "at least 1"),
-        (above(0.5, 0.3, name="y"), "no estimand"),
+        (above(0.5, 0.3, name="y"), "not an estimand"),
         (
             {"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2},
             r"monotone reads a curve, and H1\.x \(mean\) is a number",
@@ -182,7 +182,7 @@ def test_positions_that_moved_must_be_acknowledged(metric: str, perturbation: st
     assert finding.values["reason"] == "it is what was published"
     assert "Acknowledged: it is what was published" in words.finding(finding)
     assert document.model_dump(mode="json")["acknowledged"] == [known]
-    with pytest.raises(ValidationError, match=r"no estimand H1\.y"):
+    with pytest.raises(ValidationError, match=r"unknown estimand H1\.y"):
         draft(estimands, rule, acknowledged=[{**known, "estimand": "y"}])
 
 

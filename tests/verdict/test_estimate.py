@@ -129,10 +129,10 @@ def test_maximum_is_absolute_and_has_no_interval() -> None:
 NOTHING = [
     (bootstrap_mean([1.0]), "too-few-units", "fewer than two clips have a value"),
     (bootstrap_mean([np.nan, np.nan]), "too-few-units", "fewer than two clips have a value"),
-    (ratio_of_means([1.0, 2.0], [0.0, 0.0], FEWER), "no-value", "the statistic has no value on these clips"),
+    (ratio_of_means([1.0, 2.0], [0.0, 0.0], FEWER), "no-value", "the statistic is undefined for these clips"),
     (trend(np.ones((10, 2)), [0.1, 0.2]), "too-few-levels", "fewer than three levels"),
     # Constant: no order.
-    (trend(np.ones((10, 4)), [0.1, 0.2, 0.3, 0.4], FEWER), "no-value", "the statistic has no value on these clips"),
+    (trend(np.ones((10, 4)), [0.1, 0.2, 0.3, 0.4], FEWER), "no-value", "the statistic is undefined for these clips"),
     (maximum([np.nan]), "too-few-units", "fewer than two clips have a value"),
     (difference([1.0], [2.0]), "too-few-units", "fewer than two clips have a value"),
     (bootstrap_mean([], HOW), "too-few-units", "fewer than two clips have a value"),

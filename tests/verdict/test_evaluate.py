@@ -105,7 +105,7 @@ def test_a_sensitivity_analysis_can_say_something_else_and_decides_nothing() -> 
     ],
 )
 def test_analyses_that_cannot_be_promised(promised: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match=r"no correlation with a Fisher interval|cluster"):
+    with pytest.raises(ValidationError, match=r"not a correlation with a Fisher interval|cluster"):
         study(sensitivity=[promised])
 
 

@@ -276,7 +276,7 @@ def test_explanations_have_words_and_numbers() -> None:
     seen = {"x": estimate(1.0, 1.03, 1.1), "y": estimate(0.7, 0.8, 0.9)}
     assert explain(judge(rule, seen), seen, "{:.2f}".format).splitlines() == [
         "refuted, all_of: 1 confirmed and 1 refuted of 2 (confirmed needs all, refuted needs one)",
-        "  confirmed, band: the interval of x lies inside [0.9, 1.4]; x = 1.03 [1.00, 1.10], n = 10",
+        "  confirmed, band: the interval of x is inside [0.9, 1.4]; x = 1.03 [1.00, 1.10], n = 10",
         "  refuted, threshold: the whole interval of y is below 1; y = 0.80 [0.70, 0.90], n = 10",
     ]
 
@@ -313,7 +313,7 @@ def test_rules_that_are_none(fields: dict[str, Any], text: str) -> None:
         RULE.validate_python(fields)
 
 
-@pytest.mark.parametrize(("confirm", "refute", "text"), [(1, 1, "sum to more than 2"), (3, 2, "never be reached")])
+@pytest.mark.parametrize(("confirm", "refute", "text"), [(1, 1, "sum to more than 2"), (3, 2, "cannot be reached")])
 def test_counts_that_overlap_or_cannot_be_reached(confirm: int, refute: int, text: str) -> None:
     part = band(0, 1)
     with pytest.raises(ValidationError, match=text):

@@ -218,7 +218,7 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("estimand", "text"),
     [
-        ({**MEAN, "metric": "M9"}, "no metric 'M9'"),
+        ({**MEAN, "metric": "M9"}, "unknown metric 'M9'"),
         ({**MEAN, "where": {"perturbation": ["blur"]}}, "selects no cell"),
         ({**MEAN, "where": {"rows": [{"column": "M9_n", "at_least": 1}]}}, "no shard has a column 'M9_n'"),
         ({**MEAN, "where": {"rows": [{"column": "clip", "at_least": 1}]}}, "`clip` equals a text"),
@@ -228,7 +228,7 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
         ({**MEAN, "where": {"rows": [{"column": "M1", "at_least": 2, "at_most": 1}]}}, "at least 2"),
         ({**MEAN, "where": {"rows": []}}, "at least 1"),
         ({"statistic": "pearson", "x": "M1", "y": "M1", "where": {}}, "correlate with itself"),
-        ({"statistic": "spearman", "x": "M1", "y": "M9", "where": {}}, "no metric 'M9'"),
+        ({"statistic": "spearman", "x": "M1", "y": "M9", "where": {}}, "unknown metric 'M9'"),
         ({"statistic": "difference", "metric": "M1", "of": {}, "minus": {}}, "minus itself"),
         (
             {"statistic": "difference", "metric": "M1", "of": {}, "minus": {"model": ["base", "large", "giant"]}},

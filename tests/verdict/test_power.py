@@ -220,21 +220,21 @@ def test_a_pilot_gives_its_own_clips_whole() -> None:
     assert {tuple(row) for row in np.nan_to_num(study.values["M2"])} < clips
     assert "M2_n" in study.values
 
-    with pytest.raises(BadDocument, match="not here"):
+    with pytest.raises(BadDocument, match="pilot is missing"):
         operating_characteristics(document, plan(pilot=scenario))
     smaller = Table(pilot.cells[:4], pilot.units, pilot.values, pilot.present[:, :4])
-    with pytest.raises(BadDocument, match="cells less"):
+    with pytest.raises(BadDocument, match="pilot lacks"):
         operating_characteristics(document, plan(pilot=scenario), {"pilot": smaller})
 
 
 @pytest.mark.parametrize(
     ("scenario", "text"),
     [
-        (given(effect("M2", 0.5, 0.1)), "says nothing of M1"),
-        ({**given(effect("M1", 0.5, 0.1)), "within_clip": {}}, "`within_clip` says nothing of M1"),
+        (given(effect("M2", 0.5, 0.1)), "has no effect for M1"),
+        ({**given(effect("M1", 0.5, 0.1)), "within_clip": {}}, "`within_clip` has no value for M1"),
         (given(effect("M1", 2000, 1)), "cannot be like that"),
         (given(effect("M1", 0, 1001)), "cannot be like that"),
-        (given(effect("M9", 0, 1)), "no metric 'M9'"),
+        (given(effect("M9", 0, 1)), "unknown metric 'M9'"),
         (given(effect("M1", 0, 1, perturbation="blur")), "selects no cell"),
     ],
 )
@@ -248,14 +248,14 @@ def test_associations_that_cannot_be() -> None:
         {"x": x, "y": y, "r": r} for x, y, r in (("M1", "M2", 0.9), ("M1", "dM3", 0.9), ("M2", "dM3", -0.9))
     )
     everything = (effect("M1", 0, 1), effect("M2", 0.5, 0.1), effect("dM3", 0, 0.1))
-    with pytest.raises(BadDocument, match="associated like that"):
+    with pytest.raises(BadDocument, match="associations are impossible"):
         world(given(*everything, associations=pairs), ("M1",), ("M2",), ("dM3",))
 
 
 def test_a_filter_by_counts_needs_a_pilot() -> None:
     asked = {**NOISE, "where": {**NOISE["where"], "rows": [{"column": "M1_n", "at_least": 1}]}}
     document = sketch.document(DESIGN, [sketch.hypothesis("H1", {"m": asked}, sketch.threshold("m", 0.5, 0.1))])
-    with pytest.raises(BadDocument, match="only metrics can be described"):
+    with pytest.raises(BadDocument, match="only metrics can be simulated"):
         operating_characteristics(document, plan(x=given(effect("M1", 0.5, 0.1))))
     table = sketch.table(document)
     scenario = {"kind": "pilot", "says": "…", "study": "pilot", "document": digest_of({}), "attempt": 1}
@@ -280,7 +280,7 @@ def test_they_stand_in_the_document() -> None:
         ({**value, "studies": 1999}, "2000"),
         ({**value, "chances": {}}, "chances of"),
         ({**value, "chances": {"x": {"H9": value["chances"]["x"]["H1"]}}}, "no hypothesis 'H9'"),
-        ({**value, "scenarios": {"x": given(effect("M9", 0, 1))}}, "no metric 'M9'"),
+        ({**value, "scenarios": {"x": given(effect("M9", 0, 1))}}, "unknown metric 'M9'"),
         ({**value, "scenarios": {"x": given({**effect("M1", 0, 1), "where": {"rows": []}})}}, "rows"),
     ):
         with pytest.raises(ValidationError, match=text):

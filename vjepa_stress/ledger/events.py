@@ -37,7 +37,7 @@ class Leaf(Frozen):
         return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
-class Promise(Leaf):
+class DocumentLeaf(Leaf):
     """A document was frozen."""
 
     version: Version
@@ -45,13 +45,13 @@ class Promise(Leaf):
     hypotheses: tuple[Name, ...]
 
 
-class Registered(Promise):
+class Registered(DocumentLeaf):
     """The first document of a study was frozen."""
 
     event: Literal["registered"] = "registered"
 
 
-class Revision(Promise):
+class Revision(DocumentLeaf):
     """The next document of a registered study was frozen.
 
     Attributes:

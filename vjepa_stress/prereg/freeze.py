@@ -20,9 +20,9 @@ from vjepa_stress.errors import (
 from vjepa_stress.ledger import (
     Amended,
     Checkpoint,
+    DocumentLeaf,
     Launched,
     LedgerView,
-    Promise,
     Registered,
     Revision,
     Withdrawn,
@@ -70,7 +70,7 @@ class Registration:
         return self.lineage[0].digest
 
     @property
-    def leaf(self) -> Promise:
+    def leaf(self) -> DocumentLeaf:
         """The `registered` leaf."""
         return self.lineage[0].leaf
 
@@ -231,7 +231,7 @@ def check_next(before: Registration, document: Preregistration) -> None:
 
 def _freeze(
     root: StudyRoot,
-    event: type[Promise],
+    event: type[DocumentLeaf],
     document: Preregistration,
     clip_manifests: Mapping[str, bytes],
     more: Mapping[str, object],
@@ -299,7 +299,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     """
     check_study_name(study)
     view = view or ledger.read(root)
-    leaves = view.of(study, Promise)
+    leaves = view.of(study, DocumentLeaf)
     if not any(isinstance(leaf, Registered) for leaf in leaves):
         check_outputs(root, study)
         studies = sorted({leaf.study for leaf in view.leaves})
@@ -318,7 +318,7 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     return Registration(tuple(lineage), view)
 
 
-def _open(root: StudyRoot, leaf: Promise) -> Edition:
+def _open(root: StudyRoot, leaf: DocumentLeaf) -> Edition:
     path = root.document(leaf.study, leaf.version)
     data = path.read_bytes() if path.is_file() else None
     if data is None or sha256(data) != leaf.document:

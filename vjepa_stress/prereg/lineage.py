@@ -10,7 +10,7 @@ from vjepa_stress.design import Cell
 from vjepa_stress.digest import Digest
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
 from vjepa_stress.fields import Frozen
-from vjepa_stress.ledger import Promise
+from vjepa_stress.ledger import DocumentLeaf
 from vjepa_stress.prereg.document import Hypothesis, Preregistration, fits
 
 
@@ -26,7 +26,7 @@ class Edition:
 
     document: Preregistration
     digest: Digest
-    leaf: Promise
+    leaf: DocumentLeaf
 
 
 def next_version(version: str) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vjepa_stress.design import VideoDesign
 from vjepa_stress.digest import canonical_json
-from vjepa_stress.ledger import Completed, Launched, Promise, Viewed
+from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import changes, find
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
@@ -79,7 +79,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "stamp": stamp,
         "video": video,
         "looks": _looks(evidence),
-        "promises": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, Promise)],
+        "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
         "level": numbers.percent(document.analysis.confidence_level),
         "unit": design.unit,

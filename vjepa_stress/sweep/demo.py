@@ -29,7 +29,7 @@ def prepare(folder: Path) -> StudyRoot:
     with writing(folder):
         (folder / "prereg").mkdir(parents=True, exist_ok=True)
     root = StudyRoot(folder.resolve())
-    promised = [leaf.document for leaf in ledger.read(root).of(STUDY, ledger.Promise)]
+    promised = [leaf.document for leaf in ledger.read(root).of(STUDY, ledger.DocumentLeaf)]
     shipped_digests = [sha256(data) for data in files]
     if promised != shipped_digests[: len(promised)]:
         raise AlreadyRegistered(
