@@ -75,8 +75,8 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     ([put("study", value="../up")], ["study: String should match pattern"]),
     ([put("authors", value=[])], ["authors: Tuple should have at least 1 item"]),
     ([put("hypotheses", value=[])], ["hypotheses: Tuple should have at least 1 item"]),
-    ([put("colour", value="red")], ["colour: there is no such field"]),
-    ([put("hypotheses", 1, "colour", value="red")], ["hypotheses.1.colour: there is no such field"]),
+    ([put("colour", value="red")], ["colour: "]),
+    ([put("hypotheses", 1, "colour", value="red")], ["hypotheses.1.colour: "]),
     ([put("analysis", "confidence_level", value=1.0)], ["analysis.confidence_level: Input should be less than 1"]),
     ([put("analysis", "bootstrap_resamples", value=999)], ["analysis.bootstrap_resamples: Input should be greater"]),
     ([put("analysis", "bootstrap_seed", value=2**53)], ["analysis.bootstrap_seed: "]),
@@ -85,40 +85,40 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     ([put("hypotheses", 0, "rule", "kind", value="coin")], ["hypotheses.0.rule: ", "'coin'"]),
     ([put("hypotheses", 0, "estimands", "r", "statistic", value="mode")], ["hypotheses.0.estimands.r: ", "'mode'"]),
     # The design
-    ([put("design", "kind", value="audio")], ["design: no design is of kind 'audio'; known: video"]),
-    ([put("design", "cells", 0, "strength", value="0.2")], ["design: cell", "a strength is"]),
-    ([put("design", "models", "base", "spec_digest", value=PARENT)], ["design", "but the spec has"]),
+    ([put("design", "kind", value="audio")], ["design: ", "'audio'", "video"]),
+    ([put("design", "cells", 0, "strength", value="0.2")], ["design: cell", "'strength': '0.2'"]),
+    ([put("design", "models", "base", "spec_digest", value=PARENT)], ["design", PARENT]),
     # What holds within a hypothesis
     (
         [put("hypotheses", 0, "rule", "of", 0, "estimand", value="nothing")],
-        ["hypotheses.0: the rule reads 'nothing', which is no estimand of H1: ['level', 'r']"],
+        ["hypotheses.0: ", "'nothing'", "of H1: ['level', 'r']"],
     ),
     (
         [put("hypotheses", 0, "rule", value=sketch.threshold("level", 0.5, 0.1))],
-        ["hypotheses.0: the estimand 'r' of H1 decides nothing"],
+        ["hypotheses.0: ", "estimand 'r' of H1"],
     ),
     (
         [put("hypotheses", 1, "rule", value=sketch.threshold("sizes", 0.5, 0.1))],
-        ["hypotheses.1: threshold reads a", "H2.sizes (jumps) is a"],
+        ["hypotheses.1: threshold reads a", "H2.sizes (jumps)"],
     ),
     (
         [put("hypotheses", 0, "rule", value=nested(DEEPEST_RULE + 1))],
-        [f"hypotheses.0: the rule of H1 has {DEEPEST_RULE + 1} levels: write it with {DEEPEST_RULE} or fewer"],
+        [f"hypotheses.0: the rule of H1 has {DEEPEST_RULE + 1} levels", str(DEEPEST_RULE)],
     ),
-    ([put("hypotheses", 0, "withdrawn", value=["s"])], ["hypotheses.0: withdrawn: 's' must be an estimand of H1"]),
-    ([put("hypotheses", 0, "withdrawn", value=["r", "r"])], ["hypotheses.0: withdrawn: 'r' must be an estimand"]),
-    ([put("hypotheses", 0, "withdrawn", value=["level", "r"])], ["hypotheses.0: ", "nothing of H1 is left"]),
+    ([put("hypotheses", 0, "withdrawn", value=["s"])], ["hypotheses.0: withdrawn: 's'", "H1"]),
+    ([put("hypotheses", 0, "withdrawn", value=["r", "r"])], ["hypotheses.0: withdrawn: 'r'", "H1"]),
+    ([put("hypotheses", 0, "withdrawn", value=["level", "r"])], ["hypotheses.0: ", "H1", "level, r"]),
     # What holds between fields
-    ([put("hypotheses", 1, "id", value="H1")], ["document: duplicate hypothesis id 'H1'"]),
+    ([put("hypotheses", 1, "id", value="H1")], ["document: ", "id 'H1'"]),
     ([put("hypotheses", 0, "estimands", "level", "metric", value="M9")], ["document: H1.level: ", "'M9'"]),
     (
         [put("hypotheses", 0, "estimands", "level", "where", value={"perturbation": ["fog"]})],
-        ["document: H1.level: its filter selects no cell of the design"],
+        ["document: H1.level: ", "no cell"],
     ),
     ([put("hypotheses", 0, "status", value="withdrawn")], ["document: only an amendment can withdraw"]),
     ([put("hypotheses", 0, "withdrawn", value=["r"])], ["document: only an amendment can withdraw"]),
-    ([put("parent", value=PARENT)], ["document: a document with a parent says in `amendment`"]),
-    ([put("amendment", value=AMENDMENT)], ["document: a document with a parent says in `amendment`"]),
+    ([put("parent", value=PARENT)], ["document: ", "`amendment`"]),
+    ([put("amendment", value=AMENDMENT)], ["document: ", "`amendment`"]),
     (
         [
             put(
@@ -126,11 +126,11 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
                 value=[{"warning": "too-few-clips", "hypothesis": "H1", "estimand": "mode", "reason": "why"}],
             )
         ],
-        ["document: acknowledged: there is no estimand H1.mode"],
+        ["document: acknowledged: ", "H1.mode"],
     ),
     (
         [put("sensitivity", value=[{"kind": "cluster", "hypothesis": "H1", "estimand": "level"}])],
-        ["document: sensitivity: H1.level is no correlation with a Fisher interval"],
+        ["document: sensitivity: ", "H1.level"],
     ),
     # Several at once
     (
@@ -154,6 +154,7 @@ def test_what_a_document_refuses_with_the_path_to_it(
     assert error.value.where == "v1.json"
     for text in texts:
         assert text in str(error.value.found)
+    assert len(str(error.value.found).strip().splitlines()) == len(changes)
     with pytest.raises(BadDocument):
         freeze.from_bytes(canonical_json(value), "v1.json")
 

@@ -126,19 +126,19 @@ def test_a_registration_is_canonical_bytes_and_a_leaf_with_their_digest(root: St
 
 def test_what_register_refuses(root: StudyRoot) -> None:
     digest = sha256(b"nothing")
-    refuses(root, NoSuccessor, "an amendment to nowhere", following(digest), next=False)
-    refuses(root, NoSuccessor, "an amendment to nowhere", first().model_copy(update={"version": "v2"}), next=False)
+    refuses(root, NoSuccessor, f"v2, parent {digest}", following(digest), next=False)
+    refuses(root, NoSuccessor, "v2, parent none", first().model_copy(update={"version": "v2"}), next=False)
     refuses(root, BadDocument, "control", first().model_copy(update={"title": "\x1b[2J"}), next=False)
     write_durably(root.document("sketch", "v1"), b"{}")
-    refuses(root, DocumentTampered, "another v1 of sketch is there", first(), next=False)
+    refuses(root, DocumentTampered, sha256(b"{}"), first(), next=False)
     root.document("sketch", "v1").unlink()
     strange = root.outputs("sketch", digest) / "verdict.json"
     write_durably(strange, b"{}")
-    refuses(root, LedgerTampered, "outputs of a registration that the ledger does not know", first(), next=False)
+    refuses(root, LedgerTampered, digest.hex[:12], first(), next=False)
     strange.unlink()
     strange.parent.rmdir()
     freeze.register(root, first(), {})
-    refuses(root, AlreadyRegistered, "the study sketch is registered", first(), next=False)
+    refuses(root, AlreadyRegistered, f"registered at .* as {sha256(freeze.to_bytes(first()))}", first(), next=False)
     other = first().model_copy(update={"title": "Another"})
     refuses(root, AlreadyRegistered, "vjepa-stress amend sketch FILE", other, next=False)
 
@@ -154,13 +154,13 @@ def test_an_interrupted_registration_can_be_repeated(root: StudyRoot) -> None:
 
 def test_the_ledger_rules_out_a_status_that_is_too_early(root: StudyRoot) -> None:
     launched(root, OTHER, {}, study="earlier")
-    refuses(root, StatusTooEarly, "before-creation", first(), next=False)
+    refuses(root, StatusTooEarly, "found: before-creation; line 1", first(), next=False)
     ledger.append(
         root, Viewed, study="earlier", document=OTHER, look="verdict", files={"v": OTHER}, exploratory=False
     )
     for status in ("before-observation", "before-access", "before-analysis"):
         early = first().model_copy(update={"data_status": status})
-        refuses(root, StatusTooEarly, f"claim {status}", early, next=False)
+        refuses(root, StatusTooEarly, f"found: {status}", early, next=False)
     freeze.register(root, first().model_copy(update={"data_status": "after-analysis"}), {})
 
 
@@ -184,31 +184,35 @@ def test_an_amendment_and_a_withdrawal_are_told_apart(root: StudyRoot) -> None:
 
 
 def test_what_extend_refuses(root: StudyRoot) -> None:
-    refuses(root, NotRegistered, "the study sketch is not registered here", following(OTHER), next=True)
+    refuses(root, NotRegistered, "sketch", following(OTHER), next=True)
     v1, _ = freeze.register(root, first(), {})
     document = following(v1, title="Another title")
     for text, error, wrong in (
-        ("it names another parent", NoSuccessor, document.model_copy(update={"parent": OTHER})),
-        ("it names another version", NoSuccessor, document.model_copy(update={"version": "v3"})),
-        ("it names another version", NoSuccessor, document.model_copy(update={"version": "v1"})),
-        ("not registered here", NotRegistered, document.model_copy(update={"study": "sketches"})),
-        ("H1 is missing", NoSuccessor, document.model_copy(update={"hypotheses": document.hypotheses[1:]})),
-        ("the id H1 stands for two claims", DuplicateIdentifier, of_first(document, claim="Another claim.")),
+        (
+            f"where: parent\n  expected: {v1}\n  found: {OTHER}",
+            NoSuccessor,
+            document.model_copy(update={"parent": OTHER}),
+        ),
+        ("where: version\n  expected: v2\n  found: v3", NoSuccessor, document.model_copy(update={"version": "v3"})),
+        ("where: version\n  expected: v2\n  found: v1", NoSuccessor, document.model_copy(update={"version": "v1"})),
+        ("sketches", NotRegistered, document.model_copy(update={"study": "sketches"})),
+        ("expected: H1, as in v1", NoSuccessor, document.model_copy(update={"hypotheses": document.hypotheses[1:]})),
+        ("found: Another claim.", DuplicateIdentifier, of_first(document, claim="Another claim.")),
         ("control", BadDocument, document.model_copy(update={"title": "\x1b[2J"})),
     ):
         refuses(root, error, text, wrong, next=True)
     write_durably(root.document("sketch", "v2"), b"{}")
-    refuses(root, DocumentTampered, "another v2 of sketch is there", document, next=True)
+    refuses(root, DocumentTampered, sha256(b"{}"), document, next=True)
     root.document("sketch", "v2").unlink()
     write_durably(root.outputs("sketch", v1) / "verdict.json", b"{}")
-    refuses(root, ResultTampered, "no look", document, next=True)
+    refuses(root, ResultTampered, "verdict.json", document, next=True)
     (root.outputs("sketch", v1) / "verdict.json").unlink()
     launched(root, v1, {"base": WEIGHTS})
-    refuses(root, StatusTooEarly, "before-creation", document, next=True)
+    refuses(root, StatusTooEarly, "found: before-creation; line 2", document, next=True)
     v2, _ = freeze.extend(root, document.model_copy(update={"data_status": "before-access"}), {})
     # Knowledge only grows, whatever the ledger alone would allow.
     third = following(v2, document, data_status="before-observation")
-    refuses(root, StatusTooEarly, "knowledge only grows", third, next=True)
+    refuses(root, StatusTooEarly, "found: before-observation; v2", third, next=True)
 
 
 def test_what_a_launch_pinned_stays_pinned_while_its_specification_does(root: StudyRoot) -> None:
@@ -221,7 +225,7 @@ def test_what_a_launch_pinned_stays_pinned_while_its_specification_does(root: St
     assert registration.pinned("weights", "large") == OTHER
     assert registration.pinned("clips", "davis") is None
     late = following(v1, data_status="after-analysis")
-    refuses(root, NoSuccessor, "not those that the first launch pinned", with_weights(late, OTHER), next=True)
+    refuses(root, NoSuccessor, f"expected: {WEIGHTS}\n  found: {OTHER}", with_weights(late, OTHER), next=True)
     freeze.check_next(registration, with_weights(late, WEIGHTS))
     freeze.check_next(registration, late)
     freeze.check_next(registration, with_weights(late, OTHER, spec=digest_of({"x": 1})))
@@ -230,8 +234,9 @@ def test_what_a_launch_pinned_stays_pinned_while_its_specification_does(root: St
 def test_what_load_refuses(root: StudyRoot) -> None:
     with pytest.raises(BadInput):
         freeze.load(root, "../up")
-    with pytest.raises(NotRegistered, match="an empty ledger"):
+    with pytest.raises(NotRegistered):
         freeze.load(root, "sketch")
+    assert not on_disk(root)
     v1, _ = freeze.register(root, first(), {})
     with pytest.raises(NotRegistered, match="did you mean sketch"):
         freeze.load(root, "skech")
@@ -243,19 +248,23 @@ def test_what_load_refuses(root: StudyRoot) -> None:
             path.unlink()
             if other is not None:
                 path.write_bytes(other)
-            with pytest.raises(DocumentTampered, match="not the one that was registered"):
+            with pytest.raises(DocumentTampered) as error:
                 freeze.load(root, "sketch")
+            assert (error.value.where, error.value.expected) == (path, sha256(data))
             path.write_bytes(data)
     assert len(freeze.load(root, "sketch").lineage) == 2
 
 
-@pytest.mark.parametrize("change", [{"parent": OTHER}, {"version": "v3"}])
-def test_leaves_that_do_not_follow_from_each_other(root: StudyRoot, change: dict[str, object]) -> None:
+@pytest.mark.parametrize(("field", "value"), [("parent", OTHER), ("version", "v3")])
+def test_leaves_that_do_not_follow_from_each_other(root: StudyRoot, field: str, value: str) -> None:
     v1, _ = freeze.register(root, first(), {})
     freeze.extend(root, following(v1, title="Another title"), {})
     leaf = ledger.read(root).leaves[1]
+    expected = getattr(leaf, field)
     root.document("sketch", "v3").write_bytes(root.document("sketch", "v2").read_bytes())
     keep_leaves(root, 1)
-    append_again(root, leaf, **change)
-    with pytest.raises(LedgerTampered, match="do not follow from each other"):
+    append_again(root, leaf, **{field: value})
+    with pytest.raises(LedgerTampered, match=field) as error:
         freeze.load(root, "sketch")
+    # A wrong version is the one that the document itself has not.
+    assert {error.value.expected, error.value.found} == {expected, value}

@@ -90,7 +90,7 @@ def test_another_attempt_only_once_the_one_under_way_is_complete(ledger_says: At
     if expected is not None:
         assert choose_attempt(ledger_says, again=True) == expected
         return
-    with pytest.raises(BadInput, match="is not complete, so there is nothing to run again"):
+    with pytest.raises(BadInput, match="is not complete"):
         choose_attempt(ledger_says, again=True)
 
 
@@ -100,7 +100,7 @@ def test_one_attempt_has_one_code_unless_a_deviation_says_why() -> None:
     check_code(started, 1, mine, None)
     check_code(started, 2, other, None)
     check_code(started, 1, other, "a defect was mended")
-    with pytest.raises(CodeChanged, match="attempt 1 was started with other code") as error:
+    with pytest.raises(CodeChanged, match="attempt 1") as error:
         check_code(started, 1, other, None)
     assert (error.value.expected, error.value.found) == (CODE, OTHER)
     mixed = Attempts({V1: SMALL}, SMALL, (launch(1), launch(1, OTHER)), ())
@@ -194,7 +194,7 @@ def test_what_an_unfinished_attempt_has_is_kept(attacked: StudyRoot) -> None:
 
 def test_a_completed_attempt_without_one_of_its_cells_has_changed(attacked: StudyRoot) -> None:
     shutil.rmtree(one(attacked))
-    with pytest.raises(ManifestTampered, match="not those of the completed attempt"):
+    with pytest.raises(ManifestTampered, match="completed attempt"):
         there(attacked)
 
 
@@ -209,12 +209,14 @@ def test_a_cell_that_belongs_elsewhere_is_no_cell_of_the_attempt(attacked: Study
     ]
     for change in changes:
         rewrite(folder / "manifest.json", change)
-        with pytest.raises(ManifestTampered, match="belongs to another cell, study or ledger"):
+        with pytest.raises(ManifestTampered) as error:
             there(root)
+        assert error.value.where == folder
         (folder / "manifest.json").write_bytes(saved)
     folder.rename(folder.with_name("elsewhere"))
-    with pytest.raises(ManifestTampered, match="belongs to another cell, study or ledger"):
+    with pytest.raises(ManifestTampered) as misplaced:
         there(root)
+    assert misplaced.value.where == folder.with_name("elsewhere")
 
 
 def test_every_stored_cell_is_verified(attacked: StudyRoot) -> None:

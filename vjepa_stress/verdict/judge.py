@@ -38,8 +38,8 @@ class Verdict(Frozen):
         outcome: exactly one of four, `not-evaluable` if an estimate is undefined; or the exploratory form of it.
         rule: path of the rule in the hypothesis: `rule`, `rule.of[0]`, …
         kind: kind of the rule.
-        numbers: registered values and counts that the fired clause names. Estimates are not included: they may differ in
-            the last digit on another machine, and a recomputed verdict must agree exactly.
+        numbers: registered values and counts that the fired clause names. Estimates are not included: they may
+            differ in the last digit on another machine, and a recomputed verdict must agree exactly.
         estimand: the estimand that the clause reads; null for a combination.
         undefined: if `not-evaluable`, the undefined estimands and the reasons.
         parts: verdicts of the sub-rules, in order.
