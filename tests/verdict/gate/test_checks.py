@@ -359,7 +359,7 @@ def test_a_verdict_that_was_logged_passes_and_an_edited_one_does_not(attacked: S
     write_durably(folder(attacked) / "verdict.json", b"{}")
     gate(attacked, "toy")
     write_durably(folder(attacked) / "verdict.json", b"[]")
-    with pytest.raises(ResultTampered, match="not the one that was written and logged"):
+    with pytest.raises(ResultTampered, match="differs from the one that was written and logged"):
         gate(attacked, "toy")
 
 
