@@ -122,7 +122,7 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
     ("rule", "text"),
     [
         ({**above(0.3, 0.5)}, "overlap"),
-        ({**band(1.4, 0.9)}, "nothing could be confirmed"),
+        ({**band(1.4, 0.9)}, "no estimate could be confirmed"),
         ({"kind": "count", "of": [band(0, 1)] * 2, "confirm_at_least": 1, "refute_at_least": 1}, "sum to more"),
         # A gap: what is short of confirm_at has no verdict.
         ({k: v for k, v in above(0.5, 0.3).items() if k != "refute_at"}, "refute_at"),
@@ -130,7 +130,7 @@ def test_rules_that_can(estimand: dict[str, Any], rule: dict[str, Any]) -> None:
         (above(0.5, 0.3, name="y"), "not an estimand"),
         (
             {"kind": "monotone", "estimand": "x", "order": "falling", "noise": 2},
-            r"monotone reads a curve, and H1\.x \(mean\) is a number",
+            r"monotone reads a curve, but H1\.x \(mean\) is a number",
         ),
     ],
 )

@@ -232,8 +232,8 @@ def test_a_pilot_gives_its_own_clips_whole() -> None:
     [
         (given(effect("M2", 0.5, 0.1)), "has no effect for M1"),
         ({**given(effect("M1", 0.5, 0.1)), "within_clip": {}}, "`within_clip` has no value for M1"),
-        (given(effect("M1", 2000, 1)), "cannot be like that"),
-        (given(effect("M1", 0, 1001)), "cannot be like that"),
+        (given(effect("M1", 2000, 1)), "impossible mean or standard deviation"),
+        (given(effect("M1", 0, 1001)), "impossible mean or standard deviation"),
         (given(effect("M9", 0, 1)), "unknown metric 'M9'"),
         (given(effect("M1", 0, 1, perturbation="blur")), "selects no cell"),
     ],
@@ -278,8 +278,8 @@ def test_they_stand_in_the_document() -> None:
     value = found.model_dump(mode="json")
     for changed, text in (
         ({**value, "studies": 1999}, "2000"),
-        ({**value, "chances": {}}, "chances of"),
-        ({**value, "chances": {"x": {"H9": value["chances"]["x"]["H1"]}}}, "no hypothesis 'H9'"),
+        ({**value, "chances": {}}, "chances for"),
+        ({**value, "chances": {"x": {"H9": value["chances"]["x"]["H1"]}}}, "unknown hypothesis 'H9'"),
         ({**value, "scenarios": {"x": given(effect("M9", 0, 1))}}, "unknown metric 'M9'"),
         ({**value, "scenarios": {"x": given({**effect("M1", 0, 1), "where": {"rows": []}})}}, "rows"),
     ):
