@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from vjepa_stress.design import Design
+from vjepa_stress.design import Design, kinds
 from vjepa_stress.digest import Digest
 from vjepa_stress.errors import StatusTooEarly
 from vjepa_stress.fields import DataStatus
@@ -49,7 +49,7 @@ def floor(
             known |= _keys(root, design, document.study, name, entry.digest, manifests.get(name))
 
     def used(leaf: Execution) -> bool:
-        if not leaf.identities:
+        if not any(kind.units in leaf.identities for kind in kinds().values()):
             return True  # the launch does not list its units, so it may have used these
         launched = (
             _keys(root, design, leaf.study, name, digest) for name, digest in leaf.bound(design.units).items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -286,8 +287,13 @@ def _failure(launch: Launch, cell: VideoCell, error: Exception) -> RunFailure:
         attempt=launch.attempt,
         cell=cell,
         error=type(error).__name__,
-        # A failure is a document, and documents contain no control characters; the message may quote some.
-        message=printable(str(error) if isinstance(error, StressError) else f"{type(error).__name__}: {error}"),
+        message=_message(error),
         at=now(),
         host=platform.node() or "unknown",
     )
+
+
+def _message(error: Exception) -> str:
+    """The message of an error as a document can hold it: no control characters, Unicode normal form C."""
+    text = str(error) if isinstance(error, StressError) else f"{type(error).__name__}: {error}"
+    return unicodedata.normalize("NFC", printable(text))
