@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from vjepa_stress.report import words
 from vjepa_stress.statistics.difference import difference
+from vjepa_stress.statistics.jumps import jumps
 from vjepa_stress.statistics.maximum import maximum
-from vjepa_stress.statistics.mean import bootstrap_mean
+from vjepa_stress.statistics.mean import bootstrap_mean, cluster_bootstrap
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.pearson import pearson
 from vjepa_stress.statistics.ratio_of_means import ratio_of_means
+from vjepa_stress.statistics.spearman import spearman
 from vjepa_stress.statistics.trend import trend
 
 Floats = NDArray[np.float64]
@@ -94,3 +97,35 @@ def test_nothing_but_gaps_is_undefined_and_says_both() -> None:
     found = bootstrap_mean([np.nan, np.nan, np.nan], HOW)
     assert (found.value, found.n) == (None, 0)
     assert {note.code for note in found.notes} == {"too-few-units", "values-left-out"}
+
+
+def test_correlations_and_jumps_say_what_they_left_out() -> None:
+    x, y = table(), table()[::-1].copy() ** 2
+    gaps = x.copy()
+    gaps[3, 1] = np.nan
+    kept = np.isfinite(gaps)
+    units = np.repeat(np.arange(len(x))[:, None], x.shape[1], axis=1)
+    for correlate in (pearson, spearman):
+        found, without = correlate(gaps, y, HOW), correlate(x[kept], y[kept], HOW, clips=units[kept])
+        assert found == without.model_copy(update={"notes": left_out(1)})
+        assert correlate(gaps[kept], y[kept], HOW, clips=units[kept]).notes == ()
+    assert jumps([gaps, y], HOW).notes == left_out(1)
+    assert jumps([x, y], HOW).notes == ()
+    assert cluster_bootstrap(gaps.ravel(), units.ravel(), HOW).notes == left_out(1)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_refused(value: float) -> None:
+    x, y = table(), table()[::-1].copy()
+    x[0, 0] = value
+    units = np.repeat(np.arange(len(x))[:, None], x.shape[1], axis=1)
+    calls: tuple[Callable[[], Estimate], ...] = (
+        lambda: pearson(x, y, HOW),
+        lambda: spearman(x, y, HOW),
+        lambda: jumps([x, y], HOW),
+        lambda: bootstrap_mean(x, HOW),
+        lambda: cluster_bootstrap(x.ravel(), units.ravel(), HOW),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="values must be finite"):
+            call()

@@ -18,6 +18,7 @@ from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Level, Name
 from vjepa_stress.statistics.base import Span, Statistic
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, count_and_mean, unit_means
+from vjepa_stress.statistics.numerics.complete import note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, Step, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 
@@ -84,7 +85,7 @@ class Jumps(Statistic):
         how: Resampling,
     ) -> PendingEstimate | Estimate:
         """Compute Student's t intervals; nothing is resampled."""
-        return jumps(parts, how)
+        return _jumps(parts, how.level)
 
     def on_control(self, factor: str, control: str) -> Self | None:
         """None if the levels are levels of the control factor; else the same jumps on the control."""
@@ -110,13 +111,18 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
     """Changes of a metric between consecutive models, with Student's t half-widths. Units are averaged over cells.
 
     Args:
-        models: for each model in order, (units,) or (units, cells), with rows of the same units in the same order.
+        models: for each model in order, (units,) or (units, cells), with rows of the same units in the same order;
+            NaN for missing values.
         how: only its level is used.
 
     Returns:
         The last model minus the first, with the pooled half-width on either side. `steps` has each jump.
     """
-    level = (how or Resampling()).level
+    found, note = _jumps(models, (how or Resampling()).level), note_of_values(*models)
+    return found.noted(note) if note else found
+
+
+def _jumps(models: Sequence[ArrayLike], level: float) -> Estimate:
     means = np.hstack([unit_means(as_table(values)) for values in models])
     n = int(np.isfinite(means).any(axis=1).sum())
     if means.shape[1] < 2:

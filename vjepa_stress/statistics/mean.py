@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Name
 from vjepa_stress.statistics.base import Resampled, Span, Statistic
-from vjepa_stress.statistics.numerics.arrays import Floats, as_table, rows_by_unit, unit_means
-from vjepa_stress.statistics.numerics.complete import complete
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table, rows_by_unit, unit_means, with_values
+from vjepa_stress.statistics.numerics.complete import complete, note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
 
@@ -94,8 +94,9 @@ def cluster_bootstrap(
         weighting: `row` gives each row the same weight, `clip` gives each clip the same weight (mean of clip means).
         interval: percentile or BCa ends.
     """
+    note = note_of_values(values)
     (table,) = rows_by_unit(clips, values)
     if weighting == "clip":
         table = unit_means(table)
-    planned = plan_mean(table[np.isfinite(table).any(axis=1)] if table.size else table, interval)
-    return evaluate([planned], how or Resampling())[0]
+    planned = plan_mean(with_values(table) if table.size else table, interval)
+    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from vjepa_stress.design.cell import Cell
 from vjepa_stress.statistics.base_correlation import Correlation
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.fisher import fisher_ci
 from vjepa_stress.statistics.numerics.moments import correlation_of_means, why_undefined
@@ -77,10 +78,11 @@ def pearson(
         interval: `fisher` treats pairs as independent; `cluster` is the percentile bootstrap over units.
         clips: (pairs,), the unit of each pair.
     """
-    how = how or Resampling()
+    how, note = how or Resampling(), note_of_pairs(x, y)
     if clips is not None:
         x, y = rows_by_unit(clips, x, y)
-    return evaluate([plan_pearson(x, y, how.level, interval)], how)[0]
+    planned = plan_pearson(x, y, how.level, interval)
+    return evaluate([planned.noted(note) if note else planned], how)[0]
 
 
 def plan_pearson_difference(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from vjepa_stress.design.cell import Cell
 from vjepa_stress.statistics.base_correlation import Correlation
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
 from vjepa_stress.statistics.numerics.resample import Resampling, percentile_ends, unit_counts
@@ -37,7 +38,7 @@ class Spearman(Correlation):
         how: Resampling,
     ) -> PendingEstimate | Estimate:
         """Compute it with a bootstrap over units. Ranks do not depend on means, so it cannot be pending."""
-        return spearman(parts[0], parts[1], how)
+        return _spearman(parts[0], parts[1], how)
 
 
 def spearman(
@@ -50,9 +51,14 @@ def spearman(
         how: level, resamples and seed.
         clips: (pairs,), the unit of each pair.
     """
-    how = how or Resampling()
+    note = note_of_pairs(x, y)
     if clips is not None:
         x, y = rows_by_unit(clips, x, y)
+    found = _spearman(x, y, how or Resampling())
+    return found.noted(note) if note else found
+
+
+def _spearman(x: ArrayLike, y: ArrayLike, how: Resampling) -> Estimate:
     left, right = paired(as_table(x), as_table(y))
     unit, cell = np.nonzero(np.isfinite(left))
     units, pairs = left.shape[0], len(unit)

@@ -22,9 +22,44 @@ def complete(*sides: ArrayLike) -> tuple[list[Floats], Note | None]:
     for table in tables[1:]:
         check_same_units(tables[0], table)
     kept = np.logical_and.reduce([np.isfinite(table).any(axis=1) for table in tables])
-    left_out = sum(int(np.isnan(table).sum()) for table in tables)
-    for table in tables:
-        if np.isinf(table).any():
-            raise ValueError("values must be finite; use NaN for missing values")
-    note = Note(code="values-left-out", value=left_out) if left_out else None
-    return [table[kept] for table in tables], note
+    _check_finite(*tables)
+    return [table[kept] for table in tables], _note(sum(int(np.isnan(table).sum()) for table in tables))
+
+
+def note_of_pairs(x: ArrayLike, y: ArrayLike) -> Note | None:
+    """A note on the pairs left out because one of their values is missing.
+
+    Args:
+        x, y: arrays of the same shape; NaN for missing values.
+
+    Raises:
+        ValueError: for an infinite value, or different shapes.
+    """
+    left, right = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if left.shape != right.shape:
+        raise ValueError(f"a correlation needs pairs, found shapes {left.shape} and {right.shape}")
+    _check_finite(left, right)
+    return _note(int((np.isnan(left) | np.isnan(right)).sum()))
+
+
+def note_of_values(*sides: ArrayLike) -> Note | None:
+    """A note on the missing values of several arrays.
+
+    Args:
+        sides: arrays of any shape; NaN for missing values.
+
+    Raises:
+        ValueError: for an infinite value.
+    """
+    arrays = [np.asarray(side, dtype=np.float64) for side in sides]
+    _check_finite(*arrays)
+    return _note(sum(int(np.isnan(array).sum()) for array in arrays))
+
+
+def _check_finite(*arrays: Floats) -> None:
+    if any(np.isinf(array).any() for array in arrays):
+        raise ValueError("values must be finite; use NaN for missing values")
+
+
+def _note(left_out: int) -> Note | None:
+    return Note(code="values-left-out", value=left_out) if left_out else None
