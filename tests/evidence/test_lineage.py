@@ -156,4 +156,6 @@ def test_cells_an_amendment_took_out_are_evidence_all_the_same(attacked: StudyRo
     shutil.rmtree(folder)
     for done in three(attacked, run=False):
         assert done.code == 11
-        assert "evidence nevertheless" in done.err
+        assert done.err.startswith("CellsIncomplete: ")
+        assert "an amendment" in done.err
+        assert folder.name in done.err

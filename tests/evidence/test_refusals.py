@@ -66,7 +66,7 @@ def test_two_hundred_refusals_on_busy_cores(finished: StudyRoot, tmp_path: Path,
         (3, "not those of the completed attempt", tampered, run),
         (3, "not those of the completed attempt", tampered, ("rerun", "small")),
         (11, "started with other code", other, run),
-        (11, "not exactly the cells registered", gone, ("verdict", "small")),
+        (11, "CellsIncomplete", gone, ("verdict", "small")),
     ]
     for number in range(TIMES):
         for code, text, root, words in refusals:

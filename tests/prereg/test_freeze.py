@@ -189,7 +189,7 @@ def test_what_extend_refuses(root: StudyRoot) -> None:
     document = following(v1, title="Another title")
     for text, error, wrong in (
         (
-            f"where: parent\n  expected: {v1}\n  found: {OTHER}",
+            f"expected: {v1}\n  found: {OTHER}",
             NoSuccessor,
             document.model_copy(update={"parent": OTHER}),
         ),
@@ -266,5 +266,4 @@ def test_leaves_that_do_not_follow_from_each_other(root: StudyRoot, field: str, 
     append_again(root, leaf, **{field: value})
     with pytest.raises(LedgerTampered, match=field) as error:
         freeze.load(root, "sketch")
-    # A wrong version is the one that the document itself has not.
     assert {error.value.expected, error.value.found} == {expected, value}
