@@ -104,10 +104,10 @@ CLOUDS = "report-M2-dM3.svg"
 def test_findings_only_where_there_is_m3(nasty: StudyRoot, finished: StudyRoot) -> None:
     for name in ("report.html", "report.md"):
         with_m3, without = ((study.outputs(root) / name).read_text() for root in (nasty, finished))
-        place = [with_m3.index(word) for word in ("Estimates", "Findings", "Not preregistered", "Dose–response")]
+        place = [with_m3.index(word) for word in ("Estimates", "Findings", "not preregistered", "Dose–response")]
         assert place == sorted(place)
         assert "Findings" not in without
-        assert "Not preregistered" not in without
+        assert "not preregistered" not in without
     assert (study.outputs(nasty) / CLOUDS).exists()
     assert not (study.outputs(finished) / CLOUDS).exists()
 
