@@ -137,7 +137,7 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
         (("study=small",), "the study is an argument"),
         (("modle=tiny",), "did you mean model?"),
         (("model=tinny",), "did you mean tiny?"),
-        (("exec.thraeds=1",), "did you mean exec.threads?"),
+        (("exec.thraeds=1",), "did you mean threads?"),
         (("exec.data={small:",), "put the whole override in quotes"),
         (("tiny",), "neither an option nor an override"),
         (("hydra/launcher=submitit_slurm",), "fix: pip install hydra-submitit-launcher\n"),
