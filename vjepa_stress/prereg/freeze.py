@@ -309,7 +309,8 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
             f"the study {study} is not registered in this study root",
             where=root.ledger,
             found=f"the studies {', '.join(studies)}" if studies else "an empty ledger",
-            fix=(None if study in drafts else did_you_mean(study, [*studies, *drafts])) or f"vjepa-stress {step}",
+            fix=(None if study in drafts else did_you_mean(study, sorted({*studies, *drafts})))
+            or f"vjepa-stress {step}",
         )
     lineage: list[Edition] = []
     for leaf in leaves:
