@@ -343,7 +343,7 @@ def test_run_rerun_and_exploring_find_the_class_and_notice_another_revision(
     assert (done := study.command(*every, *with_plugin)).code == 0, done.err
     done = study.command(*every)
     assert done.code == 2
-    assert "no class of the kind 'perturbation/fog'" in done.err
+    assert "no building block of kind 'perturbation/fog'" in done.err
 
     monkeypatch.setattr(importlib.import_module("whole_fog").Fog, "revision", 2)
     for words in (("run", "small", *where, "-m", *with_plugin), (*every, *with_plugin)):

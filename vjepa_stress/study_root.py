@@ -31,7 +31,7 @@ class StudyRoot:
                     "this folder is not a study root",
                     where=given,
                     expected="a folder that holds prereg/",
-                    fix="name another folder with --root DIR, or create a study root: vjepa-stress demo --out DIR",
+                    fix="name another folder with --root DIR, or create one: vjepa-stress new STUDY --root DIR",
                 )
             return cls(given.resolve())
         here = (start or Path.cwd()).resolve()
@@ -42,7 +42,7 @@ class StudyRoot:
             "there is no study root in this folder or above it",
             where=here,
             expected="a folder that holds prereg/",
-            fix="go to a study root, name one with --root DIR, or create one: vjepa-stress demo --out DIR",
+            fix="go to a study root, name one with --root DIR, or create one: vjepa-stress new STUDY",
         )
 
     @classmethod

@@ -100,13 +100,13 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "change", "words"),
     [
-        (mask, larger, "does not have the size"),
-        (mask, coloured, "colours where object numbers"),
+        (mask, larger, "another size than the first frame"),
+        (mask, coloured, "colours instead of object ids"),
         (mask, cut, "damaged"),
         (mask, Path.unlink, "cannot be read"),
         (frame, cut, "damaged"),
         (frame, Path.unlink, "cannot be read"),
-        (frame, lambda path: path.write_bytes(b"text"), "damaged or of another kind"),
+        (frame, lambda path: path.write_bytes(b"text"), "damaged or has another format"),
     ],
 )
 def test_a_file_that_cannot_be_used(
@@ -136,7 +136,7 @@ def test_sequences_that_are_too_short_or_not_there(home: Path) -> None:
     assert error.value.found == "31 frames"
     assert len(davis(3, step=3).identify(home, 8)) == 3
     (home / "ImageSets" / "2017" / "val.txt").write_text("bear\nlion\ncamel-run\n")
-    with pytest.raises(BadVideo, match="is not there"):
+    with pytest.raises(BadVideo, match="does not exist"):
         davis().identify(home, 16)
 
 

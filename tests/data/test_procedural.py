@@ -77,7 +77,7 @@ def test_the_first_frame_shows_every_object_whole(seed: int) -> None:
         _, alone = draw(Scene(made.background, (layer,)), 1, 96)
         assert np.array_equal(alone[0] == 1, ids[0] == number)
         assert (ids[0] == number).mean() >= 0.015
-        # Nothing of it lies beyond the frame: moved by whole pixels to the middle it covers as much.
+        # No part of it is outside the frame: moved by whole pixels to the middle it covers as much.
         right, down = (np.round((0.5 - float(axis[0])) * 96) / 96 for axis in (layer.x, layer.y))
         middle = replace(layer, x=layer.x + right, y=layer.y + down)
         _, centred = draw(Scene(made.background, (middle,)), 1, 96)

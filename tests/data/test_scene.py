@@ -14,7 +14,7 @@ SIZE = 16
 
 
 def layer(image: np.ndarray, x: float = 0.5, y: float = 0.5, reach: float = 0.5, turn: float = 0.0) -> Layer:
-    """A texture that lies still, for one frame."""
+    """A texture that does not move, for one frame."""
     still = (np.full(1, value) for value in (x, y, turn, reach))
     return Layer(pack(image, np.ones(image.shape[:2], bool)), *still)
 

@@ -123,14 +123,14 @@ def test_damaged_and_missing_videos_are_listed_together_and_nothing_is_put_in_th
         ssv2(9).identify(home, 16)
     text = str(error.value)
     for name, words in (
-        ("100", "cut short"),
+        ("100", "truncated"),
         ("101", "cannot be read"),
         ("102", "not a video"),
         ("103", "too short (12 frames)"),
         ("104", "damaged"),
     ):
         assert any(f"{name}.webm" in line and words in line for line in text.splitlines()), text
-    assert "nothing was put in their place" in text
+    assert "no other files replace them" in text
     (folder / "100.webm").write_bytes(whole)
     # What was whole stays remembered, what was damaged does not.
     with pytest.raises(BadVideo, match="4 of the 9"):
@@ -143,7 +143,7 @@ def test_labels_of_videos_that_are_not_there(home: Path, caplog: pytest.LogCaptu
     path.write_text(json.dumps(entries))
     with caplog.at_level(logging.WARNING), pytest.raises(BadVideo, match="12 of the 21"):
         ssv2(21).identify(home, 16)
-    assert "12 of the 21 videos that validation.json lists are not in" in caplog.text
+    assert "12 of the 21 videos in validation.json are missing in" in caplog.text
     chosen = choose(read_labels(path), 1, 1)
     assert ssv2(1).identify(home, 16)[0].name == f"{chosen[0].number}.webm" or int(chosen[0].number) >= 900
 
@@ -152,8 +152,8 @@ def test_labels_of_videos_that_are_not_there(home: Path, caplog: pytest.LogCaptu
     ("text", "words"),
     [
         ("", "cannot be read"),
-        ("{}", "no list"),
-        ("[]", "no list"),
+        ("{}", "not a list"),
+        ("[]", "not a list"),
         ('[{"id": "1"}]', "1 of 1 labels"),
         ('[{"id": 1, "template": "a"}]', "1 of 1 labels"),
         ('[{"id": "../1", "template": "a"}, 3]', "2 of 2 labels"),
@@ -185,7 +185,7 @@ def test_places_that_are_not_the_data_set(tmp_path: Path, home: Path) -> None:
 def test_the_same_video_under_two_numbers(home: Path) -> None:
     folder = home / "20bn-something-something-v2"
     (folder / "104.webm").write_bytes((folder / "105.webm").read_bytes())
-    with pytest.raises(BadInput, match="same file under two names"):
+    with pytest.raises(BadInput, match="have the same content"):
         ssv2(9).identify(home, 16)
 
 

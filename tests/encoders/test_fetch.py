@@ -1,4 +1,4 @@
-"""Downloads against a server that breaks off, changes its mind and lies."""
+"""Downloads against a server that disconnects, changes its file and sends wrong headers."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_server_that_cannot_resume_starts_over(publisher: Publisher, tmp_path:
 def test_a_server_that_never_gets_further_is_given_up(publisher: Publisher, tmp_path: Path) -> None:
     publisher.ranges = False
     publisher.break_after = [100_000] * 50
-    with pytest.raises(MachineFailure, match="again and again"):
+    with pytest.raises(MachineFailure, match="failed 4 times in a row"):
         fetch(encoder(publisher), tmp_path)
     assert len(publisher.requests) == 5, "one with new bytes, then one and three repetitions without"
 
@@ -258,7 +258,7 @@ def test_other_bytes_are_refused_and_moved_aside(publisher: Publisher, tmp_path:
     assert (tmp_path / "weights.pt.rejected").read_bytes() == OTHER
     assert names(tmp_path) - {"weights.pt.sha256"} == {"weights.pt.rejected"}
     publisher.content = CONTENT
-    assert fetch(released, tmp_path) == DIGEST, "the next call downloads anew"
+    assert fetch(released, tmp_path) == DIGEST, "the next call downloads again"
 
 
 def test_an_unreadable_record_stops_the_fetch_and_moves_nothing(publisher: Publisher, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_login_page_is_no_checkpoint(publisher: Publisher, tmp_path: Path) -> 
 
 def test_a_body_of_unmarked_length_is_refused(publisher: Publisher, tmp_path: Path) -> None:
     publisher.says_length = False
-    with pytest.raises(BadInput, match="how long"):
+    with pytest.raises(BadInput, match="length of the file"):
         fetch(encoder(publisher), tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_a_chunked_body_marks_its_end(publisher: Publisher, tmp_path: Path) -> N
     publisher.chunked, publisher.break_after = True, [100_000, None]
     totals: set[int | None] = set()
     assert fetch(encoder(publisher), tmp_path, progress=lambda _, total: totals.add(total)) == DIGEST
-    assert totals == {None, len(CONTENT)}, "only the answer to a range says how long the whole is"
+    assert totals == {None, len(CONTENT)}, "only the response to a range has the total length"
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:,x"])

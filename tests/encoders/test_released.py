@@ -129,19 +129,19 @@ def _put(name: str, value: object) -> Callable[[dict[str, Any]], object]:
     [
         (_drop("blocks.3.attn.qkv.bias"), r"missing: blocks\.3\.attn\.qkv\.bias"),
         (_drop("img_mod_embed"), "missing: img_mod_embed"),
-        (_put("pos_embed", torch.zeros(3)), "extra: pos_embed"),
+        (_put("pos_embed", torch.zeros(3)), "unexpected: pos_embed"),
         (
             _put("norms_block.0.bias", torch.zeros(13)),
             r"norms_block\.0\.bias does not fit(.|\n)*\(12,\)(.|\n)*\(13,\)",
         ),
         (_put("norms_block.0.bias", torch.zeros(12, 1)), r"norms_block\.0\.bias does not fit"),
         (_put("norms_block.0.bias", 3), r"norms_block\.0\.bias does not fit(.|\n)*int"),
-        (_put("norms_block.0.bias", torch.full((12,), torch.nan)), r"norms_block\.0\.bias holds NaN"),
-        (_put("norms_block.0.bias", torch.full((12,), -torch.inf)), r"norms_block\.0\.bias holds NaN"),
+        (_put("norms_block.0.bias", torch.full((12,), torch.nan)), r"norms_block\.0\.bias contains NaN"),
+        (_put("norms_block.0.bias", torch.full((12,), -torch.inf)), r"norms_block\.0\.bias contains NaN"),
         (_put("norms_block.0.bias", torch.zeros(12, dtype=torch.float64)), r"norms_block\.0\.bias has .*format"),
         (_put("norms_block.0.bias", torch.zeros(12, dtype=torch.int32)), r"norms_block\.0\.bias has .*format"),
         (_put("norms_block.0.bias", torch.zeros(12).to_sparse()), r"norms_block\.0\.bias has .*format"),
-        (_put("backbone.img_mod_embed", torch.zeros(1, 1, 12)), "img_mod_embed under two prefixes"),
+        (_put("backbone.img_mod_embed", torch.zeros(1, 1, 12)), "img_mod_embed with two prefixes"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(
 
 
 def test_another_size_is_refused() -> None:
-    with pytest.raises(BadCheckpoint, match=r"494 tensors; extra: blocks\.12\.norm1\.weight.* and 331 more"):
+    with pytest.raises(BadCheckpoint, match=r"494 tensors; unexpected: blocks\.12\.norm1\.weight.* and 331 more"):
         load_released(SHIPPED / f"{NAME}.pt", CONFIG.model_copy(update={"depth": 12}))
     with pytest.raises(BadCheckpoint, match="does not fit"):
         load_released(SHIPPED / f"{NAME}.pt", CONFIG.model_copy(update={"embed_dim": 64}))

@@ -226,7 +226,7 @@ def test_a_video_shorter_than_a_token_or_of_integers_is_refused(small: VJEPA21) 
         {"depth": 0},
         {"num_heads": 5},
         {"num_heads": 0},
-        {"num_heads": 8},  # four channels a head: fewer than a pair for each axis
+        {"num_heads": 8},  # four channels per head: fewer than a pair for each axis
         {"embed_dim": 14, "num_heads": 2},  # an odd head
         {"mlp_ratio": 0.0},
         {"mlp_ratio": 0.01},

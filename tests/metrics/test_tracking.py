@@ -338,5 +338,5 @@ def test_the_clean_score_may_be_given() -> None:
 
 def test_frames_that_do_not_fit_are_refused() -> None:
     for positions, frames in ((4, 7), (1, 2)):
-        with pytest.raises(ValueError, match="do not fit"):
+        with pytest.raises(ValueError, match="do not divide into"):
             track(noise(positions, 4, 4, 8), torch.ones(frames, 32, 32, dtype=torch.int64), **DAVIS)

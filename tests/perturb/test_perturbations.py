@@ -131,7 +131,7 @@ def test_cuda_agrees(name: str) -> None:
 
 
 def write_pins() -> None:
-    """Write the pinned results anew: `python -m tests.perturb.test_perturbations`, after a deliberate change."""
+    """Write the pinned results again: `python -m tests.perturb.test_perturbations`, after a deliberate change."""
     GOLDEN.mkdir(exist_ok=True)
     values: dict[str, Any] = {}
     video, digests = clips(2, 24, 32, seed=11), {}

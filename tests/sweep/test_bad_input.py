@@ -80,7 +80,7 @@ def test_without_its_data_a_study_is_pinned_by_the_first_launch(tmp_path: Path, 
     assert study.run(root, where, "model=tiny", "perturbation=reverse").code == 0
     pinned = (videos / "1.mp4").read_bytes()
     (videos / "1.mp4").write_bytes(film(frames=25))
-    clear(study.run(root, where), 3, "not the registered ones")
+    clear(study.run(root, where), 3, "differ from the registered ones")
     (videos / "1.mp4").write_bytes(pinned)
     assert study.run(root, where).code == 0
     report = study.command("report", "--root", root.path, "small")
@@ -173,7 +173,7 @@ def test_a_full_disk(tmp_path: Path, finished: StudyRoot) -> None:
     try:
         root = study.new_root(mount.folder / "root")
         assert study.register(root).code == 0
-        clear(study.run(root), 4, "the disk took no more data", "make room")
+        clear(study.run(root), 4, "the disk is full or failed", "free disk space")
         ledger.read(root)
         left = list(study.cells(root).iterdir())
         assert 0 < len(left) < study.CELLS

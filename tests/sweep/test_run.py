@@ -106,10 +106,10 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
     assert done.code == 0, done.err
     assert done.json["attempt"] == 2
     assert study.contents(attacked, 2) == study.contents(finished)
-    # The stored verdict knew nothing of the second attempt, and is right as of its time.
+    # The stored verdict is older than the second attempt, and correct as of its checkpoint.
     audited = study.command("audit", "--root", attacked.path, "small")
     assert audited.code == 0, audited.err
-    assert "more has happened since this verdict" in audited.err
+    assert "newer events than this verdict" in audited.err
     assert study.command("verdict", "--root", attacked.path, "small").code == 0
     verdict = parse_json((study.outputs(attacked) / "verdict.json").read_bytes())
     assert verdict["attempt"] == 1
@@ -137,7 +137,7 @@ def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, fini
         (("study=small",), "the study is an argument"),
         (("modle=tiny",), "did you mean model?"),
         (("model=tinny",), "did you mean tiny?"),
-        (("exec.thraeds=1",), "did you mean exec.threads?"),
+        (("exec.thraeds=1",), "did you mean threads?"),
         (("exec.data={small:",), "put the whole override in quotes"),
         (("tiny",), "neither an option nor an override"),
         (("hydra/launcher=submitit_slurm",), "fix: pip install hydra-submitit-launcher\n"),
@@ -178,7 +178,7 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
         ("titel: x", None, "titel: "),
         ("metric: M2, where: {perturbation: [identity]}", "metric: M9, where: {}", "unknown metric 'M9'"),
         ("perturbation: [reverse]}}\n      ratio", "perturbation: [revers]}}\n      ratio", "selects no cell"),
-        ("strength: [0.2, 0.6, 1.0]", "strength: [0.2, 0.6, 1.7]", "at most 1"),
+        ("strength: [0.2, 0.6, 1.0]", "strength: [0.2, 0.6, 1.7]", "must be in (0, 1]"),
         ("strength: [0.2, 0.6, 1.0]", "strength: ['0.2']", "Input should be a valid number"),
         ("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.5, refute_at: 0.9", "overlap"),
         ("id: H2", "id: H1", "duplicate hypothesis id"),
@@ -210,7 +210,7 @@ def test_a_study_is_registered_once(attacked: StudyRoot) -> None:
     before = (attacked.prereg / "small" / "v1.json").read_bytes()
     done = study.register(attacked)
     assert done.code == 2
-    assert "amended, never made again" in done.err
+    assert "can be amended, but not registered again" in done.err
     assert (attacked.prereg / "small" / "v1.json").read_bytes() == before
 
 

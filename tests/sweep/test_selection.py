@@ -76,7 +76,7 @@ def test_it_names_the_level_that_does_not_fit(
 def test_it_names_three_levels_where_two_are_not_enough() -> None:
     chosen = [("near", "small", 0.5), ("near", "large", 1.0), ("far", "small", 1.0)]
     cells = [
-        {"dataset": dataset, "model": model, "perturbation": "noise", "strength": strength}
+        {"dataset": dataset, "model": model, "perturbation": "noise", "strength": strength, "seed": 0.0}
         for dataset, model, strength in chosen
     ]
     design = VideoDesign.model_validate(sketch.design(cells, clips={"near": 3, "far": 3}))

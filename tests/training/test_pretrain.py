@@ -167,7 +167,7 @@ def test_weights_that_float16_cannot_hold_are_not_stored() -> None:
 
 
 def test_losses_fall() -> None:
-    """The same clips and masks again and again, under a teacher that stands still; who moves is tested above."""
+    """The same clips and masks again and again, with a fixed teacher; which weights change is tested above."""
     fixed = {"warmup": 0.0, "context_to": 0.0, "redundancy_weight": 0.0, "momentum": [0.9999, 0.9999]}
     training = tiny(steps=400, learning_rate=0.003, **fixed)
     first = training.step()
@@ -179,7 +179,7 @@ def test_losses_fall() -> None:
 
 
 def test_killed_runs_end_in_the_same_bytes(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`kill -9` after checkpoints that are there, again and again, until it is done."""
+    """`kill -9` after each new checkpoint, until training is complete."""
     steps = "training.steps=170"  # three checkpoints before the last one
     whole = train(conf, tmp_path / "whole", capsys, steps)["digest"]
     out = tmp_path / "killed"
@@ -199,7 +199,7 @@ def test_killed_runs_end_in_the_same_bytes(conf: Path, tmp_path: Path, capsys: p
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL
-    assert killed_at == [50, 100], "it went on, and did not begin anew"
+    assert killed_at == [50, 100], "it resumed and did not start again"
     assert json.loads(said)["digest"] == whole
     assert len((out / "small" / "log.jsonl").read_text().splitlines()) == 170
 
@@ -221,7 +221,7 @@ def test_a_folder_of_another_run_or_a_damaged_checkpoint_is_refused(
     state = torch.load(checkpoint, weights_only=True)
     torch.save({key: value for key, value in state.items() if key != "teacher"}, checkpoint)
     assert main(words(conf, out)) == 2
-    assert "no checkpoint of a training, or a damaged one" in capsys.readouterr().err
+    assert "damaged or not a training checkpoint" in capsys.readouterr().err
     torch.save(state, checkpoint)
     assert main(words(conf, out, "exec.threads=2")) == 2
     assert "another training run" in capsys.readouterr().err
@@ -229,7 +229,7 @@ def test_a_folder_of_another_run_or_a_damaged_checkpoint_is_refused(
     assert main(words(conf, out)) == 0, "the log is for people; what it says is not read again"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     assert main(words(conf, out)) == 2
-    assert "no checkpoint of a training, or a damaged one" in capsys.readouterr().err
+    assert "damaged or not a training checkpoint" in capsys.readouterr().err
     checkpoint.unlink()
     checkpoint.mkdir()
     assert main(words(conf, out)) == 2
@@ -254,15 +254,15 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(
     ("given", "told"),
     [
         ([], "Missing argument 'MODEL'"),
-        (["base"], "not trained with this project"),
-        (["pixels_8"], "not trained with this project"),
-        (["pocket_b", "training.clips=3"], "do not divide"),
+        (["base"], "cannot be trained"),
+        (["pixels_8"], "cannot be trained"),
+        (["pocket_b", "training.clips=3"], "does not divide"),
         (["pocket_b", "training.steps=many"], "steps"),
         (["pocket_b", "training.speed=9"], "speed"),
         (["nobody"], "nobody"),
-        (["pocket_b", "training.predictor_heads=5"], "channels a head"),
-        (["pocket_b", "training.resolution=92"], "do not divide into tokens"),
-        (["pocket_b", "training.frames=7"], "do not divide into tokens"),
+        (["pocket_b", "training.predictor_heads=5"], "channels per head"),
+        (["pocket_b", "training.resolution=92"], "do not divide into whole tokens"),
+        (["pocket_b", "training.frames=7"], "do not divide into whole tokens"),
         (["pocket_b", "training.learning_rate=1e39"], "learning_rate"),
         (["pocket_b", "training.weight_decay=[0,1e39]"], "weight decay"),
         (["pocket_b", "chunk=1/2"], "chunk"),
@@ -295,7 +295,7 @@ def test_a_predictor_that_cannot_be_built_is_said(
 ) -> None:
     (conf / "model" / "small.yaml").write_text(MODEL.replace("mlp_ratio: 2.0", "mlp_ratio: 0.05"))
     assert main(words(conf, tmp_path)) == 2
-    assert "no predictor of this shape" in capsys.readouterr().err
+    assert "a predictor of this shape cannot be built" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_first_step(

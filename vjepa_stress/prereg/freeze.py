@@ -303,11 +303,14 @@ def load(root: StudyRoot, study: str, view: LedgerView | None = None) -> Registr
     if not any(isinstance(leaf, Registered) for leaf in leaves):
         check_outputs(root, study)
         studies = sorted({leaf.study for leaf in view.leaves})
+        drafts = sorted(path.parent.name for path in root.prereg.glob("*/draft.yaml"))
+        step = f"register prereg/{study}/draft.yaml" if study in drafts else f"new {study}"
         raise NotRegistered(
             f"the study {study} is not registered in this study root",
             where=root.ledger,
             found=f"the studies {', '.join(studies)}" if studies else "an empty ledger",
-            fix=did_you_mean(study, studies) or f"vjepa-stress register prereg/{study}/draft.yaml",
+            fix=(None if study in drafts else did_you_mean(study, sorted({*studies, *drafts})))
+            or f"vjepa-stress {step}",
         )
     lineage: list[Edition] = []
     for leaf in leaves:

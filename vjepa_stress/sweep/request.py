@@ -193,8 +193,7 @@ def _parsed(text: str, application: str) -> Override:
             f"unknown setting exec.{field}",
             found=text,
             expected=", ".join(f"exec.{name}" for name in ExecConfig.model_fields),
-            fix=did_you_mean(f"exec.{field}", [f"exec.{name}" for name in ExecConfig.model_fields])
-            or "use one of these settings",
+            fix=did_you_mean(field, ExecConfig.model_fields) or "use one of these settings",
         )
     return override
 

@@ -34,10 +34,14 @@ def select(design: VideoDesign, cell_filter: CellFilter) -> tuple[VideoCell, ...
                     found=_level(value) + (f"; did you mean {close[0]}?" if close else ""),
                     fix=_REGISTERED_ONLY,
                 )
-    for field, values in requested.items():
-        for value in values:
-            if all(cell[field] != value for cell in cells):
-                raise _not_together(design.cells, requested, field, value)
+    clashes = [
+        _not_together(design.cells, requested, field, value)
+        for field, values in requested.items()
+        for value in values
+        if all(cell[field] != value for cell in cells)
+    ]
+    if clashes:
+        raise min(clashes, key=lambda error: str(error.where).count(" and "))
     return cells
 
 
