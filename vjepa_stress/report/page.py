@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vjepa_stress.design import VideoDesign
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
-from vjepa_stress.prereg.lineage import changes, find
+from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
@@ -70,7 +70,6 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "registered": evidence.registration.leaf,
         "amended": amended,
         "reasons": {version: amendment.changes for version, amendment in amended.items()},
-        "changes": _changes(evidence),
         "deviations": [_deviation(evidence, one) for one in verdict.deviations],
         "objections": [words.OBJECTIONS[name] for name in verdict.objections],
         "former": _former_rules(evidence),
@@ -152,17 +151,17 @@ def _looks(evidence: Evidence) -> dict[str, int]:
     return {"all": len(looks), "early": sum(1 for leaf in looks if not done or leaf.seq < done[0].seq)}
 
 
-def _changes(evidence: Evidence) -> dict[str, list[str]]:
-    """The changes of each amendment or withdrawal as text, by version."""
+def _changes(evidence: Evidence) -> dict[str, tuple[Change, ...]]:
+    """The changes of each amendment or withdrawal, by version."""
     return {
-        after.document.version: [words.change(one) for one in changes(before.document, after.document)]
+        after.document.version: changes(before.document, after.document)
         for before, after in pairwise(evidence.registration.lineage)
     }
 
 
 def _deviation(evidence: Evidence, one: Deviation) -> tuple[str, str]:
     """Name and text of a deviation, with the description of its authors."""
-    name, text = words.deviation(one)
+    name, text = words.deviation(one, _changes(evidence))
     leaf = evidence.registration.ledger.leaves[one.line - 1] if one.line else None
     if one.code == "changed-code" and isinstance(leaf, Launched):
         text = f"{text}: {leaf.deviation}"

@@ -309,12 +309,19 @@ DEVIATIONS: Mapping[str, tuple[str, str]] = {
 """Name and text of each deviation."""
 
 
-def deviation(one: Deviation) -> tuple[str, str]:
-    """Name of a deviation, and a sentence that describes it."""
+def deviation(one: Deviation, changes: Mapping[str, Sequence[Change]] | None = None) -> tuple[str, str]:
+    """Name of a deviation, and a sentence that describes it.
+
+    Args:
+        one: the deviation.
+        changes: the changes of each amendment and withdrawal, by version; without them only their paths are named.
+    """
     values: dict[str, str] = {name: _listed(value) for name, value in one.values.items()}
     if one.code in ("amendment", "withdrawal"):
         values["launches"] = _times(one.values["launches"], "launch", "launches")
         values["looks"] = _times(one.values["looks"], "look", "looks")
+        if changes is not None:
+            values["changed"] = _listed(tuple(map(change, changes[values["version"]])))
         values["changed"] = values["changed"] or "only the description of the amendment"
     cells = one.values.get("cells")
     if isinstance(cells, tuple):
