@@ -70,7 +70,6 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "registered": evidence.registration.leaf,
         "amended": amended,
         "reasons": {version: amendment.changes for version, amendment in amended.items()},
-        "changes": _changes(evidence),
         "deviations": [_deviation(evidence, one) for one in verdict.deviations],
         "objections": [words.OBJECTIONS[name] for name in verdict.objections],
         "former": _former_rules(evidence),
@@ -161,7 +160,10 @@ def _changes(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _deviation(evidence: Evidence, one: Deviation) -> tuple[str, str]:
-    """Name and text of a deviation, with the description of its authors."""
+    """Name and text of a deviation, with its changes and the description of its authors."""
+    changed = _changes(evidence).get(str(one.values.get("version")), ())
+    if changed:
+        one = one.model_copy(update={"values": {**one.values, "changed": tuple(changed)}})
     name, text = words.deviation(one)
     leaf = evidence.registration.ledger.leaves[one.line - 1] if one.line else None
     if one.code == "changed-code" and isinstance(leaf, Launched):
