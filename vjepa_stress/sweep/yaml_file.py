@@ -22,7 +22,7 @@ def load_yaml(path: Path) -> Any:
     Raises:
         BadDocument: when the file does not exist or does not parse.
     """
-    if not path.is_file():
+    if not path.exists():
         raise BadDocument("the file does not exist", where=path, fix="correct the path, or write the file")
     try:
         text = path.read_text(encoding="utf-8")
