@@ -14,7 +14,8 @@ from tests.verdict import sketch
 from vjepa_stress.digest import canonical_json, parse_json
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import DEEPEST_RULE, Preregistration
+from vjepa_stress.prereg.document import DEEPEST_RULE
+from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.schema import validate
 
 CELLS = sketch.cells(["davis"], ["base", "large", "twin"], ["noise", "identity"], [0.2, 0.6, 1.0])
@@ -68,7 +69,7 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     # One field
     ([put("title", value=...)], ["title: Field required"]),
     ([put("title", value="")], ["title: String should have at least 1 character"]),
-    ([put("schema", value="vjepa-stress/prereg/v1")], ["schema: Input should be 'vjepa-stress/prereg/v2'"]),
+    ([put("schema", value="vjepa-stress/prereg/v2")], ["schema: Input should be 'vjepa-stress/prereg/v2'"]),
     ([put("version", value="1")], ["version: String should match pattern"]),
     ([put("created", value="yesterday")], ["created: String should match pattern"]),
     ([put("data_status", value="early")], ["data_status: Input should be 'before-creation', "]),
