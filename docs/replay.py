@@ -17,8 +17,7 @@ from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.rules.equivalence import Equivalence
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Step
 from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.judge import Verdict
-from vjepa_stress.verdict.judge import judge
+from vjepa_stress.verdict.judge import Verdict, judge
 
 HERE = Path(__file__).parent
 PUBLISHED: dict[str, Any] = yaml.safe_load((HERE / "published.yaml").read_text())

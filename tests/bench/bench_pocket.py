@@ -49,11 +49,7 @@ from vjepa_stress.training.probes import (
 )
 from vjepa_stress.training.recipe import Recipe
 from vjepa_stress.training.stream import training_clip
-from vjepa_stress.verdict.estimate import Estimate
-from vjepa_stress.verdict.estimate import Resampling
-from vjepa_stress.verdict.estimate import bootstrap_mean
-from vjepa_stress.verdict.estimate import difference
-from vjepa_stress.verdict.estimate import trend
+from vjepa_stress.verdict.estimate import Estimate, Resampling, bootstrap_mean, difference, trend
 
 SIZES = ("pocket_a", "pocket_b", "pocket_c", "pocket_d")
 FRAMES, RESOLUTION = 16, 96

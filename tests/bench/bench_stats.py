@@ -21,12 +21,7 @@ from tests.verdict import sketch
 from vjepa_stress.statistics.mean import plan_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, evaluate
 from vjepa_stress.statistics.numerics.resample import Resampling
-from vjepa_stress.verdict.estimate import bootstrap_mean
-from vjepa_stress.verdict.estimate import difference
-from vjepa_stress.verdict.estimate import jumps
-from vjepa_stress.verdict.estimate import pearson
-from vjepa_stress.verdict.estimate import ratio_of_means
-from vjepa_stress.verdict.estimate import spearman
+from vjepa_stress.verdict.estimate import bootstrap_mean, difference, jumps, pearson, ratio_of_means, spearman
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.power import constant_rules, operating_characteristics

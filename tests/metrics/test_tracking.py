@@ -279,7 +279,7 @@ def test_tracking_gets_worse_as_occlusion_grows(clips: list[Sample]) -> None:
 
 
 def test_m3_of_identity_beats_pixels_beats_noise() -> None:
-    """On the mean of twelve clips: raw pixels can win on one, because identity is known per patch and not per pixel."""
+    """On the mean of twelve clips: raw pixels can win on one, because identity is per patch, not per pixel."""
     values, more = [], CLIPS.model_copy(update={"n_clips": 12})
     for clip in more.identify(None, 16):
         sample = more.read(clip, None, 192)

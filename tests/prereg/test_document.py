@@ -14,8 +14,7 @@ from tests.verdict import sketch
 from vjepa_stress.digest import canonical_json, parse_json
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import DEEPEST_RULE
-from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.document import DEEPEST_RULE, Preregistration
 from vjepa_stress.prereg.schema import validate
 
 CELLS = sketch.cells(["davis"], ["base", "large", "twin"], ["noise", "identity"], [0.2, 0.6, 1.0])

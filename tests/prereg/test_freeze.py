@@ -28,8 +28,7 @@ from vjepa_stress.errors import (
 )
 from vjepa_stress.ledger import Amended, Launched, Registered, Viewed, Withdrawn
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import Amendment
-from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.document import Amendment, Preregistration
 from vjepa_stress.study_root import StudyRoot
 
 WEIGHTS, OTHER = sha256(b"weights"), sha256(b"other weights")

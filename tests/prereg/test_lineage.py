@@ -7,8 +7,7 @@ import pytest
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import DuplicateIdentifier, NoSuccessor
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.document import Hypothesis
-from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.document import Hypothesis, Preregistration
 from vjepa_stress.prereg.lineage import (
     Change,
     changed_paths,

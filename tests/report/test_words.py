@@ -21,11 +21,9 @@ from vjepa_stress.report import words
 from vjepa_stress.rules import RULES, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
-from vjepa_stress.verdict.check import Finding
-from vjepa_stress.verdict.check import check
+from vjepa_stress.verdict.check import Finding, check
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, evaluate
-from vjepa_stress.verdict.judge import Verdict
-from vjepa_stress.verdict.judge import judge
+from vjepa_stress.verdict.judge import Verdict, judge
 
 VERDICTS = re.compile(r"confirm|refut|ambiguous", re.IGNORECASE)
 FLOOR = {"statistic": "maximum", "metric": "M1", "where": {"perturbation": ["noise"]}}

@@ -14,8 +14,7 @@ from vjepa_stress.report import words
 from vjepa_stress.rules import Rule
 from vjepa_stress.rules.monotone import Monotone
 from vjepa_stress.statistics.numerics.estimate import Estimate
-from vjepa_stress.verdict.check import check
-from vjepa_stress.verdict.check import check_rule
+from vjepa_stress.verdict.check import check, check_rule
 from vjepa_stress.verdict.judge import judge
 
 MODELS = ("base", "large", "giant")

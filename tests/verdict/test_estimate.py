@@ -18,18 +18,20 @@ from vjepa_stress.statistics.numerics.ranks import spearman_rho
 from vjepa_stress.statistics.numerics.resample import bca_ends, percentile_ends
 from vjepa_stress.statistics.pearson import plan_pearson
 from vjepa_stress.statistics.trend import plan_trend
-from vjepa_stress.verdict.estimate import Resampling
-from vjepa_stress.verdict.estimate import bootstrap_mean
-from vjepa_stress.verdict.estimate import clip_counts
-from vjepa_stress.verdict.estimate import cluster_bootstrap
-from vjepa_stress.verdict.estimate import difference
-from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.estimate import jumps
-from vjepa_stress.verdict.estimate import maximum
-from vjepa_stress.verdict.estimate import pearson
-from vjepa_stress.verdict.estimate import ratio_of_means
-from vjepa_stress.verdict.estimate import spearman
-from vjepa_stress.verdict.estimate import trend
+from vjepa_stress.verdict.estimate import (
+    Resampling,
+    bootstrap_mean,
+    clip_counts,
+    cluster_bootstrap,
+    difference,
+    fisher_ci,
+    jumps,
+    maximum,
+    pearson,
+    ratio_of_means,
+    spearman,
+    trend,
+)
 
 HOW = Resampling(resamples=4000, seed=1)
 FEWER = Resampling(resamples=1000)

@@ -15,14 +15,16 @@ from vjepa_stress.statistics.mean import plan_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, finish
 from vjepa_stress.statistics.numerics.resample import Resampling, bca_ends, counts_of, percentile_ends, resample_with
 from vjepa_stress.statistics.pearson import plan_pearson
-from vjepa_stress.verdict.estimate import bootstrap_mean
-from vjepa_stress.verdict.estimate import cluster_bootstrap
-from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.estimate import jumps
-from vjepa_stress.verdict.estimate import pearson
-from vjepa_stress.verdict.estimate import ratio_of_means
-from vjepa_stress.verdict.estimate import spearman
-from vjepa_stress.verdict.estimate import trend
+from vjepa_stress.verdict.estimate import (
+    bootstrap_mean,
+    cluster_bootstrap,
+    fisher_ci,
+    jumps,
+    pearson,
+    ratio_of_means,
+    spearman,
+    trend,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "e_stats"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())

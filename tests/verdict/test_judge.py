@@ -21,9 +21,7 @@ from vjepa_stress.rules.equivalence import Equivalence
 from vjepa_stress.rules.monotone import Monotone
 from vjepa_stress.rules.threshold import Threshold
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, Step
-from vjepa_stress.verdict.judge import Verdict
-from vjepa_stress.verdict.judge import judge
-from vjepa_stress.verdict.judge import worst
+from vjepa_stress.verdict.judge import Verdict, judge, worst
 
 RULE: TypeAdapter[Rule] = TypeAdapter(AnyRule)
 # Some numbers meet often, so that borders are hit exactly.

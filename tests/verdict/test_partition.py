@@ -18,9 +18,7 @@ from vjepa_stress.digest import sha256
 from vjepa_stress.report import words
 from vjepa_stress.statistics.numerics.estimate import Note
 from vjepa_stress.statistics.numerics.resample import Resampling
-from vjepa_stress.verdict.estimate import fisher_ci
-from vjepa_stress.verdict.estimate import pearson
-from vjepa_stress.verdict.estimate import pearson_difference
+from vjepa_stress.verdict.estimate import fisher_ci, pearson, pearson_difference
 from vjepa_stress.verdict.partition import Correlation, Partition, Separation, partition
 from vjepa_stress.verdict.table import Table
 
