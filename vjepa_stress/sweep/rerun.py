@@ -104,7 +104,7 @@ def compare(one: StoredCell, rows: list[Row]) -> Comparison:
         ResultTampered: when a floating-point value differs by more than `TOLERANCE`, or any other value differs.
     """
     if content_digest(rows) == one.manifest.content_digest:
-        return Comparison(one.manifest.cell, True, 0.0)
+        return Comparison(VideoCell(one.manifest.cell), True, 0.0)
     before = {str(row["clip"]): row for row in one.table.to_pylist()}
     largest = max(_distance(value, before[str(row["clip"])][name]) for row in rows for name, value in row.items())
     if largest > TOLERANCE:
@@ -117,7 +117,7 @@ def compare(one: StoredCell, rows: list[Row]) -> Comparison:
             else "a count, flag or missing value differs",
             fix=f"compare packages and device in {one.folder / 'manifest.json'} with this machine",
         )
-    return Comparison(one.manifest.cell, False, largest)
+    return Comparison(VideoCell(one.manifest.cell), False, largest)
 
 
 def _distance(value: object, other: object) -> float:
