@@ -1,5 +1,6 @@
 """Flipped bits: one in every byte of a registration, a ledger, a cell."""
 
+import os
 import random
 from pathlib import Path
 
@@ -25,11 +26,13 @@ def demo(tmp_path: Path) -> StudyRoot:
 def test_a_bit_flipped_in_every_byte_of_the_demo_preregistration(demo: StudyRoot) -> None:
     path, view, chance = demo.document("demo", "v1"), ledger.read(demo), random.Random(1)
     data = path.read_bytes()
-    for position in range(len(data)):
-        path.write_bytes(flipped(data, position, chance))
-        with pytest.raises(Tampered, match="differs from the registered one"):
-            freeze.load(demo, "demo", view)
-    path.write_bytes(data)
+    # In place: writing the whole file for each of its bytes takes ten times as long.
+    with path.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(data):
+            os.pwrite(file.fileno(), bytes([byte ^ 1 << chance.randrange(8)]), position)
+            with pytest.raises(Tampered, match="differs from the registered one"):
+                freeze.load(demo, "demo", view)
+            os.pwrite(file.fileno(), bytes([byte]), position)
     assert freeze.load(demo, "demo").root_digest == sha256(data)
 
 
