@@ -145,7 +145,8 @@ class Davis(Dataset):
                 "the list of sequences cannot be used",
                 where=path,
                 expected=f"at least {self.n_clips} names of folders, without duplicates",
-                found=f"{len(set(names))} names" + (f", among them {invalid[:5]}" if invalid else ""),
+                found=f"{len(set(names))} names"
+                + (f", among them {', '.join(map(str, invalid[:5]))}" if invalid else ""),
                 fix="lower n_clips, or " + _AGAIN,
             )
         return names[: self.n_clips]

@@ -115,7 +115,7 @@ class MetricEntry(BuildingBlock):
     def _twins_are_columns(self) -> Self:
         named = [*self.aligned, *self.aligned.values()]
         if len(set(named)) != len(named) or not {*named} <= {*self.columns}:
-            raise ValueError(f"aligned: {self.aligned} must pair distinct columns of {list(self.columns)}")
+            raise ValueError(f"`aligned` must pair distinct columns of {', '.join(self.columns)}")
         return self
 
     @property
@@ -179,7 +179,9 @@ class VideoDesign(Design):
                 ("perturbation", cell.perturbation, self.perturbations),
             ):
                 if name not in known:
-                    raise ValueError(f"cell {cell}: unknown {kind} {name!r}; the design has {sorted(known)}")
+                    raise ValueError(
+                        f"cell {cell}: unknown {kind} {name!r}; the design has {', '.join(sorted(known))}"
+                    )
             probe = self.perturbations[cell.perturbation].role == "probe"
             if probe != (cell.strength is None):
                 raise ValueError(f"cell {cell}: probes have no strength, all other perturbations need one")

@@ -64,7 +64,7 @@ class VJEPA21Config(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> VJEPA21Config:
         if self.depth not in HIERARCHY:
-            raise ValueError(f"depth {self.depth}: expected one of {sorted(HIERARCHY)}")
+            raise ValueError(f"depth {self.depth}: expected one of {', '.join(map(str, sorted(HIERARCHY)))}")
         if self.img_size < 2 * self.patch_size:
             raise ValueError(f"img_size {self.img_size}: expected two patches of {self.patch_size} px or more")
         if self.embed_dim % self.num_heads:

@@ -79,7 +79,7 @@ class Hypothesis(Frozen):
         used = {leaf.estimand for leaf in self.rule.leaves()}
         for name in sorted(used - set(self.estimands)):
             raise ValueError(
-                f"the rule reads {name!r}, which is not an estimand of {self.id}: {sorted(self.estimands)}"
+                f"the rule reads {name!r}, which is not an estimand of {self.id}: {', '.join(sorted(self.estimands))}"
             )
         for leaf in self.rule.leaves():
             estimand = self.estimands[leaf.estimand]
@@ -245,7 +245,7 @@ def check_scenarios(design: Design, plan: Plan) -> None:
             named |= {metric for pair in scenario.associations for metric in (pair.x, pair.y)}
             for metric in sorted(named - set(design.columns)):
                 raise ValueError(
-                    f"scenario {name}: unknown metric {metric!r}; the design has {sorted(design.columns)}"
+                    f"scenario {name}: unknown metric {metric!r}; the design has {', '.join(sorted(design.columns))}"
                 )
             numeric = [factor.name for factor in design.factors if factor.numeric]
             for effect in scenario.effects:

@@ -94,7 +94,9 @@ class Statistic(Frozen, ABC):
         """
         for column in self.columns():
             if column not in design.columns:
-                raise ValueError(f"{path}: unknown metric {column!r}; the design has {sorted(design.columns)}")
+                raise ValueError(
+                    f"{path}: unknown metric {column!r}; the design has {', '.join(sorted(design.columns))}"
+                )
         for where in self.filters():
             design.check_filter(where, path)
 

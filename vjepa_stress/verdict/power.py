@@ -161,7 +161,8 @@ def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str
         others = {column for columns in needed.values() for column in columns} - set(document.design.columns)
         if others:
             raise BadDocument(
-                f"scenario {name}: only metrics can be simulated, but an estimand filters by {sorted(others)}",
+                f"scenario {name}: only metrics can be simulated, but an estimand filters by "
+                f"{', '.join(sorted(others))}",
                 fix="use a scenario of kind `pilot`, whose shards have these columns",
             )
         ordered = sorted(needed, key=Cell.order)

@@ -122,7 +122,7 @@ def check_cells(state: GateState) -> None:
                 "the stored cells are not exactly the registered cells",
                 where=state.folder,
                 expected=f"{len(expected)} cells",
-                found=f"{len(missing)} missing {missing[:3]}, {len(extra)} not registered {extra[:3]}",
+                found=f"{_first(missing)} missing, {_first(extra)} not registered",
                 fix=f"vjepa-stress run {state.study}",
             )
         )
@@ -137,6 +137,12 @@ def check_cells(state: GateState) -> None:
     _check_completions(state, found, incomplete=bool(missing))
 
 
+def _first(names: list[str]) -> str:
+    """How many names there are, with the first three."""
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"{len(names)} ({shown})" if names else "0"
+
+
 def _check_completions(state: GateState, found: dict[str, StoredCell], *, incomplete: bool) -> None:
     """The manifests of each completion have the Merkle root in the ledger."""
     for leaf in state.attempts.completions(state.attempt):
@@ -149,7 +155,7 @@ def _check_completions(state: GateState, found: dict[str, StoredCell], *, incomp
                     "cells that an amendment removed from the design are missing; the completion cannot be verified",
                     where=state.folder,
                     expected=f"the cells completed in line {leaf.seq + 1} of the ledger",
-                    found=f"{len(missing)} missing {missing[:3]}",
+                    found=f"{_first(missing)} missing",
                     fix=_RESTORE,
                 )
             )
