@@ -118,7 +118,8 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
     Returns:
         The last model minus the first, with the pooled half-width on either side. `steps` has each jump.
     """
-    found, note = _jumps(models, (how or Resampling()).level), note_of_values(*models)
+    note = note_of_values(*models)
+    found = _jumps(models, (how or Resampling()).level)
     return found.noted(note) if note else found
 
 
