@@ -31,8 +31,8 @@ types: $(READY)  ## check static types (strict)
 imports: $(READY)  ## check import contracts
 	$(BIN)/lint-imports
 
-test: $(READY)  ## run all tests except slow ones (below 8 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY)  ## run all tests except slow ones, in two processes (below 8 minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 torture: $(READY)  ## run slow tests: interrupted runs, flipped bits, through the command line
 	$(BIN)/python -m pytest -m slow
