@@ -185,6 +185,25 @@ class Design(Frozen, ABC):
         """Strata of some cells, sorted."""
         return tuple(sorted({self.stratum(cell) for cell in cells}))
 
+    def check_column(self, name: str, path: str) -> None:
+        """Refuse a metric column that is not in the design.
+
+        Raises:
+            ValueError: with the path and the known columns.
+        """
+        if name not in self.columns:
+            raise ValueError(f"{path}: unknown metric {name!r}; the design has {', '.join(sorted(self.columns))}")
+
+    def check_numeric(self, name: str, path: str) -> None:
+        """Refuse a factor that is not a numeric factor of the design.
+
+        Raises:
+            ValueError: with the path and the numeric factors.
+        """
+        numeric = [factor.name for factor in self.factors if factor.numeric]
+        if name not in numeric:
+            raise ValueError(f"{path}: unknown numeric factor {name!r}; the design has {numeric}")
+
     def check_filter(self, where: Where, path: str) -> None:
         """Refuse a filter that selects no cell, or names a level or column that is not in the design.
 

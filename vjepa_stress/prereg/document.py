@@ -113,6 +113,11 @@ class Analysis(Frozen):
     )
     stopping: Literal["fixed"]
 
+    @property
+    def strict(self) -> bool:
+        """Whether an undefined value makes an estimate undefined, instead of being left out."""
+        return self.missing_data == "not-evaluable"
+
 
 class ClusterCheck(Frozen):
     """A correlation with a Fisher interval, repeated with whole clips resampled. It decides nothing."""
@@ -243,14 +248,9 @@ def check_scenarios(design: Design, plan: Plan) -> None:
         if isinstance(scenario, Given):
             named = {effect.metric for effect in scenario.effects} | set(scenario.within_clip)
             named |= {metric for pair in scenario.associations for metric in (pair.x, pair.y)}
-            for metric in sorted(named - set(design.columns)):
-                raise ValueError(
-                    f"scenario {name}: unknown metric {metric!r}; the design has {', '.join(sorted(design.columns))}"
-                )
-            numeric = [factor.name for factor in design.factors if factor.numeric]
+            for metric in sorted(named):
+                design.check_column(metric, f"scenario {name}")
             for effect in scenario.effects:
-                if effect.along is not None and effect.along not in numeric:
-                    raise ValueError(
-                        f"scenario {name}: unknown numeric factor {effect.along!r}; the design has {numeric}"
-                    )
+                if effect.along is not None:
+                    design.check_numeric(effect.along, f"scenario {name}")
                 design.check_filter(effect.where, f"scenario {name}")

@@ -44,17 +44,13 @@ def grouped(estimands: Mapping[str, Estimand]) -> list[Group]:
     return groups
 
 
-def _filters(estimand: Estimand) -> dict[str, Where]:
-    return {name: value for name, value in estimand if isinstance(value, Where)}
-
-
 def _form(estimand: Estimand) -> tuple[object, ...]:
     """Everything in an estimand except the single levels that its filters name."""
     rest = tuple(str(value) for name, value in estimand if not isinstance(value, Where))
     singles = tuple(_levels(estimand))
     others = tuple(
         (name, factor, str(value))
-        for name, where in _filters(estimand).items()
+        for name, where in estimand.filter_fields.items()
         for factor, value in (*where.levels.items(), ("rows", where.rows))
         if (name, factor) not in singles
     )
@@ -65,7 +61,7 @@ def _levels(estimand: Estimand) -> dict[_Path, Any]:
     """The single levels that the filters name, by filter and factor."""
     return {
         (name, factor): value[0]
-        for name, where in _filters(estimand).items()
+        for name, where in estimand.filter_fields.items()
         for factor, value in where.levels.items()
         if len(value) == 1
     }

@@ -56,9 +56,14 @@ class Statistic(Frozen, ABC):
     statistic: str
     interval: str
 
-    @abstractmethod
+    @property
+    def filter_fields(self) -> dict[str, Where]:
+        """The fields that are filters, by name, in the order of the class."""
+        return {name: value for name, value in self if isinstance(value, Where)}
+
     def filters(self) -> tuple[Where, ...]:
-        """Its filters, in the order of the parts of `plan`."""
+        """Its filters, in the order of the parts of `plan`. The default is all fields that are filters."""
+        return tuple(self.filter_fields.values())
 
     @abstractmethod
     def columns(self) -> tuple[Name, ...]:
@@ -93,10 +98,7 @@ class Statistic(Frozen, ABC):
             ValueError: with the path and the missing column or cell.
         """
         for column in self.columns():
-            if column not in design.columns:
-                raise ValueError(
-                    f"{path}: unknown metric {column!r}; the design has {', '.join(sorted(design.columns))}"
-                )
+            design.check_column(column, path)
         for where in self.filters():
             design.check_filter(where, path)
 
@@ -106,7 +108,7 @@ class Statistic(Frozen, ABC):
 
     def on_control(self, factor: str, control: str) -> Self | None:
         """The same estimand computed on a control; None when it has no meaning on a control."""
-        changed = {name: value.at(factor, control) for name, value in dict(self).items() if isinstance(value, Where)}
+        changed = {name: where.at(factor, control) for name, where in self.filter_fields.items()}
         return self.model_copy(update=changed)
 
     def meaning(self, design: Design) -> Hashable:
@@ -139,8 +141,18 @@ class Statistic(Frozen, ABC):
         return self.interval in ("percentile", "bca", "cluster")
 
 
-class Comparison(Statistic):
-    """A statistic of two filters, which must select different cells or rows."""
+class OfOneMetric(Statistic):
+    """A statistic of one metric."""
+
+    metric: Name
+
+    def columns(self) -> tuple[Name, ...]:
+        """The metric."""
+        return (self.metric,)
+
+
+class Comparison(OfOneMetric):
+    """A statistic of one metric in two filters, which must select different cells or rows."""
 
     same: ClassVar[str]
     """The value of the statistic if both filters select the same cells, as text."""

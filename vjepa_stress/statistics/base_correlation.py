@@ -30,10 +30,6 @@ class Correlation(Statistic):
             raise ValueError(f"x and y are both {self.x}: use two different metrics")
         return self
 
-    def filters(self) -> tuple[Where, ...]:
-        """The filter."""
-        return (self.where,)
-
     def columns(self) -> tuple[Name, ...]:
         """Both metrics."""
         return self.x, self.y

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.fields import Name
 from vjepa_stress.statistics.base import Comparison, Resampled, Span
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.complete import complete
@@ -30,7 +29,6 @@ class Difference(Comparison):
     same: ClassVar[str] = "difference is 0"
 
     statistic: Literal["difference"]
-    metric: Name
     of: Where
     minus: Where
     interval: Resampled = "percentile"
@@ -40,14 +38,6 @@ class Difference(Comparison):
         if self.of == self.minus:
             raise ValueError("`of` and `minus` are the same filter, so the difference is 0")
         return self
-
-    def filters(self) -> tuple[Where, ...]:
-        """Minuend and subtrahend."""
-        return self.of, self.minus
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """Smallest and largest possible difference."""
@@ -82,4 +72,4 @@ def difference(
     """
     (first, second), note = complete(of, minus)
     planned = plan_difference(first, second, interval)
-    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+    return evaluate([planned.noted(note)], how or Resampling())[0]

@@ -16,14 +16,14 @@ from scipy import special
 from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Level, Name
-from vjepa_stress.statistics.base import Span, Statistic
+from vjepa_stress.statistics.base import OfOneMetric, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, count_and_mean, unit_means
 from vjepa_stress.statistics.numerics.complete import note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, Step, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 
 
-class Jumps(Statistic):
+class Jumps(OfOneMetric):
     """Changes of a metric between consecutive levels of an ordered list. Each unit is averaged over cells first.
 
     The mean of each level has a half-width from Student's t. A jump has the pooled half-width of both means,
@@ -39,7 +39,6 @@ class Jumps(Statistic):
     }
 
     statistic: Literal["jumps"]
-    metric: Name
     along: Name
     levels: tuple[Level, ...] = Field(min_length=2)
     where: Where
@@ -56,10 +55,6 @@ class Jumps(Statistic):
     def filters(self) -> tuple[Where, ...]:
         """One filter per level, in order."""
         return tuple(self.where.at(self.along, level) for level in self.levels)
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """Smallest and largest possible difference between the last level and the first."""
@@ -119,8 +114,7 @@ def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimat
         The last model minus the first, with the pooled half-width on either side. `steps` has each jump.
     """
     note = note_of_values(*models)
-    found = _jumps(models, (how or Resampling()).level)
-    return found.noted(note) if note else found
+    return _jumps(models, (how or Resampling()).level).noted(note)
 
 
 def _jumps(models: Sequence[ArrayLike], level: float) -> Estimate:

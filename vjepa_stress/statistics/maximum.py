@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Span, Statistic
+from vjepa_stress.statistics.base import OfOneMetric, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 
 
-class Maximum(Statistic):
+class Maximum(OfOneMetric):
     """Largest absolute value of a metric over all units and cells of a filter, without an interval."""
 
     words: ClassVar[Mapping[str, str]] = {
@@ -27,17 +26,8 @@ class Maximum(Statistic):
     }
 
     statistic: Literal["maximum"]
-    metric: Name
     where: Where
     interval: Literal["none"] = "none"
-
-    def filters(self) -> tuple[Where, ...]:
-        """The filter."""
-        return (self.where,)
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """The range of the absolute value."""
@@ -69,5 +59,4 @@ def maximum(values: ArrayLike) -> Estimate:
             in the estimate.
     """
     (table,), note = complete(as_table(values))
-    estimate = _maximum(table)
-    return estimate.noted(note) if note else estimate
+    return _maximum(table).noted(note)

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Resampled, Span, Statistic
+from vjepa_stress.statistics.base import OfOneMetric, Resampled, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, rows_by_unit, unit_means, with_values
 from vjepa_stress.statistics.numerics.complete import complete, note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
 
 
-class Mean(Statistic):
+class Mean(OfOneMetric):
     """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
 
     is_mean: ClassVar[bool] = True
@@ -28,17 +27,8 @@ class Mean(Statistic):
     }
 
     statistic: Literal["mean"]
-    metric: Name
     where: Where
     interval: Resampled = "percentile"
-
-    def filters(self) -> tuple[Where, ...]:
-        """The filter."""
-        return (self.where,)
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """The range of the metric."""
@@ -74,7 +64,7 @@ def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval
     """
     (table,), note = complete(values)
     planned = plan_mean(table, interval)
-    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+    return evaluate([planned.noted(note)], how or Resampling())[0]
 
 
 def cluster_bootstrap(
@@ -99,4 +89,4 @@ def cluster_bootstrap(
     if weighting == "clip":
         table = unit_means(table)
     planned = plan_mean(with_values(table) if table.size else table, interval)
-    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+    return evaluate([planned.noted(note)], how or Resampling())[0]

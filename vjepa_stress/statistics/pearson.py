@@ -82,7 +82,7 @@ def pearson(
     if clips is not None:
         x, y = rows_by_unit(clips, x, y)
     planned = plan_pearson(x, y, how.level, interval)
-    return evaluate([planned.noted(note) if note else planned], how)[0]
+    return evaluate([planned.noted(note)], how)[0]
 
 
 def plan_pearson_difference(

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.fields import Name
 from vjepa_stress.statistics.base import Comparison, Resampled, Span
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.complete import complete
@@ -29,18 +28,9 @@ class RatioOfMeans(Comparison):
     same: ClassVar[str] = "ratio is 1"
 
     statistic: Literal["ratio_of_means"]
-    metric: Name
     numerator: Where
     denominator: Where
     interval: Resampled = "percentile"
-
-    def filters(self) -> tuple[Where, ...]:
-        """Numerator and denominator."""
-        return self.numerator, self.denominator
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """Smallest and largest possible quotient."""
@@ -82,4 +72,4 @@ def ratio_of_means(
     """
     (above, below), note = complete(numerator, denominator)
     planned = plan_ratio(above, below, interval)
-    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+    return evaluate([planned.noted(note)], how or Resampling())[0]

@@ -54,8 +54,7 @@ def spearman(
     note = note_of_pairs(x, y)
     if clips is not None:
         x, y = rows_by_unit(clips, x, y)
-    found = _spearman(x, y, how or Resampling())
-    return found.noted(note) if note else found
+    return _spearman(x, y, how or Resampling()).noted(note)
 
 
 def _spearman(x: ArrayLike, y: ArrayLike, how: Resampling) -> Estimate:

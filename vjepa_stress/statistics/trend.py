@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Defect, Resampled, Span, Statistic
+from vjepa_stress.statistics.base import Defect, OfOneMetric, Resampled, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
@@ -23,7 +23,7 @@ _LEVELS = 3
 """With fewer levels, a trend can only be -1 or 1."""
 
 
-class Trend(Statistic):
+class Trend(OfOneMetric):
     """Spearman correlation of cell means with the levels of a numeric factor; bootstrap over units.
 
     Cells that share a level are pooled into one mean; a cell without a level counts as level 0.
@@ -37,18 +37,9 @@ class Trend(Statistic):
     }
 
     statistic: Literal["trend"]
-    metric: Name
     along: Name
     where: Where
     interval: Resampled = "percentile"
-
-    def filters(self) -> tuple[Where, ...]:
-        """The filter."""
-        return (self.where,)
-
-    def columns(self) -> tuple[Name, ...]:
-        """The metric."""
-        return (self.metric,)
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """The range of a correlation."""
@@ -60,9 +51,7 @@ class Trend(Statistic):
         Raises:
             ValueError: with the path and the numeric factors.
         """
-        numeric = [factor.name for factor in design.factors if factor.numeric]
-        if self.along not in numeric:
-            raise ValueError(f"{path}: unknown numeric factor {self.along!r}; the design has {numeric}")
+        design.check_numeric(self.along, path)
         super().check(design, path)
 
     def defects(self, design: Design) -> Iterator[Defect]:
@@ -118,4 +107,4 @@ def trend(
     """
     (table,), note = complete(values)
     planned = plan_trend(table, strengths, interval)
-    return evaluate([planned.noted(note) if note else planned], how or Resampling())[0]
+    return evaluate([planned.noted(note)], how or Resampling())[0]

@@ -277,12 +277,11 @@ def _shards(estimand: Statistic, evidence: Evidence) -> tuple[Digest, ...]:
 
 def _estimates(estimands: Sequence[Statistic], evidence: Evidence, how: Resampling) -> list[Estimate]:
     document, planned = evidence.registration.document, list[PendingEstimate | Estimate]()
-    strict = document.analysis.missing_data == "not-evaluable"
     for estimand in estimands:
         missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
         if missing:  # only in an exploratory evaluation
             planned.append(undefined(0, "none", Note(code="cells-missing", value=len(missing))))
         else:
             plan = EstimationPlan.of(estimand, evidence.table, document.design)
-            planned.append(plan.read(evidence.table, how, strict=strict))
+            planned.append(plan.read(evidence.table, how, strict=document.analysis.strict))
     return evaluate_planned(planned, how)

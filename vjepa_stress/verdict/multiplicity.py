@@ -62,7 +62,7 @@ def _estimates_by_level(
     hypothesis: Hypothesis, table: Table, document: Preregistration
 ) -> Callable[[float], Mapping[str, Estimate]]:
     """The estimates of a hypothesis as a function of the level, from one set of resamples."""
-    how, strict = resampling(document), document.analysis.missing_data == "not-evaluable"
+    how, strict = resampling(document), document.analysis.strict
     plans = {name: EstimationPlan.of(one, table, document.design) for name, one in hypothesis.estimands.items()}
     planned = {name: plan.read(table, how, strict=strict) for name, plan in plans.items()}
     pending = {name: one for name, one in planned.items() if isinstance(one, PendingEstimate)}

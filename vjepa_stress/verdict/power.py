@@ -109,7 +109,7 @@ class Simulation:
 
     def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
         self.hypotheses, self.seed = _active(document), plan.seed
-        self.strict = document.analysis.missing_data == "not-evaluable"
+        self.strict = document.analysis.strict
         self.world = _world(document, plan, scenario, pilots)
         # A withdrawn gate has no verdict. If all gates are withdrawn, no hypothesis is evaluated; see `closed_gates`.
         self.withdrawn_gates = {

@@ -22,8 +22,7 @@ def complete(*sides: ArrayLike) -> tuple[list[Floats], Note | None]:
     for table in tables[1:]:
         check_same_units(tables[0], table)
     kept = np.logical_and.reduce([np.isfinite(table).any(axis=1) for table in tables])
-    _check_finite(*tables)
-    return [table[kept] for table in tables], _note(sum(int(np.isnan(table).sum()) for table in tables))
+    return [table[kept] for table in tables], note_of_values(*tables)
 
 
 def note_of_pairs(x: ArrayLike, y: ArrayLike) -> Note | None:

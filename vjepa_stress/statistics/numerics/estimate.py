@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -101,9 +101,9 @@ class Estimate(Frozen):
         """Whether value and interval are defined, so that a rule can read them."""
         return self.value is not None and self.low is not None and self.high is not None
 
-    def noted(self, note: Note) -> Estimate:
-        """The estimate with an additional note."""
-        return self.model_copy(update={"notes": (*self.notes, note)})
+    def noted(self, note: Note | None) -> Estimate:
+        """The estimate with an additional note, if there is one."""
+        return self.model_copy(update={"notes": (*self.notes, note)}) if note else self
 
 
 def undefined(n: int, method: Method, *notes: Note, pairs: int | None = None) -> Estimate:
@@ -129,9 +129,9 @@ class PendingEstimate:
     notes: tuple[Note, ...] = ()
     pairs: int | None = None
 
-    def noted(self, note: Note) -> PendingEstimate:
-        """The pending estimate with an additional note."""
-        return PendingEstimate(self.statistic, self.ends, self.method, (*self.notes, note), self.pairs)
+    def noted(self, note: Note | None) -> PendingEstimate:
+        """The pending estimate with an additional note, if there is one."""
+        return replace(self, notes=(*self.notes, note)) if note else self
 
     def point(self) -> Estimate:
         """The estimate without an interval (both ends equal the value), for rules that do not read the interval."""
