@@ -27,9 +27,6 @@ Compares = Literal["positions", "regions"]
 ModelRole = Literal["subject", "control"]
 """Rules judge subjects. A control (an untrained model, raw pixels) is computed in the same cells for comparison."""
 
-SCHEMA_PREFIX = "vjepa-stress"
-
-
 BlockType = Literal["dataset", "perturbation", "encoder", "metric"]
 """The four types of building blocks; the first part of a kind."""
 

@@ -48,9 +48,9 @@ def _rebuild(
     return kind(what, where=where, expected=expected, found=found, fix=fix)
 
 
-def did_you_mean(found: str, known: Iterable[str]) -> str | None:
-    """The question "did you mean …?" with the names closest to `found`; None when no name is close."""
-    close = get_close_matches(found, list(known))
+def did_you_mean(found: str, known: Iterable[str], most: int = 3) -> str | None:
+    """The question "did you mean …?" with at most `most` names close to `found`; None when no name is close."""
+    close = get_close_matches(found, list(known), n=most)
     return f"did you mean {' or '.join(close)}?" if close else None
 
 

@@ -1,8 +1,9 @@
-"""Escaping of characters that recolour, overwrite or reorder text on a terminal or a page."""
+"""Plain text: escaping of characters that recolour, overwrite or reorder it, and aligned columns."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 # The characters of the Unicode categories Cc, Cf, Cs, Zl and Zp, except newline and tab. They are listed explicitly,
 # because a document must not be valid in one version of Python and invalid in another.
@@ -30,3 +31,13 @@ def printable(text: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return f"\\u{{{ord(found[0]):x}}}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines of text with aligned columns. Cells may have several lines."""
+    cells = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [max(len(line) for row in cells for line in row[column]) for column in range(len(rows[0]))]
+    for row in cells:
+        for number in range(max(map(len, row))):
+            line = [part[number] if number < len(part) else "" for part in row]
+            yield "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()

@@ -6,12 +6,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vjepa_stress.terminal import printable
+from vjepa_stress.terminal import aligned, printable
 
 if TYPE_CHECKING:
     from vjepa_stress.errors import StressError
@@ -107,7 +107,7 @@ def print_table(table: Table, stream: TextIO) -> None:
     if stream.isatty():
         _draw(Table(table.columns, tuple(rows)), stream)
         return
-    for line in _aligned([table.columns, *rows]):
+    for line in aligned([table.columns, *rows]):
         print(line, file=stream)
 
 
@@ -127,16 +127,6 @@ def _draw(table: Table, stream: TextIO) -> None:
 
 
 _STYLES = {"confirmed": "green", "refuted": "red", "ambiguous": "yellow"}
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    """Rows as lines of text with aligned columns."""
-    cells = [[cell.split("\n") for cell in row] for row in rows]
-    widths = [max(len(line) for row in cells for line in row[column]) for column in range(len(rows[0]))]
-    for row in cells:
-        for number in range(max(map(len, row))):
-            line = [part[number] if number < len(part) else "" for part in row]
-            yield "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
 
 
 def next_command(*words: str | Path, root: Path | None = None, config_dir: Path | None = None) -> str:

@@ -179,11 +179,12 @@ def _frozen(root: StudyRoot, document: Preregistration, digest: Digest, checkpoi
     from vjepa_stress.prereg.lineage import changes
     from vjepa_stress.report import words
 
-    leaf = ledger.read(root).leaves[checkpoint.size - 1]
+    view = ledger.read(root)
+    leaf = view.leaves[checkpoint.size - 1]
     summary = f"{leaf.event} {document.study} {document.version}: {len(document.design.cells)} cells"
     output.say(f"{summary}; data status {document.data_status}")
     if isinstance(leaf, ledger.Revision):
-        before, after = freeze.load(root, document.study).lineage[-2:]
+        before, after = freeze.load(root, document.study, view).lineage[-2:]
         for change in changes(before.document, after.document):
             output.say(f"  {words.change(change)}")
     output.say("keep the checkpoint where nobody can change it: in a signed tag, a paper or an email")
@@ -255,12 +256,13 @@ def _examine(
         draft, request.blocks, request.exec_config, lambda text: output.notices([text]), parent
     )
     freeze.check_round_trip(document, path)
+    view = before.ledger if before else ledger.read(root)
     if before is not None:
         freeze.check_next(before, document)
     elif action == "register":
-        freeze.check_first(root, ledger.read(root), document)
+        freeze.check_first(root, view, document)
     # Fail before the simulation, which takes long; freezing checks again under the ledger's lock.
-    data_status.check(root, ledger.read(root), document, manifests, parent.document if parent else None)
+    data_status.check(root, view, document, manifests, parent.document if parent else None)
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
         output.say("simulating studies in each scenario; this takes minutes when there are many estimands")

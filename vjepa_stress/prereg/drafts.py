@@ -8,7 +8,6 @@ in its name is replaced by the level. The frozen document holds only the result.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -16,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from vjepa_stress.errors import BadDocument
+from vjepa_stress.errors import BadDocument, did_you_mean
 
 EACH, LISTS = "each", "lists"
 LARGEST = 100_000
@@ -72,8 +71,8 @@ def _inside(path: str, part: object) -> str:
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    question = did_you_mean(name, known, most=1)
+    return f"; {question}" if question else ""
 
 
 @dataclass

@@ -17,6 +17,7 @@ from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.numbers import percent
 from vjepa_stress.report.video_registration import Grid, cell_grids, counted, header_fields, pinned_blocks
+from vjepa_stress.terminal import aligned
 
 LONGEST = 240
 """Maximum number of characters of one difference."""
@@ -76,10 +77,7 @@ def _lines(section: Section) -> Iterator[str]:
         yield f"{name:{width}}  {text}"
     yield from section.lines
     if section.table is not None:
-        rows = [section.table.columns, *section.table.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            yield "  ".join(f"{text:{size}}" for text, size in zip(row, widths, strict=True)).rstrip()
+        yield from aligned([section.table.columns, *section.table.rows])
 
 
 def _header(registration: Registration) -> Section:

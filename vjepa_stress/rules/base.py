@@ -45,21 +45,21 @@ class Rule(Frozen, ABC):
 
     kind: str
 
+    @abstractmethod
     def leaves(self) -> Iterator[LeafRule]:
         """The leaves of the tree of rules, which read estimands."""
-        raise NotImplementedError
 
+    @abstractmethod
     def depth(self) -> int:
         """Depth of the tree of rules; 1 for a leaf."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remaining(self, withdrawn: Collection[str]) -> Rule | None:
         """The rule without some estimands; None when nothing is left.
 
         Raises:
             ValueError: when a `count` would lose sub-rules.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def numbers(self) -> Numbers:

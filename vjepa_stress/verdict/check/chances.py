@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vjepa_stress.errors import BadDocument
+from vjepa_stress.ledger import Viewed
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import Pilot, Plan
 from vjepa_stress.prereg.schema import validate
@@ -37,7 +38,7 @@ def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers:
 def _pilot(root: StudyRoot, scenario: Pilot) -> Table:
     evidence = gate(root, scenario.study)
     # A simulation from the data of a pilot is a look at them.
-    if not any(leaf.event == "viewed" for leaf in evidence.registration.ledger.of(scenario.study)):
+    if not evidence.registration.ledger.of(scenario.study, Viewed):
         raise BadDocument(
             "the ledger has no look at the results of the pilot",
             where=scenario.study,

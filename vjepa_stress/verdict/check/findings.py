@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from scipy import special
 
-from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration, Warned
+from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration
 from vjepa_stress.rules import LeafRule
 from vjepa_stress.statistics import Statistic
 from vjepa_stress.verdict.check.reach import check_rule, value_range
@@ -90,10 +90,6 @@ def _warning(
     if one := known.get((code, hypothesis.id, name)):
         return Finding("acknowledged", code, where, {**values, "reason": one.reason})
     return Finding("warning", code, where, {**values, "hypothesis": hypothesis.id, "estimand": name})
-
-
-WARNINGS: tuple[Warned, ...] = get_args(Warned)
-"""Warnings that can be acknowledged."""
 
 
 def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
