@@ -6,8 +6,7 @@ from tests.verdict import sketch
 from vjepa_stress.design import Where
 from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.errors import OutsideDesign
-from vjepa_stress.sweep.draft import CellFilter
-from vjepa_stress.sweep.selection import select
+from vjepa_stress.sweep.selection import CellFilter, select
 
 
 @pytest.fixture

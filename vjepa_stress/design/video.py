@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -257,6 +258,11 @@ class VideoDesign(Design):
         """Models that are controls."""
         return tuple(sorted(name for name, entry in self.models.items() if entry.role == "control"))
 
+    @property
+    def models_by_size(self) -> dict[str, ModelEntry]:
+        """The models, from the smallest to the largest."""
+        return dict(sorted(self.models.items(), key=lambda item: (item[1].size_rank, item[0])))
+
     @functools.cached_property
     def default_levels(self) -> Mapping[str, tuple[Level, ...]]:
         """A filter that does not name models selects all subjects."""
@@ -278,6 +284,26 @@ class VideoDesign(Design):
     def is_in_place(self, cell: Cell) -> bool:
         """Whether the perturbation of a cell does not move content."""
         return self.perturbations[str(cell["perturbation"])].correspondence == "in-place"
+
+
+def combinations(
+    datasets: Iterable[str],
+    models: Iterable[str],
+    perturbations: Iterable[str],
+    strengths: Callable[[str], Iterable[float | None]],
+    seeds: Iterable[int],
+) -> Iterator[VideoCell]:
+    """The cells of all combinations of levels.
+
+    Args:
+        datasets, models, perturbations, seeds: levels of these factors.
+        strengths: the strengths of a perturbation; None for a probe.
+    """
+    seeds = tuple(seeds)
+    for dataset, model, perturbation in product(datasets, models, perturbations):
+        for strength, seed in product(strengths(perturbation), seeds):
+            levels = {"dataset": dataset, "model": model, "perturbation": perturbation}
+            yield VideoCell({**levels, "strength": strength, "seed": float(seed)})
 
 
 def as_video(design: Design) -> VideoDesign:

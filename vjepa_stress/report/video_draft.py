@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
 from typing import Any
 
-from vjepa_stress.design.video import VideoCell, VideoDesign
+from vjepa_stress.design.video import VideoCell, VideoDesign, combinations
 from vjepa_stress.prereg.lineage import Change, cell_changes, differences
 
 
@@ -24,13 +24,14 @@ def design_changes(design: VideoDesign, drafted: Mapping[str, Any]) -> Iterator[
 
 def video_cell_changes(design: VideoDesign, blocks: Iterable[Mapping[str, Any]]) -> Iterator[Change]:
     """The cells that only the draft or only the registered design has."""
-    cells = []
+
+    def strengths(block: Mapping[str, Any], name: str) -> Iterable[float | None]:
+        known = design.perturbations.get(name)
+        probe = "strength" not in block if known is None else known.role == "probe"
+        return (None,) if probe else block["strength"]
+
+    cells: list[VideoCell] = []
     for block in blocks:
-        for dataset, model, name in product(block["dataset"], block["model"], block["perturbation"]):
-            known = design.perturbations.get(name)
-            probe = "strength" not in block if known is None else known.role == "probe"
-            strengths = (None,) if probe else block["strength"]
-            for strength, seed in product(strengths, block.get("seed", (0,))):
-                levels = {"dataset": dataset, "model": model, "perturbation": name}
-                cells.append(VideoCell({**levels, "strength": strength, "seed": float(seed)}))
+        of_block, seeds = functools.partial(strengths, block), block.get("seed", (0,))
+        cells += combinations(block["dataset"], block["model"], block["perturbation"], of_block, seeds)
     yield from cell_changes(design.cells, cells)

@@ -43,17 +43,13 @@ def _grid(design: VideoDesign, cells: Sequence[VideoCell]) -> Grid:
     columns: dict[tuple[str, ...], list[str]] = {}
     used = {cell.perturbation for cell in cells}
     perturbations = [name for name in design.perturbations if name in used]
-    for model in _by_size(design):
+    for model in design.models_by_size:
         of_model = [cell for cell in cells if cell.model == model]
         texts = tuple(_strengths([c for c in of_model if c.perturbation == name]) for name in perturbations)
         if of_model:
             columns.setdefault(texts, []).append(model)
     rows = zip(perturbations, *columns, strict=True)
     return Grid(("perturbation", *(", ".join(models) for models in columns.values())), tuple(rows))
-
-
-def _by_size(design: VideoDesign) -> dict[str, ModelEntry]:
-    return dict(sorted(design.models.items(), key=lambda item: item[1].size_rank))
 
 
 def _strengths(cells: Sequence[VideoCell]) -> str:
@@ -67,7 +63,7 @@ def pinned_blocks(registration: Registration, design: VideoDesign) -> Grid:
     """All building blocks, with the digests of their specifications and of their files."""
     groups: tuple[tuple[str, Mapping[str, BuildingBlock]], ...] = (
         ("data set", design.datasets),
-        ("model", _by_size(design)),
+        ("model", design.models_by_size),
         ("perturbation", design.perturbations),
         ("metric", design.metrics),
     )

@@ -103,7 +103,8 @@ class Collection:
             BadVideo: when clips cannot be decoded.
             IdentityChanged: when the clips differ from those of the earlier manifest.
         """
-        if against is not None and (before := _clips(earlier := _earlier(against))) != (clips := _clips(manifest)):
+        clips = _clips(manifest)
+        if against is not None and (before := _clips(earlier := _earlier(against))) != clips:
             known = {clip.digest for clip in before}
             strange = [clip.name for clip in clips if clip.digest not in known]
             raise IdentityChanged(
@@ -118,7 +119,7 @@ class Collection:
                 ),
                 fix=f"restore the files, or write a new manifest: vjepa-stress data prepare {self.name}",
             )
-        broken, clips = [], _clips(manifest)
+        broken = []
         with progress(f"decoding {self.name}", len(clips)) as advance:
             for clip in clips:
                 try:

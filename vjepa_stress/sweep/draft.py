@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.blocks import Block, ModelRole
 from vjepa_stress.data.inspection import ReadOptions, inspecting
-from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video
+from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video, combinations
 from vjepa_stress.digest import Digest, parse_json, sha256
 from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
@@ -26,6 +26,7 @@ from vjepa_stress.records import ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
 from vjepa_stress.sweep.progress import counting
+from vjepa_stress.sweep.selection import CellFilter
 from vjepa_stress.sweep.yaml_file import load_yaml
 
 
@@ -150,29 +151,25 @@ def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
     Raises:
         BadDocument: when a cell is listed twice, or a strength is missing.
     """
+
+    def strengths(block: DraftCells, perturbation: str) -> tuple[float | None, ...]:
+        if blocks.perturbation(perturbation).role == "probe":
+            return (None,)
+        if not block.strength:
+            raise BadDocument(
+                f"the cells of {perturbation} have no strengths",
+                where="design.cells",
+                expected="strength: [0.2, 0.4, …], each above 0 and at most 1",
+                found=block.model_dump(),
+                fix="add `strength` to this block of cells; only probes have none",
+            )
+        return block.strength
+
     cells: list[VideoCell] = []
     for block in draft.cells:
-        for dataset, model, perturbation in product(block.dataset, block.model, block.perturbation):
-            probe = blocks.perturbation(perturbation).role == "probe"
-            strengths: tuple[float | None, ...] = (None,) if probe else (block.strength or ())
-            if not strengths:
-                raise BadDocument(
-                    f"the cells of {perturbation} have no strengths",
-                    where="design.cells",
-                    expected="strength: [0.2, 0.4, …], each above 0 and at most 1",
-                    found=block.model_dump(),
-                    fix="add `strength` to this block of cells; only probes have none",
-                )
-            for strength, seed in product(strengths, block.seed):
-                value = {
-                    "dataset": dataset,
-                    "model": model,
-                    "perturbation": perturbation,
-                    "strength": strength,
-                    "seed": float(seed),
-                }
-                cells.append(VideoCell(value))
-    twice = [cell for cell in set(cells) if cells.count(cell) > 1]
+        of_block = functools.partial(strengths, block)
+        cells += combinations(block.dataset, block.model, block.perturbation, of_block, block.seed)
+    twice = [cell for cell, times in Counter(cells).items() if times > 1]
     if twice:
         raise BadDocument(
             "a cell is listed twice",
@@ -254,6 +251,47 @@ def _check_input(name: str, encoder: Encoder, design: DraftDesign) -> None:
         ) from error
 
 
+def _check_amendment(draft: Draft, parent: Edition | None) -> None:
+    """Refuse an amendment without its block `amendment`, and a first registration with one."""
+    first = parent is None and draft.parent is None
+    if draft.amendment is None and not first:
+        raise BadDocument(
+            "the draft of an amendment has no block `amendment`",
+            where=f"draft of {draft.study} {draft.version}",
+            expected="amendment: {changes: …, reason: …, severity: …, validity: …}",
+            fix="add the block, and set `version` to the next version (docs/usage.md, section 6)",
+        )
+    if draft.amendment is not None and first:
+        raise BadDocument(
+            "a draft with a block `amendment` cannot be a first registration",
+            where=f"draft of {draft.study} {draft.version}",
+            fix=f"vjepa-stress amend {draft.study} FILE; for a first registration, remove the block",
+        )
+
+
+def _design(
+    design: DraftDesign, blocks: Blocks, clips: Mapping[str, Digest | None], weights: Mapping[str, Digest | None]
+) -> dict[str, Any]:
+    """The design of a document: the specifications of all named blocks, and the pinned digests."""
+    return {
+        "kind": "video",
+        "datasets": {name: dataset_entry(blocks.dataset(name), clips[name]) for name in design.datasets},
+        "models": {
+            name: model_entry(
+                blocks.encoder(name), weights[name], model.size_rank, model.role, design.frames, design.resolution
+            )
+            for name, model in design.models.items()
+        },
+        "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
+        "metrics": {name: metric_entry(blocks.metric(name)) for name in design.metrics},
+        "cells": [dict(cell) for cell in cells_of(design, blocks)],
+        "seed": design.seed,
+        "frames": design.frames,
+        "resolution": design.resolution,
+        "numerics": design.numerics,
+    }
+
+
 def resolve(
     draft: Draft,
     blocks: Blocks,
@@ -269,44 +307,37 @@ def resolve(
     Raises:
         BadInput: when the document would not be valid.
     """
-    if draft.amendment is None and not (parent is None and draft.parent is None):
-        raise BadDocument(
-            "the draft of an amendment has no block `amendment`",
-            where=f"draft of {draft.study} {draft.version}",
-            expected="amendment: {changes: …, reason: …, severity: …, validity: …}",
-            fix="add the block, and set `version` to the next version (docs/usage.md, section 6)",
-        )
-    if draft.amendment is not None and parent is None and draft.parent is None:
-        raise BadDocument(
-            "a draft with a block `amendment` cannot be a first registration",
-            where=f"draft of {draft.study} {draft.version}",
-            fix=f"vjepa-stress amend {draft.study} FILE; for a first registration, remove the block",
-        )
-    design, before, manifests = draft.design, as_video(parent.document.design) if parent else None, {}
+    _check_amendment(draft, parent)
+    design, manifests = draft.design, dict[str, bytes]()
     for name in design.models:
         _check_input(name, blocks.encoder(name), design)
-    clips: dict[str, Digest | None] = {}
-    for name in design.datasets:
-        try:
-            manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
-            clips[name] = sha256(manifests[name])
-        except NotHere as error:
-            known = before.datasets.get(name) if before else None
-            same = known is not None and known.spec_digest == blocks.dataset(name).spec_digest()
-            clips[name] = known.clip_manifest_digest if known and same else None
-            if clips[name] is None:
-                notice(f"the clips of {name} are not pinned; the first launch pins them ({error.what})")
-    weights: dict[str, Digest | None] = {}
-    for name in design.models:
-        try:
-            weights[name] = blocks.encoder(name).identify(exec_config.weights.expanduser())
-        except NotHere as error:
-            entry = before.models.get(name) if before else None
-            same = entry is not None and entry.spec_digest == blocks.encoder(name).spec_digest()
-            weights[name] = entry.weights_digest if entry and same else None
-            if weights[name] is None:
-                notice(f"the weights of {name} are not pinned; the first launch pins them ({error.what})")
+    former = as_video(parent.document.design).identities if parent else {}
 
+    def digest(kind: str, name: str, block: Block, identify: Callable[[], Digest]) -> Digest | None:
+        try:
+            return identify()
+        except NotHere as error:
+            known = former.get(kind, {}).get(name)
+            inherited = known.digest if known is not None and known.spec == block.spec_digest() else None
+            if inherited is None:
+                notice(f"the {kind} of {name} are not pinned; the first launch pins them ({error.what})")
+            return inherited
+
+    def identify_clips(name: str) -> Digest:
+        manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
+        return sha256(manifests[name])
+
+    def identify_weights(name: str) -> Digest:
+        return blocks.encoder(name).identify(exec_config.weights.expanduser())
+
+    clips = {
+        name: digest("clips", name, blocks.dataset(name), functools.partial(identify_clips, name))
+        for name in design.datasets
+    }
+    weights = {
+        name: digest("weights", name, blocks.encoder(name), functools.partial(identify_weights, name))
+        for name in design.models
+    }
     value = {
         "schema": "vjepa-stress/prereg/v2",
         **draft.model_dump(mode="json", include={"study", "version", "title", "authors", "data_status", "analysis"}),
@@ -314,43 +345,12 @@ def resolve(
         "parent": draft.parent or (parent.digest if parent else None),
         **({"amendment": draft.amendment} if draft.amendment else {}),
         **({"notes": draft.notes} if draft.notes else {}),
-        "design": {
-            "kind": "video",
-            "datasets": {n: dataset_entry(blocks.dataset(n), clips[n]) for n in design.datasets},
-            "models": {
-                name: model_entry(
-                    blocks.encoder(name), weights[name], model.size_rank, model.role, design.frames, design.resolution
-                )
-                for name, model in design.models.items()
-            },
-            "perturbations": {name: perturbation_entry(blocks.perturbation(name)) for name in design.perturbations},
-            "metrics": {name: metric_entry(blocks.metric(name)) for name in design.metrics},
-            "cells": [dict(cell) for cell in cells_of(design, blocks)],
-            "seed": design.seed,
-            "frames": design.frames,
-            "resolution": design.resolution,
-            "numerics": design.numerics,
-        },
+        "design": _design(design, blocks, clips, weights),
         "hypotheses": [{"status": "active", **hypothesis} for hypothesis in draft.hypotheses],
         "sensitivity": list(draft.sensitivity),
         "acknowledged": list(draft.acknowledged),
     }
     return validate(Preregistration, value, f"draft of {draft.study}"), manifests
-
-
-@dataclass(frozen=True)
-class CellFilter:
-    """Levels of the requested cells; None allows every level."""
-
-    dataset: tuple[str, ...] | None = None
-    model: tuple[str, ...] | None = None
-    perturbation: tuple[str, ...] | None = None
-    strength: tuple[float, ...] | None = None
-    seed: tuple[int, ...] | None = None
-
-    def admits(self, cell: VideoCell) -> bool:
-        """Whether a cell has requested levels only."""
-        return all(levels is None or cell[field] in levels for field, levels in vars(self).items())
 
 
 def exploratory_design(design: VideoDesign, cell_filter: CellFilter, blocks: Blocks) -> VideoDesign:
@@ -375,13 +375,12 @@ def exploratory_design(design: VideoDesign, cell_filter: CellFilter, blocks: Blo
     for field, chosen in names.items():
         value[field] = {name: value[field].get(name) or new[field](name) for name in chosen}
     registered = tuple(sorted({cell.strength for cell in design.cells if cell.strength is not None}))
-    cells = []
-    for dataset, model, name in product(*names.values()):
+
+    def strengths(name: str) -> tuple[float | None, ...]:
         probe = value["perturbations"][name]["role"] == "probe"
-        strengths = (None,) if probe else cell_filter.strength or registered
-        for strength, seed in product(strengths, cell_filter.seed or (0,)):
-            levels = {"dataset": dataset, "model": model, "perturbation": name}
-            cell = {**levels, "strength": strength, "seed": float(seed)}
-            cells.append(VideoCell(cell))
+        return (None,) if probe else cell_filter.strength or registered
+
+    seeds = cell_filter.seed or (0,)
+    cells = combinations(names["datasets"], names["models"], names["perturbations"], strengths, seeds)
     value["cells"] = [dict(cell) for cell in sorted(cells, key=VideoCell.order)]
     return validate(VideoDesign, value, "command line")

@@ -37,8 +37,8 @@ from vjepa_stress.records import (
 )
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
-from vjepa_stress.sweep.draft import CellFilter, clip_manifest
-from vjepa_stress.sweep.selection import select
+from vjepa_stress.sweep.draft import clip_manifest
+from vjepa_stress.sweep.selection import CellFilter, select
 
 
 class Launch(Frozen):

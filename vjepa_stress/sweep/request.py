@@ -19,7 +19,7 @@ from vjepa_stress.errors import BadConfiguration, BadInput, did_you_mean
 from vjepa_stress.provenance import make_importable, shipped
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
-from vjepa_stress.sweep.draft import CellFilter
+from vjepa_stress.sweep.selection import CellFilter
 from vjepa_stress.sweep.settings import Settings
 
 FIELDS = {

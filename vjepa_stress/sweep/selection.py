@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vjepa_stress.design.video import VideoCell, VideoDesign
-from vjepa_stress.errors import OutsideDesign
-from vjepa_stress.sweep.draft import CellFilter
+from vjepa_stress.errors import OutsideDesign, did_you_mean
 
 _REGISTERED_ONLY = "select registered cells, or add --exploratory; exploratory results are never judged"
+
+
+@dataclass(frozen=True)
+class CellFilter:
+    """Levels of the requested cells; None allows every level."""
+
+    dataset: tuple[str, ...] | None = None
+    model: tuple[str, ...] | None = None
+    perturbation: tuple[str, ...] | None = None
+    strength: tuple[float, ...] | None = None
+    seed: tuple[int, ...] | None = None
+
+    def admits(self, cell: VideoCell) -> bool:
+        """Whether a cell has requested levels only."""
+        return all(levels is None or cell[field] in levels for field, levels in vars(self).items())
 
 
 def select(design: VideoDesign, cell_filter: CellFilter) -> tuple[VideoCell, ...]:
@@ -26,12 +40,12 @@ def select(design: VideoDesign, cell_filter: CellFilter) -> tuple[VideoCell, ...
         known = _levels(design.cells, field)
         for value in values:
             if value not in known:
-                close = [] if field == "strength" else difflib.get_close_matches(value, map(_level, known), n=1)
+                question = None if field == "strength" else did_you_mean(value, map(_level, known), most=1)
                 raise OutsideDesign(
                     f"{field} {_level(value)} is not in the registered design",
                     where=field,
                     expected=", ".join(map(_level, known)),
-                    found=_level(value) + (f"; did you mean {close[0]}?" if close else ""),
+                    found=_level(value) + (f"; {question}" if question else ""),
                     fix=_REGISTERED_ONLY,
                 )
     clashes = [

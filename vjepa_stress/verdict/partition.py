@@ -181,7 +181,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
 def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]:
     """Groups of pooled cells, in the order of the report. Families are included only if there are several."""
     family = {name: entry.family for name, entry in design.perturbations.items()}
-    controls = [name for name in _by_size(design) if design.models[name].role == "control"]
+    controls = [name for name, entry in design.models_by_size.items() if entry.role == "control"]
     subjects = [name for name, entry in design.models.items() if entry.role == "subject"]
     perturbations = sorted({cell.perturbation for cell in cells}, key=lambda name: (family[name], name))
     families = sorted({family[name] for name in perturbations})
@@ -200,10 +200,6 @@ def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]
             pooled = tuple(cell for cell in cells if cell.perturbation in members and cell.model in models)
             if pooled:
                 yield _Group(kind, name, control, pooled)
-
-
-def _by_size(design: VideoDesign) -> list[str]:
-    return sorted(design.models, key=lambda name: (design.models[name].size_rank, name))
 
 
 def _stored(table: Table, cells: Sequence[VideoCell]) -> list[VideoCell]:
@@ -249,10 +245,10 @@ def _overlap(one: Estimate, other: Estimate) -> bool | None:
 def _clouds(table: Table, cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[Cloud]:
     family = {name: entry.family for name, entry in design.perturbations.items()}
     for perturbation in sorted({cell.perturbation for cell in cells}, key=lambda name: (family[name], name)):
-        for model in _by_size(design):
+        for model, entry in design.models_by_size.items():
             chosen = [cell for cell in cells if (cell.perturbation, cell.model) == (perturbation, model)]
             drift, loss, _ = _pairs(table, chosen)
             defined = np.isfinite(drift)
             pairs = sorted(zip(drift[defined].tolist(), loss[defined].tolist(), strict=True))
             if pairs:
-                yield Cloud(perturbation, model, design.models[model].role == "control", tuple(pairs))
+                yield Cloud(perturbation, model, entry.role == "control", tuple(pairs))
