@@ -313,6 +313,7 @@ def test_questions_that_nobody_asked_are_new(tmp_path: Path) -> None:
     toy.run(root, toy.document(pinned=False))
     new = canonical_json({"questions": [f"new{n}" for n in QUESTIONS]})
     freeze.register(root, *other(status="before-creation", exam=new))
+    assert freeze.load(root, "other").document.data_status == "before-creation"
 
 
 def lost(cell: Cell, rows: list[Row]) -> list[Row]:

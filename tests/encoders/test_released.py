@@ -324,7 +324,7 @@ torch.testing.assert_close(compiled(video[:1]), eager(video[:1]), rtol=0, atol=2
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler for torch.compile")
 def test_compiled_features_agree_with_eager_ones_and_blocks_share_one_compilation() -> None:
-    # In a process of its own: the checks of shapes that tests switch on are not to be compiled.
+    # In a separate process, because the shape checks that tests enable must not be compiled.
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", _COMPILED], check=True, timeout=600, cwd=root)
 

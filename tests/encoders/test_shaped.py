@@ -1,4 +1,4 @@
-"""Encoders of a size of one's own: the architecture follows from the fields and is checked when they are set."""
+"""Encoders of a custom size: the architecture follows from the fields, which are checked when they are set."""
 
 from __future__ import annotations
 

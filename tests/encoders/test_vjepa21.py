@@ -258,5 +258,5 @@ for shape in ((2, 3, 4, 48, 32), (1, 3, 2, 32, 64), (1, 3, 1, 32, 32)):
 
 
 def test_compiles_without_a_graph_break_on_any_shape() -> None:
-    # In a process of its own: the checks of shapes that tests switch on are not to be compiled.
+    # In a separate process, because the shape checks that tests enable must not be compiled.
     subprocess.run([sys.executable, "-c", _COMPILES], check=True, timeout=300)

@@ -83,7 +83,7 @@ def said(leaf: Leaf) -> dict[str, Any]:
 
 
 def append_again(root: StudyRoot, leaf: Leaf, /, **change: object) -> Checkpoint:
-    """Append what a leaf said, changed or not, as a forger can who writes the ledger anew."""
+    """Append the content of a leaf, changed or not, as a forger who rewrites the ledger can."""
     _, checkpoint = ledger.append(root, type(leaf), **{**said(leaf), **change})
     return checkpoint
 

@@ -127,7 +127,7 @@ def test_added_cells_alone_are_computed(attacked: StudyRoot) -> None:
     again = study.run(attacked, "--again")
     assert (again.code, again.json["computed"]) == (0, study.CELLS + 4), again.err
     assert study.contents(attacked, 2) == study.contents(attacked)
-    # The first complete attempt goes on counting: an amendment is no way to have a later one judged.
+    # The first complete attempt still counts: an amendment cannot make a later one the judged one.
     assert study.amend(attacked, study.amended(MORE.replace("0.4, ", "0.4, 0.5, "), "v3")).code == 0
     done = study.run(attacked)
     assert (done.code, done.json["attempt"], done.json["computed"]) == (0, 1, 4), done.err

@@ -106,7 +106,7 @@ def test_a_withdrawal_does_nothing_else(first: Preregistration) -> None:
     whole, part = changed(first, "H1", status="withdrawn"), changed(first, "H2", withdrawn=("ratio",))
     for document in (whole, part):
         assert is_withdrawal(first, document)
-        # What every amendment has of its own does not count.
+        # Fields that differ in every amendment are not compared.
         assert is_withdrawal(first, changed(document, version="v2", parent=PARENT, data_status="after-analysis"))
         assert not is_withdrawal(first, changed(document, title="Another title"))
         assert not is_withdrawal(first, changed(document, "H1", prediction="refuted"))

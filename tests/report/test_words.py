@@ -1,4 +1,4 @@
-"""Sentences come last: rewording them changes no digest; every code has one; exploratory ones are no verdicts."""
+"""Texts for codes: rewording changes no digest; every code has a text; exploratory texts do not read as verdicts."""
 
 from __future__ import annotations
 

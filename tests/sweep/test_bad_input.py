@@ -147,7 +147,7 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
 
 
 class Mount:
-    """A small file system of its own."""
+    """A separate small file system."""
 
     def __init__(self, folder: Path, size: str) -> None:
         folder.mkdir()

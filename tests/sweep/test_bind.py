@@ -196,6 +196,6 @@ def test_a_name_that_no_yaml_has_lists_those_there_are(tmp_path: Path) -> None:
     assert error.value.fix == "did you mean gaussian_noise?"
     with pytest.raises(BadConfiguration, match="named 'mine'"):
         blocks.encoder("mine")
-    # The configuration that ships goes first: a name of its own cannot be taken.
+    # The shipped configuration is searched first, so a user cannot replace one of its names.
     (tmp_path / "perturbation" / "hflip.yaml").write_text(f"_target_: {NOISE}\nsigma_at_full: 0.25\n")
     assert type(Blocks(tmp_path).perturbation("hflip")) is not GaussianNoise

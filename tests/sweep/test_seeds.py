@@ -1,4 +1,4 @@
-"""The factor `seed`: each index has draws of its own, and index 0 has those that designs without it had."""
+"""The factor `seed`: each index has different draws, and index 0 has the draws of designs without the factor."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
 
 
 def table(of: Preregistration, seed: int = 0) -> Table:
-    """Random values in [0, 1) of every metric for every cell, each data set with clips of its own."""
+    """Random values in [0, 1) of every metric for every cell, with different clips for each data set."""
     chance, design = np.random.default_rng(seed), of.design
     clips = [f"{name}-{n:03}" for name in design.strata(design.cells) for n in range(design.count_units(name))]
     owner = np.array([clip.rsplit("-", 1)[0] for clip in clips])

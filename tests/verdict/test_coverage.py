@@ -16,5 +16,5 @@ def test_intervals_hold_the_truth(n: int, nominal: float) -> None:
     lowest = stats.binom.ppf(1e-4, REPLICATES, nominal) / REPLICATES
     assert {name: share for name, share in found.items() if share < lowest} == {}
     assert max(found.values()) < 0.995
-    # 95 % in name only: pairs of one clip are no independent pairs.
+    # 95 % in name only: pairs of one clip are not independent.
     assert believing < 0.85

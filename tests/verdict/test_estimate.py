@@ -75,7 +75,7 @@ def test_mean_against_scipy() -> None:
 
 
 def test_pooled_cells_are_clustered_by_clip() -> None:
-    """Twenty cells that repeat one value a clip are no more information than one."""
+    """Twenty cells that repeat one value per clip hold no more information than one."""
     values = CHANCE.normal(size=40)
     repeated = np.repeat(values[:, None], 20, axis=1)
     one, many = bootstrap_mean(values, HOW), bootstrap_mean(repeated, HOW)

@@ -134,7 +134,7 @@ def test_cluster_bootstrap(entry: dict[str, Any]) -> None:
         assert found.value == pytest.approx(entry[key]["estimate"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[key]["percentile95"], abs=1e-9)
         assert samples.std(ddof=1) == pytest.approx(entry[key]["se"], abs=1e-9)
-        # The public function, with resamples of its own, from rows in any order.
+        # The public function, with its own resamples, from rows in any order.
         chosen = np.random.default_rng(0).permutation(np.argwhere(np.isfinite(values)))
         clips = np.array(CLIPS)[chosen[:, 0]]
         again = cluster_bootstrap(values[*chosen.T], clips, HOW, weighting=key.split("_")[0])  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def test_rows_are_filtered_by_any_column() -> None:
     m1, n = TABLE.values["M1"], TABLE.values["M2_n"]
     some = found(asked({"column": "M2_n", "at_least": 3}, {"column": "M1", "at_most": 0.5}))
     expected = estimate.bootstrap_mean(filtered("M2", (n >= 3) & (m1 <= 0.5)), HOW)
-    assert some == expected.model_copy(update={"notes": ()})  # what a filter leaves out is no hole
+    assert some == expected.model_copy(update={"notes": ()})  # rows that a filter leaves out do not count as missing
     assert found(asked({"column": "M2_n", "equals": 4})).value == pytest.approx(
         np.nanmean(filtered("M2", n == 4)), abs=1e-12
     )

@@ -119,7 +119,7 @@ def leave_a_verdict(root: StudyRoot) -> None:
     write_durably(folder(root) / "verdict.json", b"{}")
 
 
-# Attacks by somebody who can write the ledger anew
+# Attacks by somebody who can rewrite the ledger
 
 
 def completed_anew(root: StudyRoot) -> None:
