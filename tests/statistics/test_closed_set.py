@@ -172,10 +172,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.design.cell import Where
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Span, Statistic
-from vjepa_stress.statistics.numerics.arrays import Floats, unit_means
+from vjepa_stress.statistics.base import Sample, Span, Statistic
+from vjepa_stress.statistics.numerics.arrays import unit_means
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling, percentile_ends
 
@@ -202,9 +202,9 @@ class Median(Statistic):
         """The metric's own."""
         return spans[0]
 
-    def plan(self, parts: Sequence[Floats], cells: Sequence[Cell], how: Resampling) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Resample units."""
-        values = unit_means(parts[0])[:, 0]
+        values = unit_means(sample.parts[0])[:, 0]
         if len(values) < 2:
             return undefined(len(values), "percentile", Note(code="too-few-units"))
         drawn = np.random.default_rng(how.seed).integers(0, len(values), (how.resamples, len(values)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -36,6 +37,23 @@ class Defect(NamedTuple):
 
     code: str
     values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The values that an estimand reads. Rows are resampled as a whole.
+
+    Attributes:
+        parts: for each filter and each column, values of shape (rows, columns), with the same rows; NaN for missing
+            values.
+        cells: the cell of each column of the first filter's parts. A cell occurs several times if a row has several
+            units, such as clips of one source.
+        strata: number of rows of each stratum, in the order of the rows. Rows are resampled within strata.
+    """
+
+    parts: Sequence[Floats]
+    cells: Sequence[Cell]
+    strata: tuple[int, ...]
 
 
 class Statistic(Frozen, ABC):
@@ -74,13 +92,11 @@ class Statistic(Frozen, ABC):
         """Smallest and largest possible value, given those of its column in each filter."""
 
     @abstractmethod
-    def plan(self, parts: Sequence[Floats], cells: Sequence[Cell], how: Resampling) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Plan the estimate: compute everything except bootstrap resamples.
 
         Args:
-            parts: for each filter and each column, values of shape (units, cells), with rows of the same units; NaN
-                for missing values.
-            cells: cells of the first filter, in the order of the columns of its part.
+            sample: the values.
             how: level, resamples and seed.
 
         Returns:

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 from scipy import special
 
 from vjepa_stress.design.base import Design
-from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.design.cell import Where
 from vjepa_stress.fields import Level, Name
-from vjepa_stress.statistics.base import OfOneMetric, Span
+from vjepa_stress.statistics.base import OfOneMetric, Sample, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, count_and_mean, unit_means
 from vjepa_stress.statistics.numerics.complete import note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, Step, undefined
@@ -73,14 +73,9 @@ class Jumps(OfOneMetric):
             if selected != cells[0]:
                 raise ValueError(f"{path}: {self.levels[0]} and {level} do not have the same cells")
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Compute Student's t intervals; nothing is resampled."""
-        return _jumps(parts, how.level)
+        return _jumps(sample.parts, how.level)
 
     def on_control(self, factor: str, control: str) -> Self | None:
         """None if the levels are levels of the control factor; else the same jumps on the control."""

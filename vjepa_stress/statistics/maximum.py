@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.statistics.base import OfOneMetric, Span
+from vjepa_stress.design.cell import Where
+from vjepa_stress.statistics.base import OfOneMetric, Sample, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
@@ -34,14 +34,9 @@ class Maximum(OfOneMetric):
         ((low, high),) = spans
         return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,  # noqa: ARG002
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
         """Compute the maximum; nothing is resampled."""
-        return _maximum(parts[0])
+        return _maximum(sample.parts[0])
 
 
 def _maximum(table: Floats) -> Estimate:

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.statistics.base import OfOneMetric, Resampled, Span
-from vjepa_stress.statistics.numerics.arrays import Floats, as_table, rows_by_unit, unit_means, with_values
+from vjepa_stress.design.cell import Where
+from vjepa_stress.statistics.base import OfOneMetric, Resampled, Sample, Span
+from vjepa_stress.statistics.numerics.arrays import as_table, rows_by_unit, unit_means, with_values
 from vjepa_stress.statistics.numerics.complete import complete, note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
@@ -34,14 +34,9 @@ class Mean(OfOneMetric):
         """The range of the metric."""
         return spans[0]
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,  # noqa: ARG002
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
         """Plan a bootstrap over units."""
-        return plan_mean(parts[0], self.interval)
+        return plan_mean(sample.parts[0], self.interval)
 
 
 def plan_mean(values: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:

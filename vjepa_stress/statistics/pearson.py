@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.design.cell import Cell
+from vjepa_stress.statistics.base import Sample
 from vjepa_stress.statistics.base_correlation import Correlation
-from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_unit
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.fisher import fisher_ci
@@ -34,14 +34,9 @@ class Pearson(Correlation):
     statistic: Literal["pearson"]
     interval: Literal["fisher", "cluster"] = "fisher"
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Plan a bootstrap over units, or compute Fisher's interval."""
-        return plan_pearson(parts[0], parts[1], how.level, self.interval)
+        return plan_pearson(sample.parts[0], sample.parts[1], how.level, self.interval)
 
 
 def plan_pearson(

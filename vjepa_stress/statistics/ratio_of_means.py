@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 
 from numpy.typing import ArrayLike
 
-from vjepa_stress.design.cell import Cell, Where
-from vjepa_stress.statistics.base import Comparison, Resampled, Span
-from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.design.cell import Where
+from vjepa_stress.statistics.base import Comparison, Resampled, Sample, Span
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.paired_means import compare_means
@@ -40,14 +39,9 @@ class RatioOfMeans(Comparison):
         quotients = [one / other for one in above for other in below]
         return min(quotients), max(quotients)
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,  # noqa: ARG002
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
         """Plan a paired bootstrap over units."""
-        return plan_ratio(parts[0], parts[1], self.interval)
+        return plan_ratio(sample.parts[0], sample.parts[1], self.interval)
 
 
 def plan_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:

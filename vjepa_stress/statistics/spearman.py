@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.design.cell import Cell
+from vjepa_stress.statistics.base import Sample
 from vjepa_stress.statistics.base_correlation import Correlation
-from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired, rows_by_unit
+from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_unit
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
@@ -31,14 +31,9 @@ class Spearman(Correlation):
     statistic: Literal["spearman"]
     interval: Literal["cluster"] = "cluster"
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],  # noqa: ARG002
-        how: Resampling,
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Compute it with a bootstrap over units. Ranks do not depend on means, so it cannot be pending."""
-        return _spearman(parts[0], parts[1], how)
+        return _spearman(sample.parts[0], sample.parts[1], how)
 
 
 def spearman(

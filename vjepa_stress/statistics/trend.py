@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.base import Design
-from vjepa_stress.design.cell import Cell, Where
+from vjepa_stress.design.cell import Where
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Defect, OfOneMetric, Resampled, Span
+from vjepa_stress.statistics.base import Defect, OfOneMetric, Resampled, Sample, Span
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
@@ -60,14 +60,9 @@ class Trend(OfOneMetric):
         if len(levels) < _LEVELS:
             yield Defect("too-few-levels", {"levels": str(len(levels)), "along": self.along})
 
-    def plan(
-        self,
-        parts: Sequence[Floats],
-        cells: Sequence[Cell],
-        how: Resampling,  # noqa: ARG002
-    ) -> PendingEstimate | Estimate:
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
         """Plan a bootstrap over units."""
-        return plan_trend(parts[0], [float(cell[self.along] or 0.0) for cell in cells], self.interval)
+        return plan_trend(sample.parts[0], [float(cell[self.along] or 0.0) for cell in sample.cells], self.interval)
 
 
 def plan_trend(values: ArrayLike, levels: Sequence[float], ends: Ends = "percentile") -> PendingEstimate | Estimate:

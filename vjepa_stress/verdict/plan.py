@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vjepa_stress.design import Cell, Design, Where
 from vjepa_stress.statistics import Statistic
+from vjepa_stress.statistics.base import Sample
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
@@ -59,7 +60,7 @@ class EstimationPlan:
         names = self.estimand.columns()
         if self._is_whole(table, names):
             values = [table.values[name][self.units][:, columns] for _, columns in self.parts for name in names]
-            return self.estimand.plan(values, self.cells, how)
+            return self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
         missing = sum(count for _, _, count in read)
         if strict and missing:
@@ -69,7 +70,7 @@ class EstimationPlan:
             # Units without a value in these cells, such as those of other strata, are not observations.
             rows = functools.reduce(np.logical_and, [kept for _, kept, _ in read])
             values = [part[rows] for part in values]
-        planned = self.estimand.plan(values, self.cells, how)
+        planned = self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
         return planned.noted(Note(code="values-left-out", value=missing)) if missing else planned
 
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
