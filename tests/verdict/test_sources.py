@@ -175,7 +175,7 @@ def test_missing_values_are_counted_as_before() -> None:
 
 
 def coverage(sources: tuple[str, ...], within: float) -> float:
-    """Share of 95 % intervals that hold the mean of normal values, in 2000 studies with three clips of each source."""
+    """Share of 95 % intervals that hold the mean of normal values; 2000 studies, three clips of each source."""
     clips = {"davis": len(sources)}
     chosen = sketch.cells(["davis"], ["base"], ["noise"], [1.0])
     document = sketch.document(
