@@ -81,7 +81,8 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
         "level": numbers.percent(document.analysis.confidence_level),
-        "unit": design.unit,
+        "unit": "source",  # which intervals resample
+        "strata": [words.stratum(name, design) for name in design.strata(design.cells)],
     }
     html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
     return Report(

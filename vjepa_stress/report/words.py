@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from vjepa_stress.design import Condition, Where
+from vjepa_stress.design import Condition, Design, Where
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode, Step
-from vjepa_stress.verdict.check import Finding
+from vjepa_stress.verdict.check import LEAST_SOURCES, Finding
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.gate import Deviation
 from vjepa_stress.verdict.judge import Verdict
@@ -178,7 +178,7 @@ def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str
 
     Args:
         one: the verdict.
-        unit: name of the unit, such as `clip`.
+        unit: name of what is resampled, such as `clip`.
         changes: the authors' description of each amendment, by version.
     """
     if one.withdrawal is not None:
@@ -259,10 +259,10 @@ FINDINGS = {
     "vacuous": "the verdict is {outcome} for every possible result",
     "unreachable": "no possible result is {outcome}",
     "moved-positions": "{column} compares positions, but content moves under {moving}{instead}",
-    "too-few-clips": "with {units} units, its interval fits into [{low}, {high}] only if the standard deviation "
-    "between units is {largest} or less",
-    "few-clips": "its interval is resampled from {units} units; intervals from fewer than {least} are too narrow: "
-    "use more units",
+    "too-few-clips": "with {sources} sources, its interval fits into [{low}, {high}] only if the standard deviation "
+    "between sources is {largest} or less",
+    "too-few-sources": "the rule reads its interval, but {stratum} has {sources} sources, and intervals need at "
+    "least {least}: use more sources, or leave {stratum} out of the rule; a report shows it as a case study",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
     "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
     "another rule",
@@ -271,6 +271,18 @@ FINDINGS = {
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
     "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
+
+
+def stratum(name: str, design: Design) -> str:
+    """The numbers of units and sources of a stratum, and whether its data are a case study."""
+    units, sources = design.count_units(name), design.count_sources(name)
+    few = f": a case study, because intervals need {LEAST_SOURCES} sources" if sources < LEAST_SOURCES else ""
+    return f"{name} has {counted(units, design.unit)} of {counted(sources, 'source')}{few}"
+
+
+def counted(many: int, noun: str) -> str:
+    """A number with a noun in the singular or plural."""
+    return f"{many} {noun}" + ("" if many == 1 else "s")
 
 
 def finding(one: Finding) -> str:
