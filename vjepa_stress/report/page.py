@@ -17,7 +17,7 @@ from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
-from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
+from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
 
 STAMP = "EXPLORATORY"
@@ -111,6 +111,7 @@ def _environment(html: bool) -> Environment:
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
+        "beside": _beside,
         "chance": numbers.chance,
         "interval": numbers.interval,
         "overlap": overlap,
@@ -133,7 +134,26 @@ def _read(verdict: HypothesisVerdict, name: str | None) -> str:
         return ""
     record = verdict.estimates[name]
     ends = numbers.interval(record.estimate.low, record.estimate.high) if record.estimand.sampled else ""
-    return f" ({numbers.number(record.estimate.value)}{f' {ends}' if ends else ''})"
+    beside = _beside(record)
+    texts = (numbers.number(record.estimate.value), f" {ends}" if ends else "", f"; {beside}" if beside else "")
+    return f" ({''.join(texts)})"
+
+
+def _beside(record: EstimateRecord, control: str | None = None) -> str:
+    """The companion of an estimate with its interval, such as "within cells 0.110 [-0.080, 0.310]"; empty if none.
+
+    Args:
+        record: the estimate.
+        control: the control that it is computed on; None for all subjects together.
+    """
+    if record.companion is None:
+        return ""
+    one = record.companion.estimate if control is None else record.companion.controls.get(control)
+    if one is None:
+        return ""
+    return (
+        f"{words.beside(record.companion.estimand)} {numbers.number(one.value)} {numbers.interval(one.low, one.high)}"
+    )
 
 
 def _markdown_cell(text: object) -> str:

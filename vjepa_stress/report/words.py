@@ -29,6 +29,7 @@ METHODS: Mapping[Method, str] = {
     "cluster": "percentile bootstrap over {units}; the pairs of one {unit} stay together",
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
+    "gee": "generalised estimating equations, robust interval; {units} are clusters",
     "none": "no interval",
 }
 
@@ -44,6 +45,9 @@ NOTES: Mapping[NoteCode, str] = {
     "undefined-values": "{value} undefined values of {columns}",
     "values-left-out": "{value} undefined values left out",
     "cells-missing": "{value} cells missing",
+    "one-class": "all pairs are failures, or none is",
+    "few-units": "fewer than {value} {units}",
+    "no-fit": "the equations have no solution",
 }
 
 
@@ -73,13 +77,23 @@ def method(estimate: Estimate, unit: str = "clip") -> str:
 
 def estimand(one: Statistic) -> str:
     """Description of an estimand, without its filters."""
-    return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+    return one.words["of"].format(**_field_texts(one))
+
+
+def beside(one: Statistic) -> str:
+    """Label of an estimand that is printed beside another."""
+    return one.words["beside"]
 
 
 def estimand_over(one: Statistic) -> str:
     """Description of an estimand with its cells and its interval."""
     over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
-    values = {
+    return f"{over.format(**_field_texts(one))}; interval: {one.interval}"
+
+
+def _field_texts(one: Statistic) -> dict[str, str]:
+    """The fields of an estimand as text."""
+    return {
         name: where(value)
         if isinstance(value, Where)
         else ", ".join(map(number, value))
@@ -87,7 +101,6 @@ def estimand_over(one: Statistic) -> str:
         else str(value)
         for name, value in dict(one).items()
     }
-    return f"{over.format(**values)}; interval: {one.interval}"
 
 
 def where(one: Where) -> str:
@@ -252,6 +265,8 @@ FINDINGS = {
     "moved-positions": "{column} compares positions, but content moves under {moving}{instead}",
     "too-few-clips": "with {units} units, its interval fits into [{low}, {high}] only if the standard deviation "
     "between units is {largest} or less",
+    "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
+    "`within_cell` centres both metrics in each cell",
     "few-clips": "its interval is resampled from {units} units; intervals from fewer than {least} are too narrow: "
     "use more units",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",

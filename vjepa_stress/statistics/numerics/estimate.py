@@ -21,9 +21,10 @@ from vjepa_stress.statistics.numerics.resample import (
     resample,
 )
 
-Method = Literal["percentile", "bca", "cluster", "fisher", "student-t", "none"]
+Method = Literal["percentile", "bca", "cluster", "fisher", "student-t", "gee", "none"]
 """Method of an interval: bootstrap over units with percentile or BCa ends, percentile bootstrap over the units of
-pairs (`cluster`), Fisher's z, Student's t, or no interval."""
+pairs (`cluster`), Fisher's z, Student's t, generalised estimating equations, or no
+interval."""
 
 NoteCode = Literal[
     "too-few-units",
@@ -37,6 +38,9 @@ NoteCode = Literal[
     "undefined-values",
     "values-left-out",
     "cells-missing",
+    "one-class",
+    "few-units",
+    "no-fit",
 ]
 """Reason why an estimate is undefined, or what was left out of it."""
 
