@@ -14,7 +14,7 @@ from scipy import special
 
 from vjepa_stress.statistics.numerics.arrays import as_table, paired
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
-from vjepa_stress.statistics.numerics.pairs import centred, is_constant, numbered
+from vjepa_stress.statistics.numerics.pairs import centred, is_constant, numbered, standardised
 
 LEAST = 20
 """Robust intervals from fewer clusters are too narrow."""
@@ -48,15 +48,13 @@ def gee(x: ArrayLike, y: ArrayLike, groups: Sequence[Hashable], level: float) ->
     unit, column = np.nonzero(np.isfinite(left))
     used = np.unique(group[column])
     indicators = (group[column][:, None] == used).astype(np.float64)
-    exog = np.column_stack([left[unit, column], indicators])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # failure to converge is only a warning
-            fitted = GEE(right[unit, column], exog, groups=unit, cov_struct=Exchangeable()).fit()
-    except (ArithmeticError, ValueError, Warning, np.linalg.LinAlgError):
-        return undefined(units, "gee", Note(code="no-fit"), pairs=pairs)
-    value, error = float(fitted.params[0]), float(fitted.bse[0])
-    if not np.isfinite([value, error]).all():
+    predictor, outcome = standardised(left)[unit, column], standardised(right)[unit, column]
+    scale = float(np.nanstd(right) / np.nanstd(left))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the result says whether it converged
+        fitted = GEE(outcome, np.column_stack([predictor, indicators]), groups=unit, cov_struct=Exchangeable()).fit()
+    value, error = scale * float(fitted.params[0]), scale * float(fitted.bse[0])
+    if not fitted.converged or not np.isfinite([value, error]).all():
         return undefined(units, "gee", Note(code="no-fit"), pairs=pairs)
     half = float(special.ndtri((1 + level) / 2)) * error
     return Estimate(value=value, low=value - half, high=value + half, n=units, method="gee", pairs=pairs)
