@@ -15,7 +15,8 @@ from scipy import stats
 from vjepa_stress.design import Cell
 from vjepa_stress.statistics import STATISTICS
 from vjepa_stress.statistics.base import Sample
-from vjepa_stress.statistics.numerics.estimate import Estimate, evaluate
+from vjepa_stress.statistics.incremental import plan_incremental
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.pairs import ENDS
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.estimate import auroc, clip_counts, incremental, pearson, transfer, within_cell
@@ -109,13 +110,19 @@ def line(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 def area(x: Floats, failed: NDArray[np.bool_]) -> float:
     """All pairs of a failure and another, counted one by one."""
     pairs = list(itertools.product(x[failed], x[~failed]))
-    return sum((one > other) + 0.5 * (one == other) for one, other in pairs) / len(pairs)
+    return sum(float(one > other) + 0.5 * float(one == other) for one, other in pairs) / len(pairs)
+
+
+def expanded(units: int, strata: int = 1) -> float:
+    """Share of resamples outside each end: Student's t for a normal quantile, and n for n − 1 (Hesterberg 2015)."""
+    freedom = units - strata
+    return float(stats.norm.cdf(stats.t.ppf((1 - HOW.level) / 2, freedom) * np.sqrt(units / freedom)))
 
 
 def check(found: Estimate, value: float, samples: Sequence[float], units: int, pairs: int) -> None:
     assert found.value == pytest.approx(value, abs=1e-9)
     assert found.method == ENDS
-    share = (1 - HOW.level) / 2
+    share = expanded(units)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(samples, [share, 1 - share])), abs=1e-9)
     assert (found.n, found.pairs) == (units, pairs)
 
@@ -317,6 +324,35 @@ def test_a_study_of_30_units_and_100_cells_takes_less_than_a_second() -> None:
     for _ in range(3):
         incremental(x, y, [n % 50 for n in range(100)], Resampling(resamples=10_000))
     assert (time.process_time() - began) / 3 < 1
+
+
+def test_units_are_drawn_within_strata() -> None:
+    x, y = data(holes=False)
+    strata = (5, UNITS - 5)
+    counts = clip_counts(UNITS, HOW.resamples, HOW.seed, strata)
+    assert set(counts[:, :5].sum(1)) == {5}
+    frame = long(x, y, GROUPS)
+
+    def of(part: pd.DataFrame) -> float:
+        failed = part["y"] >= FAILURE
+        u = stats.mannwhitneyu(part.loc[failed, "x"], part.loc[~failed, "x"]).statistic
+        return float(u / failed.sum() / (~failed).sum())
+
+    samples = [of(repeated(frame, one)) for one in counts]
+    fields = {"statistic": "auroc", "x": "M2", "y": "dM3", "where": {}, "failure_at": FAILURE}
+    estimand = STATISTICS["auroc"].model_validate(fields)
+    found = estimand.plan(Sample([x, y], [Cell({"n": float(n)}) for n in GROUPS], strata), HOW)
+    assert isinstance(found, Estimate)
+    share = expanded(UNITS, 2)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(samples, [share, 1 - share])), abs=1e-9)
+    # A unit whose pairs cannot be predicted is still drawn in its stratum.
+    y[3] = np.where(np.arange(COLUMNS) == 0, y[3], np.nan)
+    y[np.arange(UNITS) != 3, 0] = np.nan
+    planned = plan_incremental(x, y, range(COLUMNS))
+    assert isinstance(planned, PendingEstimate)
+    (within,) = evaluate([planned.within(strata)], HOW)
+    assert (within.n, within.pairs) == (UNITS, (UNITS - 1) * (COLUMNS - 1))
+    assert within.defined
 
 
 def test_labels_come_from_the_cells() -> None:

@@ -24,7 +24,7 @@ from vjepa_stress.verdict.table import Table
 STRENGTHS = [0.2, 0.6, 1.0]
 CELLS = sketch.cells(["davis"], ["base", "large", "twin"], ["noise", "drops"], STRENGTHS)
 PAIR = {"x": "M2", "y": "dM3", "where": {}}
-BEYOND = {"statistic": "incremental", **PAIR, "beyond": ["perturbation", "strength"]}
+BEYOND: dict[str, Any] = {"statistic": "incremental", **PAIR, "beyond": ["perturbation", "strength"]}
 LEFT_OUT = {"statistic": "transfer", **PAIR, "leave_out": "perturbation"}
 AREA = {"statistic": "auroc", **PAIR, "failure_at": 0.25}
 WITHIN = {"statistic": "within_cell", **PAIR}
@@ -150,7 +150,9 @@ def test_the_correlation_within_cells_is_beside_every_pooled_one() -> None:
     }
     how = Resampling(resamples=1000, seed=5)
     subjects, twin = (
-        estimate.within_cell(*(table.values[name][:, columns[control]] for name in ("M2", "dM3")), range(width), how)
+        estimate.within_cell(
+            table.values["M2"][:, columns[control]], table.values["dM3"][:, columns[control]], range(width), how
+        )
         for control, width in ((False, 12), (True, 6))
     )
     for name in ("e0", "e1"):

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from vjepa_stress.design.base import Design
 from vjepa_stress.fields import Finite
-from vjepa_stress.statistics.base import Sample, Span
+from vjepa_stress.statistics.base import Resampled, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
 from vjepa_stress.statistics.numerics.pairs import ENDS
-from vjepa_stress.statistics.numerics.resample import Resampling, percentile_ends, unit_counts
+from vjepa_stress.statistics.numerics.resample import Resampling, expanded, percentile_ends, unit_counts
 
 
 class Auroc(TwoMetrics):
@@ -35,7 +35,7 @@ class Auroc(TwoMetrics):
 
     statistic: Literal["auroc"]
     failure_at: Finite
-    interval: Literal["expanded"] = "expanded"
+    interval: Resampled = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """The range of a probability."""
@@ -61,7 +61,7 @@ class Auroc(TwoMetrics):
 
     def plan(self, sample: Sample, how: Resampling) -> Estimate:
         """Compute it with a bootstrap over units. It does not depend on means, so it cannot be pending."""
-        return _auroc(sample.parts[0], sample.parts[1], self.failure_at, how)
+        return _auroc(sample.parts[0], sample.parts[1], self.failure_at, how, sample.strata)
 
 
 def auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling | None = None) -> Estimate:
@@ -75,7 +75,7 @@ def auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling | None 
     return _auroc(x, y, failure_at, how or Resampling()).noted(note_of_pairs(x, y))
 
 
-def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling) -> Estimate:
+def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling, strata: tuple[int, ...] = ()) -> Estimate:
     left, right = paired(as_table(x), as_table(y))
     unit, cell = np.nonzero(np.isfinite(left))
     units, pairs = left.shape[0], len(unit)
@@ -87,13 +87,13 @@ def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling) -> Es
     ordered = _ordered(left[unit, cell], failed, unit, units)
     failures, others = (np.bincount(unit[of], minlength=units).astype(np.float64) for of in (failed, ~failed))
     value = float(ordered.sum() / (failures.sum() * others.sum()))
-    counts = unit_counts(units, how.resamples, how.seed)
+    counts = unit_counts(units, how.resamples, how.seed, strata)
     with np.errstate(divide="ignore", invalid="ignore"):
         samples = np.einsum("ru,ru->r", counts @ ordered, counts) / ((counts @ failures) * (counts @ others))
     if not np.isfinite(samples).all():
         share = float(np.mean(~np.isfinite(samples)))
         return undefined(units, ENDS, Note(code="no-value-in-resamples", value=share), pairs=pairs)
-    low, high = percentile_ends(samples, how.level).tolist()
+    low, high = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).tolist()
     # Sums of resamples may exceed their bounds by rounding error.
     return Estimate(value=value, low=max(0.0, low), high=min(1.0, high), n=units, method=ENDS, pairs=pairs)
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from vjepa_stress.design.base import Design
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Sample, Span
+from vjepa_stress.statistics.base import Resampled, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
@@ -50,7 +50,7 @@ class Incremental(TwoMetrics):
 
     statistic: Literal["incremental"]
     beyond: tuple[Name, ...] = Field(min_length=1)
-    interval: Literal["expanded"] = "expanded"
+    interval: Resampled = "expanded"
 
     @model_validator(mode="after")
     def _factors_are_unique(self) -> Self:
@@ -87,10 +87,9 @@ def plan_incremental(x: ArrayLike, y: ArrayLike, groups: Sequence[Hashable]) -> 
     left, right = paired(as_table(x), as_table(y))
     group = numbered(groups)
     predictable = (by_group(np.isfinite(left).astype(np.float64), group) > 0).sum(0) > 1
-    kept = predictable[group]
-    left, right = paired(left[:, kept], right[:, kept])
-    group, units, pairs = numbered(group[kept].tolist()), left.shape[0], int(np.isfinite(left).sum())
-    if units < 2:
+    left, right = (np.where(predictable[group], part, np.nan) for part in (left, right))
+    units, pairs = left.shape[0], int(np.isfinite(left).sum())
+    if pairs == 0:  # no group has pairs of two units
         return undefined(units, ENDS, Note(code="too-few-units"), pairs=pairs)
     constant = undefined(units, ENDS, Note(code="constant"), pairs=pairs)
     x_within = centred(left, group)
@@ -101,6 +100,7 @@ def plan_incremental(x: ArrayLike, y: ArrayLike, groups: Sequence[Hashable]) -> 
     # Sums of all other units, for each unit and group. Values are centred, so that the differences keep their digits.
     own = [by_group(part, group) for part in (np.isfinite(right).astype(np.float64), x_within, y_within)]
     n, x_sum, y_sum = (part.sum(0) - part for part in own)
+    n = np.maximum(n, 1)  # groups without pairs contribute 0
     own = [by_group(part, group) for part in (x_within**2, x_within * y_within)]
     squares, products = ((part.sum(0) - part).sum(1) for part in own)
     x_variance = squares - (x_sum**2 / n).sum(1)

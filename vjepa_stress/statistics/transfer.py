@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from vjepa_stress.design.base import Design
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Sample, Span
+from vjepa_stress.statistics.base import Resampled, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
@@ -39,7 +39,7 @@ class Transfer(TwoMetrics):
 
     statistic: Literal["transfer"]
     leave_out: Name
-    interval: Literal["expanded"] = "expanded"
+    interval: Resampled = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """Held-out R² is at most 1 and has no smallest value."""
@@ -75,7 +75,7 @@ def plan_transfer(x: ArrayLike, y: ArrayLike, levels: Sequence[Hashable]) -> Pen
     defined = np.isfinite(left)
     observed = defined.any(0)
     left, right, defined = left[:, observed], right[:, observed], defined[:, observed]
-    level = numbered([levels[column] for column in np.flatnonzero(observed)])
+    level = numbered([levels[column] for column in np.flatnonzero(observed).tolist()])
     units, pairs = left.shape[0], int(defined.sum())
     if units < 2:
         return undefined(units, ENDS, Note(code="too-few-units"), pairs=pairs)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vjepa_stress.statistics.base import Sample, Span
+from vjepa_stress.statistics.base import Resampled, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
@@ -42,7 +42,7 @@ class WithinCell(TwoMetrics):
     }
 
     statistic: Literal["within_cell"]
-    interval: Literal["expanded"] = "expanded"
+    interval: Resampled = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """The range of a correlation."""

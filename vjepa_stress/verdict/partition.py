@@ -245,7 +245,7 @@ def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEsti
         return [undefined(pairs, "none", Note(code="too-few-units"))] * 3
     return [
         plan_pearson(drift, loss, how.level, "fisher"),
-        plan_pearson(drift, loss, how.level, "cluster"),
+        plan_pearson(drift, loss, how.level),
         plan_within_cell(drift, loss, _stored(table, group.cells)),
     ]
 

@@ -11,7 +11,7 @@ from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import PendingEstimate
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic
 
-ENDS: Ends = "percentile"
+ENDS: Ends = "expanded"
 """Ends of the intervals of these statistics."""
 
 CONSTANT = 1e-12
