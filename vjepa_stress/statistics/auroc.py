@@ -15,7 +15,6 @@ from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
-from vjepa_stress.statistics.numerics.pairs import ENDS
 from vjepa_stress.statistics.numerics.resample import Resampling, expanded, percentile_ends, unit_counts
 
 
@@ -80,10 +79,10 @@ def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling, strat
     unit, cell = np.nonzero(np.isfinite(left))
     units, pairs = left.shape[0], len(unit)
     if units < 2:
-        return undefined(units, ENDS, Note(code="too-few-units"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-units"), pairs=pairs)
     failed = right[unit, cell] >= failure_at
     if failed.all() or not failed.any():
-        return undefined(units, ENDS, Note(code="one-class"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="one-class"), pairs=pairs)
     ordered = _ordered(left[unit, cell], failed, unit, units)
     failures, others = (np.bincount(unit[of], minlength=units).astype(np.float64) for of in (failed, ~failed))
     value = float(ordered.sum() / (failures.sum() * others.sum()))
@@ -92,10 +91,10 @@ def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling, strat
         samples = np.einsum("ru,ru->r", counts @ ordered, counts) / ((counts @ failures) * (counts @ others))
     if not np.isfinite(samples).all():
         share = float(np.mean(~np.isfinite(samples)))
-        return undefined(units, ENDS, Note(code="no-value-in-resamples", value=share), pairs=pairs)
+        return undefined(units, "expanded", Note(code="no-value-in-resamples", value=share), pairs=pairs)
     low, high = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).tolist()
     # Sums of resamples may exceed their bounds by rounding error.
-    return Estimate(value=value, low=max(0.0, low), high=min(1.0, high), n=units, method=ENDS, pairs=pairs)
+    return Estimate(value=value, low=max(0.0, low), high=min(1.0, high), n=units, method="expanded", pairs=pairs)
 
 
 def _ordered(x: Floats, failed: NDArray[np.bool_], unit: NDArray[np.int64], units: int) -> Floats:

@@ -18,7 +18,6 @@ from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.pairs import (
     CONSTANT,
-    ENDS,
     by_group,
     centred,
     is_constant,
@@ -90,8 +89,8 @@ def plan_incremental(x: ArrayLike, y: ArrayLike, groups: Sequence[Hashable]) -> 
     left, right = (np.where(predictable[group], part, np.nan) for part in (left, right))
     units, pairs = left.shape[0], int(np.isfinite(left).sum())
     if pairs == 0:  # no group has pairs of two units
-        return undefined(units, ENDS, Note(code="too-few-units"), pairs=pairs)
-    constant = undefined(units, ENDS, Note(code="constant"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-units"), pairs=pairs)
+    constant = undefined(units, "expanded", Note(code="constant"), pairs=pairs)
     x_within = centred(left, group)
     if is_constant(x_within, left) or np.ptp(right[np.isfinite(right)]) == 0:
         return constant

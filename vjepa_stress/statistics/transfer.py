@@ -15,7 +15,7 @@ from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
-from vjepa_stress.statistics.numerics.pairs import CONSTANT, ENDS, by_group, numbered, plan_share, standardised
+from vjepa_stress.statistics.numerics.pairs import CONSTANT, by_group, numbered, plan_share, standardised
 from vjepa_stress.statistics.numerics.resample import Resampling
 
 
@@ -78,10 +78,10 @@ def plan_transfer(x: ArrayLike, y: ArrayLike, levels: Sequence[Hashable]) -> Pen
     level = numbered([levels[column] for column in np.flatnonzero(observed).tolist()])
     units, pairs = left.shape[0], int(defined.sum())
     if units < 2:
-        return undefined(units, ENDS, Note(code="too-few-units"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-units"), pairs=pairs)
     if level.max() < 1:
-        return undefined(units, ENDS, Note(code="too-few-groups"), pairs=pairs)
-    constant = undefined(units, ENDS, Note(code="constant"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-groups"), pairs=pairs)
+    constant = undefined(units, "expanded", Note(code="constant"), pairs=pairs)
     if any(np.ptp(part[defined]) == 0 for part in (left, right)):
         return constant
     left, right = standardised(left), standardised(right)

@@ -16,7 +16,6 @@ from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.pairs import (
     CONSTANT,
-    ENDS,
     by_group,
     centred,
     is_constant,
@@ -59,11 +58,11 @@ def plan_within_cell(x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable]) -> P
     units, defined = left.shape[0], np.isfinite(left)
     pairs = int(defined.sum())
     if pairs < 3 or units < 2:
-        return undefined(units, ENDS, Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs=pairs)
     cell = numbered(cells)
     within = [centred(part, cell) for part in (left, right)]
     if any(is_constant(part, values) for part, values in zip(within, (left, right), strict=True)):
-        return undefined(units, ENDS, Note(code="constant"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="constant"), pairs=pairs)
     left, right = (part / np.sqrt(np.nanmean(part**2)) for part in within)
     squares = [np.nansum(part, axis=1)[:, None] for part in (left**2, right**2, left * right)]
     # Cells with the same units share one column of counts.

@@ -246,13 +246,18 @@ def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEsti
     return [
         plan_pearson(drift, loss, how.level, "fisher"),
         plan_pearson(drift, loss, how.level),
-        plan_within_cell(drift, loss, _stored(table, group.cells)),
+        plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift)),
     ]
+
+
+def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
+    """The cell of each column of values, in which the cells are repeated for each clip of a row."""
+    return [cell for _ in range(values.shape[1] // max(1, len(cells))) for cell in cells]
 
 
 def _adjusted(table: Table, group: _Group, level: float) -> Adjusted:
     drift, loss, _ = _pairs(table, group.cells)
-    doses = [(cell.perturbation, cell.strength) for cell in _stored(table, group.cells)]
+    doses = [(cell.perturbation, cell.strength) for cell in _repeated(_stored(table, group.cells), drift)]
     return Adjusted(group.control, gee(drift, loss, doses, level))
 
 

@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import PendingEstimate
-from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic
-
-ENDS: Ends = "expanded"
-"""Ends of the intervals of these statistics."""
+from vjepa_stress.statistics.numerics.resample import Groups, MeansStatistic
 
 CONSTANT = 1e-12
 """A sum of squares below this share of the uncentred one is treated as 0, because it is rounding error."""
@@ -52,7 +49,7 @@ def plan_means(columns: Floats, of: Callable[[Floats], Floats], pairs: int) -> P
         pairs: number of pairs.
     """
     groups = Groups.side_by_side(*[1] * columns.shape[1])
-    return PendingEstimate(MeansStatistic(columns, groups, of), ENDS, pairs=pairs)
+    return PendingEstimate(MeansStatistic(columns, groups, of), pairs=pairs)
 
 
 def standardised(table: Floats) -> Floats:
