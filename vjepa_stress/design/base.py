@@ -205,6 +205,15 @@ class Design(Frozen, ABC):
         if name not in self.columns:
             raise ValueError(f"{path}: unknown metric {name!r}; the design has {', '.join(sorted(self.columns))}")
 
+    def check_factor(self, name: str, path: str) -> None:
+        """Refuse a factor that is not in the design.
+
+        Raises:
+            ValueError: with the path and the factors.
+        """
+        if name not in self.factor_names:
+            raise ValueError(f"{path}: unknown factor {name!r}; the design has {', '.join(self.factor_names)}")
+
     def check_numeric(self, name: str, path: str) -> None:
         """Refuse a factor that is not a numeric factor of the design.
 

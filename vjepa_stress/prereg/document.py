@@ -18,7 +18,7 @@ from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.statistics import Estimand
 from vjepa_stress.study_root import STUDY_NAME
 
-Warned = Literal["moved-positions", "too-few-clips"]
+Warned = Literal["moved-positions", "too-few-clips", "mixes-cells"]
 """Warnings that a draft must resolve, or acknowledge with a reason, before it can be registered."""
 
 CALIBRATION = "calibration"

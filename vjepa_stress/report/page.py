@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +18,7 @@ from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
-from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
+from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
 
 STAMP = "EXPLORATORY"
@@ -83,6 +84,8 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "level": numbers.percent(document.analysis.confidence_level),
         "unit": "source",  # which intervals resample
         "strata": [words.stratum(name, design) for name in design.strata(design.cells)],
+        "beside": functools.partial(_beside, "source"),
+        "read": functools.partial(_read, "source"),
     }
     html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
     return Report(
@@ -116,7 +119,6 @@ def _environment(html: bool) -> Environment:
         "interval": numbers.interval,
         "overlap": overlap,
         "pooled": pooled,
-        "read": _read,
         "separable": separable,
         "words": words,
     }
@@ -128,13 +130,34 @@ def _safe(value: object) -> object:
     return type(value)(printable(value)) if isinstance(value, str) else value  # keeps the type of escaped HTML
 
 
-def _read(verdict: HypothesisVerdict, name: str | None) -> str:
-    """The estimate that a clause reads, with its interval; empty for combinations."""
+def _read(unit: str, verdict: HypothesisVerdict, name: str | None) -> str:
+    """The estimate that a clause reads, with its interval and its companion; empty for combinations."""
     if name is None:
         return ""
     record = verdict.estimates[name]
     ends = numbers.interval(record.estimate.low, record.estimate.high) if record.estimand.sampled else ""
-    return f" ({numbers.number(record.estimate.value)}{f' {ends}' if ends else ''})"
+    beside = _beside(unit, record)
+    texts = (numbers.number(record.estimate.value), f" {ends}" if ends else "", f"; {beside}" if beside else "")
+    return f" ({''.join(texts)})"
+
+
+def _beside(unit: str, record: EstimateRecord, control: str | None = None) -> str:
+    """The companion of an estimate with its interval, such as "within cells 0.110 [-0.080, 0.310]"; empty if none.
+
+    Args:
+        unit: name of the unit, such as `clip`.
+        record: the estimate.
+        control: the control that it is computed on; None for all subjects together.
+    """
+    if record.companion is None:
+        return ""
+    one = record.companion.estimate if control is None else record.companion.controls.get(control)
+    if one is None:
+        return ""
+    label = words.beside(record.companion.estimand)
+    if not one.defined:
+        return f"{label} undefined: {words.notes(one, unit)}"
+    return f"{label} {numbers.number(one.value)} {numbers.interval(one.low, one.high)}"
 
 
 def _markdown_cell(text: object) -> str:

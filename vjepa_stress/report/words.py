@@ -30,6 +30,7 @@ METHODS: Mapping[Method, str] = {
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
     "max-t": "paired over {units}, simultaneous intervals by a bootstrap of the largest t",
+    "gee": "generalised estimating equations, robust interval; {units} are clusters",
     "none": "no interval",
 }
 
@@ -45,6 +46,9 @@ NOTES: Mapping[NoteCode, str] = {
     "undefined-values": "{value} undefined values of {columns}",
     "values-left-out": "{value} undefined values left out",
     "cells-missing": "{value} cells missing",
+    "one-class": "all pairs are failures, or none is",
+    "few-units": "fewer than {value} {units}",
+    "no-fit": "the equations have no solution",
 }
 
 
@@ -74,13 +78,23 @@ def method(estimate: Estimate, unit: str = "clip") -> str:
 
 def estimand(one: Statistic) -> str:
     """Description of an estimand, without its filters."""
-    return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+    return one.words["of"].format(**_field_texts(one))
+
+
+def beside(one: Statistic) -> str:
+    """Label of an estimand that is printed beside another."""
+    return one.words["beside"]
 
 
 def estimand_over(one: Statistic) -> str:
     """Description of an estimand with its cells and its interval."""
     over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
-    values = {
+    return f"{over.format(**_field_texts(one))}; interval: {one.interval}"
+
+
+def _field_texts(one: Statistic) -> dict[str, str]:
+    """The fields of an estimand as text."""
+    return {
         name: where(value)
         if isinstance(value, Where)
         else ", ".join(map(number, value))
@@ -88,7 +102,6 @@ def estimand_over(one: Statistic) -> str:
         else str(value)
         for name, value in dict(one).items()
     }
-    return f"{over.format(**values)}; interval: {one.interval}"
 
 
 def where(one: Where) -> str:
@@ -263,6 +276,8 @@ FINDINGS = {
     "between sources is {largest} or less",
     "too-few-sources": "the rule reads its interval, but {stratum} has {sources} sources, and intervals need at "
     "least {least}: use more sources, or leave {stratum} out of the rule; a report shows it as a case study",
+    "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
+    "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
     "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
     "another rule",

@@ -141,6 +141,10 @@ class Statistic(Frozen, ABC):
         selected = tuple((design.select(where), frozenset(where.rows or ())) for where in self.filters())
         return self.statistic, self.interval, tuple(sorted(self.columns())), selected
 
+    def companion(self, design: Design) -> Statistic | None:  # noqa: ARG002
+        """The estimand that reports print beside it, computed on the same filter; None for most statistics."""
+        return None
+
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:
         """Representatives of all possible estimates: value and ends at the borders and between them, in all orders.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +30,23 @@ Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
 
 
+class Companion(Frozen):
+    """An estimate that is printed beside another, such as the correlation within cells beside a pooled correlation.
+
+    It decides nothing.
+    """
+
+    estimand: Estimand
+    estimate: Estimate
+    controls: dict[str, Estimate] = Field(description="the same estimand computed on each control")
+
+
 class EstimateRecord(Frozen):
     """An estimate, with its estimand and shards."""
 
     estimand: Estimand
     estimate: Estimate
+    companion: Companion | None = Field(default=None, exclude_if=lambda one: one is None)
     shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the order of the design")
 
 
@@ -205,9 +217,15 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     others = [subjects[analysis.estimand].model_copy(update={"interval": "expanded"}) for analysis in analyses]
     how = resampling(document, hypothesis)
     estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
+    companions = _companions(subjects, evidence, how)
 
     records = {
-        name: EstimateRecord(estimand=estimand, estimate=next(estimates), shards=_shards(estimand, evidence))
+        name: EstimateRecord(
+            estimand=estimand,
+            estimate=next(estimates),
+            companion=companions.get(name),
+            shards=_shards(estimand, evidence),
+        )
         for name, estimand in subjects.items()
     }
     estimated = {name: record.estimate for name, record in records.items()}
@@ -239,6 +257,27 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         level=how.level if how.level != document.analysis.confidence_level else None,
         withdrawn=hypothesis.withdrawn,
     )
+
+
+def _companions(subjects: Mapping[str, Statistic], evidence: Evidence, how: Resampling) -> dict[str, Companion]:
+    """The estimates that are printed beside others, by the names of the others."""
+    design = evidence.registration.document.design
+    beside = {name: other for name, one in subjects.items() if (other := one.companion(design)) is not None}
+    controls = [
+        (name, control, other)
+        for name, one in beside.items()
+        for control in design.controls
+        if (other := for_control(one, control, design)) is not None
+    ]
+    estimates = iter(_estimates([*beside.values(), *(one for _, _, one in controls)], evidence, how))
+    found = {name: (one, next(estimates)) for name, one in beside.items()}
+    on_controls: dict[str, dict[str, Estimate]] = {name: {} for name in beside}
+    for name, control, _ in controls:
+        on_controls[name][control] = next(estimates)
+    return {
+        name: Companion(estimand=one, estimate=estimate, controls=on_controls[name])
+        for name, (one, estimate) in found.items()
+    }
 
 
 def _withdrawn_in(hypothesis: Hypothesis, evidence: Evidence) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.statistics.pearson import plan_pearson, plan_pearson_difference
+from vjepa_stress.statistics.within_cell import plan_within_cell
+from vjepa_stress.verdict.gee import gee
 from vjepa_stress.verdict.table import Table
 
 DRIFT, LOSS = "M2", "dM3"
@@ -34,6 +36,7 @@ class Correlation:
         control: the control that it is computed on; None for all subjects together.
         fisher: r with a Fisher interval, which treats pairs as independent.
         cluster: r with the interval of a bootstrap over sources.
+        within: r after both columns are centred within cells, with the interval of a bootstrap over sources.
         pairs, clips: number of pairs and of clips.
         left_out: number of undefined values in these cells.
         missing: number of cells without a shard.
@@ -44,6 +47,7 @@ class Correlation:
     control: str | None
     fisher: Estimate
     cluster: Estimate
+    within: Estimate
     pairs: int
     clips: int
     left_out: int
@@ -52,10 +56,23 @@ class Correlation:
     @property
     def notes(self) -> tuple[Note, ...]:
         """Reasons why an estimate is undefined, and what was left out."""
-        notes = [*self.fisher.notes, *self.cluster.notes]
+        notes = [*self.fisher.notes, *self.cluster.notes, *self.within.notes]
         notes += [Note(code="values-left-out", value=self.left_out)] if self.left_out else []
         notes += [Note(code="cells-missing", value=self.missing)] if self.missing else []
         return tuple(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Change of dM3 per unit of M2, net of perturbation and strength; see `gee`.
+
+    Attributes:
+        control: see `Correlation`.
+        slope: the coefficient of M2 with its robust interval.
+    """
+
+    control: str | None
+    slope: Estimate
 
 
 @dataclass(frozen=True)
@@ -106,12 +123,14 @@ class Partition:
     Attributes:
         datasets: data sets with at least one pair.
         correlations: one per perturbation, one per family, one for all; each for the subjects and for each control.
+        adjusted: over all perturbations, for the subjects and for each control.
         separations: one per pair of families; each for the subjects and for each control.
         clouds: one per perturbation and model, ordered by family and by size.
     """
 
     datasets: tuple[str, ...]
     correlations: tuple[Correlation, ...]
+    adjusted: tuple[Adjusted, ...]
     separations: tuple[Separation, ...]
     clouds: tuple[Cloud, ...]
 
@@ -162,7 +181,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     ]
     planned += [plan_pearson_difference(*_by_source(table, design, one.cells, other.cells)) for one, other in pairs]
     estimates = iter(evaluate(planned, how))
-    correlations = tuple(_correlation(table, group, next(estimates), next(estimates)) for group in groups)
+    correlations = tuple(_correlation(table, group, *islice(estimates, 3)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
     separations = tuple(
         Separation(
@@ -173,7 +192,9 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         )
         for one, other in pairs
     )
-    return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, selected, design)))
+    adjusted = tuple(_adjusted(table, group, design, how.level) for group in groups if group.kind == "all")
+    clouds = tuple(_clouds(table, selected, design))
+    return Partition(tuple(sorted(datasets)), correlations, adjusted, separations, clouds)
 
 
 def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]:
@@ -224,22 +245,37 @@ def _by_source(table: Table, design: VideoDesign, *groups: Sequence[VideoCell]) 
 
 
 def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
-    """r with its Fisher interval, and with a bootstrap over sources."""
+    """r with its Fisher interval, r with a bootstrap over sources, and r within cells."""
     ((drift, loss),) = _by_source(table, design, group.cells)
     if len(drift) < 2:
         # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
-        return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 2
-    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)]
+        return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
+    return [
+        plan_pearson(drift, loss, how.level, "fisher"),
+        plan_pearson(drift, loss, how.level),
+        plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift)),
+    ]
 
 
-def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
+def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
+    """The cell of each column of values, in which the cells are repeated for each clip of a row."""
+    return [cell for _ in range(values.shape[1] // max(1, len(cells))) for cell in cells]
+
+
+def _adjusted(table: Table, group: _Group, design: VideoDesign, level: float) -> Adjusted:
+    ((drift, loss),) = _by_source(table, design, group.cells)
+    doses = [(cell.perturbation, cell.strength) for cell in _repeated(_stored(table, group.cells), drift)]
+    return Adjusted(group.control, gee(drift, loss, doses, level))
+
+
+def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate, within: Estimate) -> Correlation:
     stored = _stored(table, group.cells)
     drift, _, pairs = _pairs(table, stored)
     clips = int(np.isfinite(drift).any(axis=1).sum())
     expected = int(table.present[:, table.columns(stored)].sum())
     missing = len(group.cells) - len(stored)
     return Correlation(
-        group.kind, group.name, group.control, fisher, cluster, pairs, clips, expected - pairs, missing
+        group.kind, group.name, group.control, fisher, cluster, within, pairs, clips, expected - pairs, missing
     )
 
 

@@ -68,6 +68,8 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
         cells = [cell for where in estimand.filters() for cell in design.select(where)]
         for concern in design.concerns(estimand.columns(), cells):
             yield _warning(document, concern.code, hypothesis, name, concern.values)
+        if estimand.companion(design) is not None:
+            yield _warning(document, "mixes-cells", hypothesis, name, {"cells": len(cells)})
     for leaf in hypothesis.rule.leaves():
         if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
             yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
