@@ -111,7 +111,8 @@ def _hypothesis(hypothesis: Hypothesis) -> Section:
     groups = grouped(hypothesis.estimands)
     estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
     rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
-    lines = (counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
+    why = [f"  {line}" for line in words.rationales(hypothesis.rule)]
+    lines = (counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules, "why these numbers", *why)
     return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
 
 
@@ -154,6 +155,7 @@ def _analysis(registration: Registration) -> Section:
         "confidence level": percent(analysis.confidence_level),
         "bootstrap": f"{analysis.bootstrap_resamples} resamples, seed {analysis.bootstrap_seed}",
         "multiplicity": analysis.multiplicity,
+        "within a hypothesis": words.WITHIN[analysis.within_hypothesis],
         "missing data": analysis.missing_data,
         "exclusions": counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }

@@ -99,7 +99,8 @@ def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> 
     low, high = leaf.borders()
     bottom, top = value_range(estimand, document.design)
     units = min(document.design.count_units(stratum) for stratum in _strata(document, estimand))
-    z = float(special.ndtri((1 + document.analysis.confidence_level) / 2))
+    alpha = leaf.interval_alpha(1 - document.analysis.confidence_level)
+    z = float(special.ndtri(1 - alpha / 2))
     largest = (min(high, top) - max(low, bottom)) / 2 * units**0.5 / z
     if largest >= _SPREAD * (top - bottom):
         return {}
