@@ -25,16 +25,13 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     strengths = ", ".join(f"{level:g}" for level in levels)
     graded = "[low_light, frame_drops, gaussian_noise]"
     design = f"""design:
-  datasets: [small]
-  models: {{idle: {{size_rank: 1}}}}
-  perturbations: {graded}
+  models: [idle]
   metrics: [M1, M2]
   cells:
     - {{dataset: [small], model: [idle], perturbation: {graded}, strength: [{strengths}]}}
   seed: 3
   frames: 16
   resolution: 32
-  numerics: {{dtype: float32, compile: false}}
 """
     calibration = """
   - id: H1

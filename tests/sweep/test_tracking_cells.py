@@ -23,9 +23,8 @@ from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks
 
 DESIGN = """
-  datasets: [{datasets}]
-  models: {{tiny: {{size_rank: 1}}, pixels: {{size_rank: 0, role: control}}}}
-  perturbations: [identity, reverse, occlusion]
+  models: [tiny]
+  controls: [pixels]
   metrics: [M1, M2, M3]
   cells:
     - {{dataset: [{datasets}], model: [tiny, pixels], perturbation: [identity, reverse]}}
@@ -33,7 +32,6 @@ DESIGN = """
   seed: 3
   frames: 16
   resolution: 64
-  numerics: {{dtype: float32, compile: false}}
 hypotheses:
   - id: C1
     title: Identity
@@ -231,7 +229,7 @@ def peak(folder: Path, clips: int) -> float:
         (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 3", f"n_clips: {clips}")
     )
     text = draft("small").replace("resolution: 64", "resolution: 96").replace("[tiny, pixels]", "[pixels]")
-    text = text.replace("{tiny: {size_rank: 1}, pixels: {size_rank: 0, role: control}}", "{pixels: {size_rank: 0}}")
+    text = text.replace("models: [tiny]\n  controls: [pixels]", "models: [pixels]")
     root = study.new_root(folder / "root", text)
     there = ["--root", str(root.path), "--config-dir", str(folder / "conf")]
     done = study.command("register", root.prereg / "small" / "draft.yaml", *there)

@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.verdict import sketch
 from tests.verdict.test_evaluate import DESIGN, NOISE, evidence
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.rules import RULES
 from vjepa_stress.statistics.numerics.resample import unit_counts
 from vjepa_stress.verdict.evaluate import evaluate
 from vjepa_stress.verdict.multiplicity import holm, p_value
 from vjepa_stress.verdict.table import Table
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/e_stats/expected.json").read_text())
-POOLED = "monotone_pooled" if "monotone_pooled" in RULES else "monotone"
-"""The rule with pooled half-widths."""
 MEAN: dict[str, Any] = {"statistic": "mean", "metric": "M2", "where": {**NOISE, "strength": [0.6], "model": ["base"]}}
 
 
@@ -57,7 +55,7 @@ def test_rules_read_wider_intervals() -> None:
 
 
 def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
-    """A threshold below a mean's percentile interval: twice the share of resamples that fall short of it."""
+    """A threshold below a mean's expanded interval: its level, at the share of resamples that fall short of it."""
     document = study()
     table = sketch.table(document)
     (column,) = table.columns(
@@ -67,18 +65,25 @@ def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
     means = unit_counts(len(values), 1000, 5) @ values / len(values)
     for hypothesis, border in zip(document.hypotheses[:3], (0.4, 0.3, 0.2), strict=True):
         share = float(np.mean(means < border))
-        expected = max(2 * share, 1 / 1001) if share < 0.5 else 1.0
-        assert p_value(hypothesis, table, document) == pytest.approx(expected, abs=2.5 / 1000)
+        n = len(values)
+        t = stats.norm.isf(share) * np.sqrt((n - 1) / n)
+        expected = max(2 * stats.t.sf(t, n - 1), 1 / 1001) if share < 0.5 else 1.0
+        assert p_value(hypothesis, table, document) == pytest.approx(expected, abs=5e-3)
 
 
 def pooled_curve(step: float) -> tuple[Preregistration, Table]:
     """A curve that falls by 0.4 and then rises by `step`, and the published criterion for a falling curve."""
-    fixed = {"monotone_pooled": "pooled"}.get(POOLED, "t")
     models = ["base", "large", "giant"]
-    sizes = {"statistic": "jumps", "metric": "M2", "along": "model", "levels": models, "where": NOISE}
-    sizes["interval"] = fixed
+    sizes = {
+        "statistic": "jumps",
+        "metric": "M2",
+        "along": "model",
+        "levels": models,
+        "where": NOISE,
+        "interval": "pooled",
+    }
     design = sketch.design(sketch.cells(["davis"], models, ["noise"], [0.2, 1.0]), clips={"davis": 40})
-    rule = {"kind": POOLED, "estimand": "x", "order": "falling", "noise": 2.0}
+    rule = {"kind": "monotone_pooled", "estimand": "x", "order": "falling", "noise": 2.0}
     document = sketch.document(
         design, [sketch.hypothesis("H1", {"x": sizes}, rule)], analysis={"multiplicity": "bonferroni"}
     )

@@ -9,6 +9,7 @@ from typing import Any
 from vjepa_stress.design import Design, VideoDesign
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Hypothesis
+from vjepa_stress.prereg.draft_defaults import complete
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import changes
@@ -187,7 +188,7 @@ def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Se
     if draft is None:
         return Section(title, lines=("there is no draft.yaml",))
     try:
-        found = draft_changes(document, expand(draft, "draft.yaml"))
+        found = draft_changes(document, complete(expand(draft, "draft.yaml"), "draft.yaml"))
     except BadDocument as error:
         return Section(title, lines=("the draft cannot be read:", *str(error).splitlines()))
     summary = counted(len(found), "change") + ", registered → draft" if found else "no change"

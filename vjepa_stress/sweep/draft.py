@@ -19,6 +19,7 @@ from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHer
 from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.draft_defaults import complete
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
@@ -35,10 +36,10 @@ class _Part(BaseModel):
 
 
 class DraftModel(_Part):
-    """What a draft declares of a model in addition to its name."""
+    """What a draft declares of a model by its place in `models` or `controls`."""
 
     size_rank: int
-    role: ModelRole = "subject"
+    role: ModelRole
 
 
 class DraftCells(_Part):
@@ -86,7 +87,7 @@ class Draft(_Part):
 
 
 def read_draft(path: Path) -> Draft:
-    """Read a draft, expand its `lists` and `each`, and validate its fields.
+    """Read a draft, expand its `lists` and `each`, write out its defaults, and validate its fields.
 
     Raises:
         BadDocument, BadConfiguration: with every mistake and its path in the expanded draft.
@@ -107,7 +108,7 @@ def read_draft(path: Path) -> Draft:
             found="\n    ".join(["", *blanks]),
             fix="replace each of these values with a text of your own",
         )
-    return strictly(Draft, expand(value, path), path)
+    return strictly(Draft, complete(expand(value, path), path), path)
 
 
 def new_draft(root: StudyRoot, study: str) -> Path:

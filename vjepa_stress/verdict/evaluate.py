@@ -231,7 +231,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     read = {leaf.estimand for leaf in rule.leaves()} if rule else set()
     analyses = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
     others = [
-        {analysis.estimand: subjects[analysis.estimand].model_copy(update={"interval": "cluster"})}
+        {analysis.estimand: subjects[analysis.estimand].model_copy(update={"interval": "expanded"})}
         for analysis in analyses
     ]
     how = resampling(document, hypothesis)
