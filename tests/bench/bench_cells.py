@@ -41,7 +41,8 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     family: drift
     prediction: confirmed
     estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point}
+    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point,
+           rationale: Nearly every step must rise.}
 """
     return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"
 

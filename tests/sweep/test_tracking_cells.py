@@ -40,7 +40,8 @@ hypotheses:
     family: calibration
     prediction: confirmed
     estimands: {{floor: {{statistic: maximum, metric: dM3, where: {{dataset: [{first}], perturbation: [identity]}}}}}}
-    rule: {{kind: threshold, estimand: floor, direction: below, confirm_at: 1.0e-6, refute_at: 1.0e-6, use: point}}
+    rule: {{kind: threshold, estimand: floor, direction: below, confirm_at: 1.0e-6, refute_at: 1.0e-6, use: point,
+           rationale: Rounding of float32 is smaller.}}
   - id: H1
     title: Occlusion
     claim: Tracking suffers from occlusion.
@@ -52,7 +53,8 @@ hypotheses:
         statistic: mean
         metric: dM3
         where: {{dataset: [{first}], perturbation: [occlusion], strength: [1.0]}}
-    rule: {{kind: threshold, estimand: loss, direction: above, confirm_at: -0.9, refute_at: -0.95, use: point}}
+    rule: {{kind: threshold, estimand: loss, direction: above, confirm_at: -0.9, refute_at: -0.95, use: point,
+           rationale: Nearly any loss counts.}}
 """
 
 

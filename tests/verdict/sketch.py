@@ -86,7 +86,15 @@ def video(chosen: Iterable[Cell]) -> tuple[VideoCell, ...]:
 def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], family: str = "drift") -> dict[str, Any]:
     """A hypothesis without much to say."""
     prose = dict.fromkeys(("title", "claim", "rationale", "prediction"), "…")
+    rule = explained(rule)
     return {"id": name, **prose, "estimands": estimands, "rule": rule, "family": family, "status": "active"}
+
+
+def explained(rule: dict[str, Any]) -> dict[str, Any]:
+    """The same rule with a rationale for every leaf that has none."""
+    if "of" in rule:
+        return {**rule, "of": [explained(part) for part in rule["of"]]}
+    return {"rationale": "…", **rule}
 
 
 def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "interval") -> dict[str, Any]:
@@ -112,6 +120,7 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
         "bootstrap_resamples": 1000,
         "bootstrap_seed": 5,
         "multiplicity": "none",
+        "within_hypothesis": "adjusted",
         "exclusions": [],
         "missing_data": "not-evaluable",
         "stopping": "fixed",

@@ -89,7 +89,7 @@ def above(confirm_at: float, refute_at: float, use: str = "interval", name: str 
         (NOISE, band(0.5, 2.5), "out-of-range"),
         (NOISE, above(3, 1), "out-of-range"),
         (RATIO, above(1.2, -1), "out-of-range"),
-        (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 2.5}, "out-of-range"),
+        (NOISE, {"kind": "tost", "estimand": "x", "margin": 2.5, "alpha": 0.025}, "out-of-range"),
         (NOISE, {"kind": "all_of", "of": [band(0.1, 0.2), band(0.5, 0.6)]}, "unreachable"),  # never confirmed
         (NOISE, {"kind": "any_of", "of": [above(0.5, 0.5, "point"), band(0, 0.5)]}, "unreachable"),  # never refuted
         ({**TREND, "where": {"strength": [0.2, 1.0]}}, RISES, "too-few-levels"),
@@ -113,7 +113,7 @@ def test_rules_that_cannot_decide(estimand: dict[str, Any], rule: dict[str, Any]
         (NOISE, above(0.5, 0.3)),
         (TREND, RISES),
         (RATIO, above(1.2, 1.0)),
-        (NOISE, {"kind": "equivalence", "estimand": "x", "margin": 0.15}),
+        (NOISE, {"kind": "tost", "estimand": "x", "margin": 0.15, "alpha": 0.025}),
         (JUMPS, FALLS),
         ({**JUMPS, "interval": "pooled"}, POOLED),
         (FLOOR, {**above(1e-6, 1e-6, "point"), "direction": "below"}),

@@ -11,6 +11,7 @@ ANALYSIS: Mapping[str, Any] = {
     "confidence_level": 0.95,
     "bootstrap_resamples": 10_000,
     "multiplicity": "bonferroni",
+    "within_hypothesis": "adjusted",
     "exclusions": [],
     "missing_data": "not-evaluable",
     "stopping": "fixed",

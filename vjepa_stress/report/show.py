@@ -113,7 +113,16 @@ def _hypothesis(hypothesis: Hypothesis) -> Section:
     groups = grouped(hypothesis.estimands)
     estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
     rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
-    lines = (words.counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
+    why = [f"  {line}" for line in words.rationales(hypothesis.rule)]
+    count = words.counted(len(hypothesis.estimands), "estimand")
+    lines = (
+        count,
+        *estimands,
+        "rule",
+        *rules,
+        "why these numbers",
+        *why,
+    )
     return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
 
 
@@ -156,6 +165,7 @@ def _analysis(registration: Registration) -> Section:
         "confidence level": percent(analysis.confidence_level),
         "bootstrap": f"{analysis.bootstrap_resamples} resamples, seed {analysis.bootstrap_seed}",
         "multiplicity": analysis.multiplicity,
+        "within a hypothesis": words.WITHIN[analysis.within_hypothesis],
         "missing data": analysis.missing_data,
         "exclusions": words.counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }

@@ -105,7 +105,8 @@ def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> 
     low, high = leaf.borders()
     bottom, top = value_range(estimand, document.design)
     sources = min(document.design.count_sources(stratum) for stratum in _strata(document, estimand))
-    z = float(special.ndtri((1 + document.analysis.confidence_level) / 2))
+    alpha = leaf.interval_alpha(1 - document.analysis.confidence_level)
+    z = float(special.ndtri(1 - alpha / 2))
     largest = (min(high, top) - max(low, bottom)) / 2 * sources**0.5 / z
     if largest >= _SPREAD * (top - bottom):
         return {}
