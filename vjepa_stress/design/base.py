@@ -103,6 +103,13 @@ class Design(Frozen, ABC):
     def count_units(self, stratum: str) -> int:
         """Number of units of a stratum."""
 
+    def count_sources(self, stratum: str) -> int:
+        """Number of sources of a stratum, such as videos. Units of one source are not independent.
+
+        The default is for designs in which each unit is its own source.
+        """
+        return self.count_units(stratum)
+
     @property
     @abstractmethod
     def identities(self) -> Mapping[str, Mapping[str, Identity]]:

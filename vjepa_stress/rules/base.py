@@ -72,10 +72,12 @@ class LeafRule(Rule):
     Class attributes:
         reads: whether it reads a number with an interval, or a curve of steps.
         two_sided: whether the interval must be between two borders.
+        claims_no_effect: whether confirmation means that an effect is absent, so that cells alike confirm it.
     """
 
     reads: ClassVar[Literal["number", "curve"]] = "number"
     two_sided: ClassVar[bool] = False
+    claims_no_effect: ClassVar[bool] = False
 
     estimand: Name
 

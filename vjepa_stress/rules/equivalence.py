@@ -19,6 +19,7 @@ class Equivalence(LeafRule):
     """
 
     two_sided: ClassVar[bool] = True
+    claims_no_effect: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = Band.words
 
     kind: Literal["equivalence"]

@@ -27,12 +27,19 @@ class Table:
         values: for each shard column, (units, cells); NaN if undefined or if the unit is of another stratum. True is
             1, false is 0.
         present: (units, cells), whether the shard of the cell has a row for the unit.
+        sources: key of the source of each unit; if not given, each unit is its own source.
     """
 
     cells: tuple[Cell, ...]
     units: tuple[str, ...]
     values: Mapping[str, Floats]
     present: NDArray[np.bool_]
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """By default each unit is its own source."""
+        if not self.sources:
+            object.__setattr__(self, "sources", self.units)
 
     @classmethod
     def of(
@@ -76,6 +83,12 @@ class Table:
         """Values of a metric in some cells, (units, cells), and `present` of these cells."""
         columns = self.columns(cells)
         return self.values[metric][:, columns], self.present[:, columns]
+
+    @functools.cached_property
+    def source(self) -> NDArray[np.int64]:
+        """Number of the source of each unit; sources are numbered in the order of their first units."""
+        number = {name: n for n, name in enumerate(dict.fromkeys(self.sources))}
+        return np.array([number[name] for name in self.sources], dtype=np.int64)
 
     @functools.cached_property
     def _position(self) -> dict[Cell, int]:

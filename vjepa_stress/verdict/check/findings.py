@@ -84,7 +84,7 @@ def _warning(
     values: Mapping[str, str | float | int],
 ) -> Finding:
     where = f"{hypothesis.id}.{name}"
-    known: dict[tuple[str, str, str], Acknowledged] = {
+    known: dict[tuple[str, str, str | None], Acknowledged] = {
         (one.warning, one.hypothesis, one.estimand): one for one in document.acknowledged
     }
     if one := known.get((code, hypothesis.id, name)):
