@@ -282,7 +282,8 @@ table = sketch.table(document)
 seen = {"x": compute(hypothesis.estimands["x"], table, document.design, resampling(document), strict=True)}
 verdict = judge(hypothesis.rule, seen)
 effect = {"metric": "M2", "where": {}, "mean": 0.5, "sd": 0.2}
-world = {"kind": "given", "says": "a world", "effects": [effect], "within_clip": {"M2": 0.3}}
+dependence = {"M2": {"perturbation": 0.3, "strength": 0.3}}
+world = {"kind": "given", "says": "a world", "effects": [effect], "dependence": dependence}
 plan = Plan.model_validate({"scenarios": {"one": world}, "studies": 2000, "resamples": 1000, "seed": 1})
 json.dump(
     {
