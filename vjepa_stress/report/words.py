@@ -261,14 +261,15 @@ FINDINGS = {
     "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
     "`interval: cluster`",
     "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
-    "no-confirming-scenario": "no scenario expects its confirmation: add `expects: {{{hypothesis}: confirmed}}` to one",
-    "no-refuting-scenario": "no scenario expects its refutation: add `expects: {{{hypothesis}: refuted}}` to one",
+    "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
+    "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",
     "confirmed-where-refuted": "confirmed in {p} of the studies of {scenario}, which expects its refutation; at most "
     "{cap} are allowed: use a stricter rule, or a scenario that contradicts the claim",
     "refuted-where-confirmed": "refuted in {p} of the studies of {scenario}, which expects its confirmation; at most "
     "{cap} are allowed: use another rule, more units, or a scenario that agrees with the claim",
     "confirmed-by-null": "confirmed in {p} of the studies in which all cells are alike; at most {cap} are allowed",
-    "confirmed-by-shuffled": "confirmed in {p} of the studies with shuffled cells and units; at most {cap} are allowed",
+    "confirmed-by-shuffled": "confirmed in {p} of the studies with shuffled cells and units; at most {cap} are "
+    "allowed",
     "confirmed-by-noise": "confirmed in {p} of the studies in which all values are uniform noise; expected: {cap} or "
     "less",
     "confirmed-by-dose": "confirmed in {p} of the studies in which every metric depends only on the numeric factor; "

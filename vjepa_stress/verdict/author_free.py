@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vjepa_stress.design import Cell, Design
-from vjepa_stress.prereg.scenarios import SOURCE, Effect, Given
+from vjepa_stress.prereg.scenarios import SOURCE, Given
 from vjepa_stress.verdict.dependence import differing, estimate_dependence
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import Effects, GivenEffects, GivenWorld, World, skeleton
@@ -66,9 +66,8 @@ def null_of_pilot(pilot: Table, design: Design, needed: Needed) -> GivenWorld:
     metrics = sorted({metric for columns in needed.values() for metric in columns})
     factors = dict.fromkeys((*differing(list(needed)), SOURCE), 0.0)
     dependence = {metric: {**factors, **estimate_dependence(pilot, design, metric)} for metric in metrics}
-    # The effects are replaced; a scenario needs at least one.
-    effect = Effect.model_validate({"metric": metrics[0], "where": {}, "mean": 0.0, "sd": 0.0})
-    scenario = Given(kind="given", says="null", effects=(effect,), dependence=dependence)
+    # Not validated, because its effects are replaced, and a scenario of the authors needs at least one.
+    scenario = Given.model_construct(effects=(), dependence=dependence, associations=())
     return GivenWorld("null", scenario, design, list(needed.items()), effects=Alike(OfPilot(pilot), needed))
 
 

@@ -48,8 +48,7 @@ def _false_verdicts(hypothesis: Hypothesis, found: OperatingCharacteristics) -> 
         for scenario, one in found.scenarios.items():
             chance = getattr(found.chances[scenario][hypothesis.id], other)
             if one.expects.get(hypothesis.id) == expected and chance.low > found.cap:
-                values = {"scenario": scenario, "p": chance.p, "cap": found.cap}
-                yield Finding("error", code, hypothesis.id, values)
+                yield Finding("error", code, hypothesis.id, {"scenario": scenario, "p": chance.p, "cap": found.cap})
 
 
 def _confirmed_without_effect(
@@ -83,7 +82,7 @@ def _power(hypothesis: Hypothesis, found: OperatingCharacteristics) -> Iterator[
     if p >= _POWER:
         return
     enough = [size for size in found.curves.get(hypothesis.id, ()) if size.confirmed.p >= _POWER]
-    values = {"scenario": scenario, "p": p, "wanted": _POWER}
+    values: dict[str, str | float | int] = {"scenario": scenario, "p": p, "wanted": _POWER}
     if not enough:
         yield Finding("suggestion", "low-power", hypothesis.id, values)
         return

@@ -57,5 +57,6 @@ def _estimands(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Fi
                 yield Finding("error", "selected-on-outcome", where, {"column": column})
             cells = Counter(design.stratum(cell) for cell in design.select(one))
             if estimand.interval == "fisher" and max(cells.values()) > 1:
-                values = {"cells": max(cells.values()), "unit": design.unit}
-                yield Finding("error", "pairs-share-units", where, values)
+                yield Finding(
+                    "error", "pairs-share-units", where, {"cells": max(cells.values()), "unit": design.unit}
+                )
