@@ -96,7 +96,10 @@ def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "in
 def reading(name: str, estimand: dict[str, Any]) -> dict[str, Any]:
     """A rule that can read an estimand."""
     if estimand["statistic"] == "jumps":
-        return {"kind": "monotone", "estimand": name, "order": "falling", "noise": 2.0}
+        return {"kind": "monotone", "estimand": name, "order": "falling", "smallest": 0.1, "tolerance": 0.05}
+    if estimand["statistic"] == "trend":
+        numbers = {"confirm_at": 0.9, "refute_at": 0.5, "smallest": 0.05}
+        return {"kind": "trend", "estimand": name, "order": "rising", **numbers}
     return threshold(name, 0.5, 0.1)
 
 

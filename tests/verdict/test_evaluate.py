@@ -24,11 +24,11 @@ DESIGN = sketch.design(
 )
 NOISE, DROPS = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
 ESTIMANDS: dict[str, Any] = {
-    "mean": {"statistic": "mean", "metric": "M2", "where": NOISE, "interval": "bca"},
+    "mean": {"statistic": "mean", "metric": "M2", "where": NOISE},
     "ratio": {"statistic": "ratio_of_means", "metric": "M2", "numerator": NOISE, "denominator": DROPS},
     "gap": {"statistic": "difference", "metric": "M2", "of": NOISE, "minus": {**NOISE, "model": ["twin"]}},
     "rise": {"statistic": "trend", "along": "strength", "metric": "M2", "where": NOISE},
-    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}},
+    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}, "interval": "fisher"},
     "rho": {"statistic": "spearman", "x": "M2", "y": "dM3", "where": {}},
     "sizes": {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": NOISE},
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
@@ -73,7 +73,7 @@ def test_a_promised_cluster_bootstrap_stands_beside_the_fisher_interval() -> Non
     columns = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.model != "twin"]
     x, y = (table.values[name][:, columns] for name in ("M2", "dM3"))
     how = Resampling(resamples=1000, seed=5)
-    assert record.estimate == estimate.pearson(x, y, how, interval="cluster")
+    assert record.estimate == estimate.pearson(x, y, how, interval="expanded")
     assert record.estimate.value == judged(document).estimates["r"].estimate.value
     assert record.verdict in {"confirmed", "ambiguous", "refuted"}
 

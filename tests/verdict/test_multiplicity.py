@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.verdict import sketch
 from tests.verdict.test_evaluate import DESIGN, NOISE, evidence
@@ -53,7 +54,7 @@ def test_rules_read_wider_intervals() -> None:
 
 
 def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
-    """A threshold below a mean's percentile interval: twice the share of resamples that fall short of it."""
+    """A threshold below a mean's expanded interval: its level, at the share of resamples that fall short of it."""
     document = study()
     table = sketch.table(document)
     (column,) = table.columns(
@@ -63,8 +64,10 @@ def test_a_p_value_is_the_smallest_level_at_which_the_rule_confirms() -> None:
     means = unit_counts(len(values), 1000, 5) @ values / len(values)
     for hypothesis, border in zip(document.hypotheses[:3], (0.4, 0.3, 0.2), strict=True):
         share = float(np.mean(means < border))
-        expected = max(2 * share, 1 / 1001) if share < 0.5 else 1.0
-        assert p_value(hypothesis, table, document) == pytest.approx(expected, abs=2.5 / 1000)
+        n = len(values)
+        t = stats.norm.isf(share) * np.sqrt((n - 1) / n)
+        expected = max(2 * stats.t.sf(t, n - 1), 1 / 1001) if share < 0.5 else 1.0
+        assert p_value(hypothesis, table, document) == pytest.approx(expected, abs=5e-3)
 
 
 def test_rules_without_intervals_have_no_p_value() -> None:

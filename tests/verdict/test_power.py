@@ -70,7 +70,8 @@ def given(
 
 
 def plan(**scenarios: dict[str, Any]) -> Plan:
-    return Plan.model_validate({"scenarios": scenarios, "studies": 2000, "resamples": 1000, "seed": 11})
+    settings = {"studies": 2000, "null_studies": 200, "resamples": 1000, "seed": 11}
+    return Plan.model_validate({"scenarios": scenarios, **settings})
 
 
 def test_a_threshold_on_a_mean_has_a_closed_form() -> None:

@@ -90,10 +90,10 @@ class Hypothesis(Frozen):
             )
         for leaf in self.rule.leaves():
             estimand = self.estimands[leaf.estimand]
-            if leaf.reads != estimand.reads:
+            if leaf.reads != estimand.yields:
                 raise ValueError(
-                    f"{leaf.kind} reads a {leaf.reads}, but {self.id}.{leaf.estimand} ({estimand.statistic}) is a "
-                    f"{estimand.reads}"
+                    f"{leaf.kind} reads a {leaf.reads}, but {self.id}.{leaf.estimand} ({estimand.statistic}, "
+                    f"interval {estimand.interval}) is a {estimand.yields}"
                 )
         for name in sorted(set(self.estimands) - used):
             raise ValueError(f"the estimand {name!r} of {self.id} is never read by the rule: remove it or use it")

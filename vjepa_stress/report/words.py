@@ -13,7 +13,7 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode, Step
 from vjepa_stress.verdict.check import Finding
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.gate import Deviation
@@ -24,11 +24,12 @@ _EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
 """Outcomes in an exploratory result, which never uses the words of a verdict."""
 
 METHODS: Mapping[Method, str] = {
+    "expanded": "bootstrap over {units}, percentiles at an expanded level",
     "percentile": "percentile bootstrap over {units}",
     "bca": "BCa bootstrap over {units}",
-    "cluster": "percentile bootstrap over {units}; the pairs of one {unit} stay together",
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
+    "max-t": "paired over {units}, simultaneous intervals by a bootstrap of the largest t",
     "none": "no interval",
 }
 
@@ -236,11 +237,19 @@ def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "undefined"
     if estimate.overall is not None:
-        steps = [*estimate.steps, estimate.overall]
-        changes = [f"{write(step.value)} (pooled half-width {write(step.half_width)})" for step in steps]
-        return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
+        changes = [change_of(step, write) for step in (*estimate.steps, estimate.overall)]
+        whole = f"from first to last {changes.pop()}"
+        return "; ".join([", ".join(changes) or write(estimate.value), whole]) + f", n = {estimate.n}"
     ends = "" if estimate.low == estimate.high else f" [{write(estimate.low)}, {write(estimate.high)}]"
     return f"{write(estimate.value)}{ends}, n = {estimate.n}"
+
+
+def change_of(step: Step, write: Callable[[float], str] = "{:.6g}".format) -> str:
+    """A change with its interval, or with its pooled half-width if it has no interval."""
+    if step.low is not None and step.high is not None:
+        return f"{write(step.value)} [{write(step.low)}, {write(step.high)}]"
+    half = "" if step.half_width is None else f" (pooled half-width {write(step.half_width)})"
+    return f"{write(step.value)}{half}"
 
 
 FINDINGS = {
@@ -259,7 +268,7 @@ FINDINGS = {
     "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
     "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
     "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
-    "`interval: cluster`",
+    "`interval: expanded`",
     "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
     "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
     "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",

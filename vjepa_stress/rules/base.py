@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from vjepa_stress.fields import Finite, Frozen, Name
-from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
 
@@ -70,12 +70,12 @@ class LeafRule(Rule):
     """A rule that reads one estimand.
 
     Class attributes:
-        reads: whether it reads a number with an interval, or a curve of steps.
+        reads: the kind of estimate that it reads.
         two_sided: whether the interval must be between two borders.
         claims_no_effect: whether confirmation means that an effect is absent, so that cells alike confirm it.
     """
 
-    reads: ClassVar[Literal["number", "curve"]] = "number"
+    reads: ClassVar[Reads] = "number"
     two_sided: ClassVar[bool] = False
     claims_no_effect: ClassVar[bool] = False
 
@@ -92,7 +92,7 @@ class LeafRule(Rule):
 
     @abstractmethod
     def borders(self) -> tuple[float, ...]:
-        """Numbers at which the outcome changes. For a rule that reads a curve, in half-widths."""
+        """Numbers at which the outcome changes. For a rule that reads pooled half-widths, in half-widths."""
 
     def stated(self) -> tuple[float, ...]:
         """Borders that must be in the range of the estimand."""
@@ -148,6 +148,17 @@ class Combination(Rule):
         """The rule without the sub-rules that read withdrawn estimands."""
         left = tuple(kept for part in self.of if (kept := part.remaining(withdrawn)) is not None)
         return self.model_copy(update={"of": left}) if left else None
+
+
+def whole_change(rule: LeafRule, estimate: Estimate) -> Step:
+    """The change from the first level to the last, for rules that read it.
+
+    Raises:
+        ValueError: when the estimate has none.
+    """
+    if estimate.overall is None:
+        raise ValueError(f"{rule.kind} reads changes, but the estimate of {rule.estimand} has none")
+    return estimate.overall
 
 
 def count(outcomes: Sequence[str]) -> tuple[int, int]:

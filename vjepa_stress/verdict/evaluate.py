@@ -202,7 +202,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     rule = hypothesis.rest
     read = {leaf.estimand for leaf in rule.leaves()} if rule else set()
     analyses = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
-    others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in analyses]
+    others = [subjects[analysis.estimand].model_copy(update={"interval": "expanded"}) for analysis in analyses]
     how = resampling(document, hypothesis)
     estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
 

@@ -222,7 +222,7 @@ def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEsti
     if np.isfinite(drift).any(axis=1).sum() < 2:
         # Pairs of a single clip would have a Fisher interval, but it does not generalise to other clips.
         return [undefined(pairs, "none", Note(code="too-few-units"))] * 2
-    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level, "cluster")]
+    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)]
 
 
 def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:

@@ -60,7 +60,7 @@ class EstimationPlan:
         names = self.estimand.columns()
         if self._is_whole(table, names):
             values = [table.values[name][self.units][:, columns] for _, columns in self.parts for name in names]
-            return self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
+            return self._plan(values, how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
         missing = sum(count for _, _, count in read)
         if strict and missing:
@@ -70,8 +70,13 @@ class EstimationPlan:
             # Units without a value in these cells, such as those of other strata, are not observations.
             rows = functools.reduce(np.logical_and, [kept for _, kept, _ in read])
             values = [part[rows] for part in values]
-        planned = self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
+        planned = self._plan(values, how)
         return planned.noted(Note(code="values-left-out", value=missing)) if missing else planned
+
+    def _plan(self, values: Sequence[Floats], how: Resampling) -> PendingEstimate | Estimate:
+        sample = Sample(values, self.cells, (len(values[0]),))
+        planned = self.estimand.plan(sample, how)
+        return planned.within(sample.strata) if isinstance(planned, PendingEstimate) else planned
 
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
         """Whether the table has the same units present as that of the plan, without missing values or row filters."""
