@@ -287,7 +287,7 @@ def test_they_stand_in_the_document() -> None:
     assert Preregistration.model_validate_json(frozen.model_dump_json(by_alias=True)) == frozen
     value = found.model_dump(mode="json")
     for changed, text in (
-        ({**value, "studies": 1999}, "2000"),
+        ({**value, "studies": 49}, "50"),
         ({**value, "chances": {}}, "chances for"),
         ({**value, "chances": {"x": {"H9": value["chances"]["x"]["H1"]}}}, "unknown hypothesis 'H9'"),
         ({**value, "scenarios": {"x": given(effect("M9", 0, 1))}}, "unknown metric 'M9'"),

@@ -25,6 +25,7 @@ Warned = Literal[
     "confirmed-by-shuffled",
     "confirmed-by-noise",
     "confirmed-by-dose",
+    "few-studies",
 ]
 """Warnings that a draft must resolve, or acknowledge with a reason, before it can be registered."""
 
@@ -141,11 +142,11 @@ Sensitivity = ClusterCheck
 class Acknowledged(Frozen):
     """A warning of `check` that the authors acknowledge, and their reason to register nevertheless.
 
-    `estimand` is omitted for warnings about a whole hypothesis.
+    `estimand` is omitted for warnings about a whole hypothesis, and `hypothesis` for those about the whole study.
     """
 
     warning: Warned
-    hypothesis: Name
+    hypothesis: Name | None = Field(default=None, exclude_if=lambda name: name is None)
     estimand: Name | None = Field(default=None, exclude_if=lambda name: name is None)
     reason: Text
 
@@ -204,7 +205,8 @@ class Preregistration(Frozen):
 
     @model_validator(mode="after")
     def _acknowledged_exist(self) -> Self:
-        known: dict[str, Collection[str | None]] = {one.id: {None, *one.estimands} for one in self.hypotheses}
+        known: dict[str | None, Collection[str | None]] = {one.id: {None, *one.estimands} for one in self.hypotheses}
+        known[None] = {None}
         for one in self.acknowledged:
             if one.estimand not in known.get(one.hypothesis, ()):
                 name = f"estimand {one.hypothesis}.{one.estimand}" if one.estimand else f"hypothesis {one.hypothesis}"

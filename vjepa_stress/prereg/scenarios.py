@@ -25,6 +25,9 @@ World = Literal["null", "shuffled", "noise", "dose"]
 """
 WORLDS: tuple[World, ...] = get_args(World)
 
+FEWEST = {"studies": 2000, "null_studies": 400, "curve_studies": 100}
+"""Fewer simulated studies give a warning: their Monte-Carlo error hides false verdicts."""
+
 SOURCE = "source"
 """Key of the correlation between two units of one source in `Given.dependence`."""
 Prose = Annotated[str, Field(min_length=1)]
@@ -118,9 +121,9 @@ class Plan(Frozen):
     """
 
     scenarios: dict[Name, Scenario] = Field(min_length=1)
-    studies: int = Field(ge=2000, le=1_000_000)
-    null_studies: int = Field(default=1000, ge=200, le=1_000_000)
-    curve_studies: int = Field(default=300, ge=100, le=1_000_000)
+    studies: int = Field(ge=50, le=1_000_000)
+    null_studies: int = Field(default=1000, ge=50, le=1_000_000)
+    curve_studies: int = Field(default=300, ge=50, le=1_000_000)
     resamples: int = Field(ge=1000, le=100_000)
     seed: int = Field(ge=0, le=LARGEST_INTEGER)
     cap: float = Field(default=0.05, gt=0, lt=0.5, allow_inf_nan=False)

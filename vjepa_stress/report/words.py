@@ -270,6 +270,7 @@ FINDINGS = {
     "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
     "`interval: expanded`",
     "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
+    "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
     "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
     "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",
     "confirmed-where-refuted": "confirmed in {p} of the studies of {scenario}, which expects its refutation; at most "
@@ -297,16 +298,15 @@ def finding(one: Finding) -> str:
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
         values["instead"] = f"; {values['aligned']} aligns positions first" if values.get("aligned") else ""
-    values |= {name: f"{float(one.values[name]):.3g}" for name in ("level", "least") if name in values}
     values |= {name: f"{float(one.values[name]):.0%}" for name in ("p", "cap", "wanted") if name in values}
     own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
     text = (own.get(one.code) or FINDINGS[one.code]).format(**values)
     if one.severity == "acknowledged":
         text = f"{text}. Acknowledged: {values['reason']}"
     elif one.severity == "warning":
-        named = f", estimand: {values['estimand']}" if "estimand" in values else ""
-        fix = f"{{warning: {one.code}, hypothesis: {values['hypothesis']}{named}, reason: …}}"
-        text = f"{text}. Change the hypothesis, or add to `acknowledged`: {fix}"
+        named = "".join(f", {name}: {values[name]}" for name in ("hypothesis", "estimand") if name in values)
+        fix = f"{{warning: {one.code}{named}, reason: …}}"
+        text = f"{text}. Change the draft, or add to `acknowledged`: {fix}"
     return f"{one.severity} ({one.code}) {one.where}: {text}"
 
 

@@ -37,7 +37,7 @@ SCALES = (0.5, 2.0, 4.0)
 _AT_ONCE = 50
 """Number of simulated studies per task of a process."""
 
-_POOL_START = 4.0
+_POOL_START = 10.0
 """Processes are started only if more than this number of seconds is left."""
 
 

@@ -37,16 +37,16 @@ class Finding:
 def warning(
     document: Preregistration,
     code: str,
-    hypothesis: str,
+    hypothesis: str | None,
     estimand: str | None,
     values: Mapping[str, str | float | int],
 ) -> Finding:
-    """A warning about a hypothesis or one of its estimands, acknowledged if the document says so."""
-    where = hypothesis if estimand is None else f"{hypothesis}.{estimand}"
-    known: dict[tuple[str, str, str | None], Acknowledged] = {
+    """A warning about the study, a hypothesis or one of its estimands, acknowledged if the document says so."""
+    named = {name: one for name, one in (("hypothesis", hypothesis), ("estimand", estimand)) if one is not None}
+    where = ".".join(named.values()) or "operating_characteristics"
+    known: dict[tuple[str, str | None, str | None], Acknowledged] = {
         (one.warning, one.hypothesis, one.estimand): one for one in document.acknowledged
     }
     if one := known.get((code, hypothesis, estimand)):
         return Finding("acknowledged", code, where, {**values, "reason": one.reason})
-    named = {} if estimand is None else {"estimand": estimand}
-    return Finding("warning", code, where, {**values, "hypothesis": hypothesis, **named})
+    return Finding("warning", code, where, {**values, **named})

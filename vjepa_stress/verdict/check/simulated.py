@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration
-from vjepa_stress.prereg.scenarios import WORLDS, Chances, OperatingCharacteristics, Plan, World
+from vjepa_stress.prereg.scenarios import FEWEST, WORLDS, Chances, OperatingCharacteristics, Plan, World
 from vjepa_stress.verdict.check.finding import Finding, warning
 from vjepa_stress.verdict.power import constant_rules
 
@@ -14,10 +14,14 @@ _POWER = 0.8
 
 
 def scenarios(document: Preregistration, plan: Plan | None) -> Iterator[Finding]:
-    """Hypotheses without a scenario that expects their confirmation, or their refutation."""
+    """Too few studies; hypotheses without a scenario that expects their confirmation, or their refutation."""
     if plan is None:
         yield Finding("error", "no-scenarios", "operating_characteristics")
         return
+    for field, least in FEWEST.items():
+        if getattr(plan, field) < least:
+            values = {"field": field, "found": getattr(plan, field), "least": least}
+            yield warning(document, "few-studies", None, None, values)
     for hypothesis in _tested(document):
         for verdict in ("confirmed", "refuted"):
             if not plan.expecting(verdict, hypothesis.id):
