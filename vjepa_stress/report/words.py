@@ -354,12 +354,32 @@ FINDINGS = {
     "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
     "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
-    "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
-    "another rule",
+    "low-level": "the confidence level is {level}: use {least} or more",
+    "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
+    "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
+    "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
+    "`interval: expanded`",
+    "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
+    "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
+    "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
+    "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",
+    "confirmed-where-refuted": "confirmed in {p} of the studies of {scenario}, which expects its refutation; at most "
+    "{cap} are allowed: use a stricter rule, or a scenario that contradicts the claim",
+    "refuted-where-confirmed": "refuted in {p} of the studies of {scenario}, which expects its confirmation; at most "
+    "{cap} are allowed: use another rule, more units, or a scenario that agrees with the claim",
+    "confirmed-by-null": "confirmed in {p} of the studies in which all cells are alike; at most {cap} are allowed",
+    "confirmed-by-shuffled": "confirmed in {p} of the studies with shuffled cells and units; at most {cap} are "
+    "allowed",
+    "confirmed-by-noise": "confirmed in {p} of the studies in which all values are uniform noise; expected: {cap} or "
+    "less",
+    "confirmed-by-dose": "confirmed in {p} of the studies in which every metric depends only on the numeric factor; "
+    "expected: {cap} or less",
+    "low-power": "confirmed in {p} of the studies of {scenario}, and in less than {wanted} at every simulated size: "
+    "use another rule, or many more units",
+    "more-units": "confirmed in {p} of the studies of {scenario}; {wanted} or more with {units} units",
     "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
     "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
-    "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
 
 
@@ -380,17 +400,15 @@ def finding(one: Finding) -> str:
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
         values["instead"] = f"; {values['aligned']} aligns positions first" if values.get("aligned") else ""
-    if one.code == "low-power":
-        values["best"] = f"{float(one.values['best']):.0%}"
+    values |= {name: f"{float(one.values[name]):.0%}" for name in ("p", "cap", "wanted") if name in values}
     own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
     text = (own.get(one.code) or FINDINGS[one.code]).format(**values)
     if one.severity == "acknowledged":
         text = f"{text}. Acknowledged: {values['reason']}"
     elif one.severity == "warning":
-        fix = (
-            f"{{warning: {one.code}, hypothesis: {values['hypothesis']}, estimand: {values['estimand']}, reason: …}}"
-        )
-        text = f"{text}. Change the estimand, or add to `acknowledged`: {fix}"
+        named = "".join(f", {name}: {values[name]}" for name in ("hypothesis", "estimand") if name in values)
+        fix = f"{{warning: {one.code}{named}, reason: …}}"
+        text = f"{text}. Change the draft, or add to `acknowledged`: {fix}"
     return f"{one.severity} ({one.code}) {one.where}: {text}"
 
 
