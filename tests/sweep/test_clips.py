@@ -50,7 +50,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "conf" / "data"
     folder.mkdir(parents=True)
     for name, stride in (("apart", 16), ("overlapping", 9)):
-        (folder / f"{name}.yaml").write_text(f"_target_: cuts_plugin.Cuts\nn_clips: 20\nstride: {stride}\n")
+        (folder / f"{name}.yaml").write_text(f"_target_: cuts_plugin.Cuts\nn_clips: 30\nstride: {stride}\n")
     yield tmp_path / "conf"
     sys.modules.pop("cuts_plugin", None)
 

@@ -237,4 +237,4 @@ def test_the_partition_has_the_slope_net_of_perturbation_and_strength() -> None:
         assert one.slope.defined
     few = test_partition.design(clips=19)
     for one in test_partition.found(test_partition.world(few, {"image-noise": 0.1, "time-axis": 0.7}), few).adjusted:
-        assert words.notes(one.slope) == "fewer than 20 clips"
+        assert words.notes(one.slope) == "fewer than 30 clips"

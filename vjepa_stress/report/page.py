@@ -60,7 +60,9 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
     video = video_part(evidence, design, stamp) if isinstance(design, VideoDesign) else None
     curves, clouds = (video.curves, video.clouds) if video else ({}, {})
     simulated = document.operating_characteristics
-    power = {"power.svg": power_figure(simulated, design.units, stamp)} if simulated and simulated.curves else {}
+    power = (
+        {"report-power.svg": power_figure(simulated, design.units, stamp)} if simulated and simulated.curves else {}
+    )
     amended = {
         edition.document.version: edition.document.amendment
         for edition in evidence.registration.lineage
