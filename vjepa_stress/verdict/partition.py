@@ -160,7 +160,9 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         for control in controls
         if (one, control) in families and (other, control) in families
     ]
-    planned += [plan_pearson_difference(*_by_source(table, design, one.cells, other.cells)) for one, other in pairs]
+    for one, other in pairs:
+        sides, strata = _by_source(table, design, one.cells, other.cells)
+        planned.append(_within(plan_pearson_difference(*sides), strata))
     estimates = iter(evaluate(planned, how))
     correlations = tuple(_correlation(table, group, next(estimates), next(estimates)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
@@ -214,22 +216,33 @@ def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, in
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
 
-def _by_source(table: Table, design: VideoDesign, *groups: Sequence[VideoCell]) -> list[tuple[Floats, Floats]]:
-    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group."""
+def _by_source(
+    table: Table, design: VideoDesign, *groups: Sequence[VideoCell]
+) -> tuple[list[tuple[Floats, Floats]], tuple[int, ...]]:
+    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group.
+
+    Also the number of sources of each data set.
+    """
     pairs = [_pairs(table, cells)[:2] for cells in groups]
     kept = np.logical_or.reduce([np.isfinite(drift).any(axis=1) for drift, _ in pairs])
     columns = table.columns([cell for cells in groups for cell in _stored(table, cells)])
     rows = table.rows(kept, columns, design)
-    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs]
+    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs], rows.strata
 
 
 def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
     """r with its Fisher interval, and with a bootstrap over sources."""
-    ((drift, loss),) = _by_source(table, design, group.cells)
+    ((drift, loss),), strata = _by_source(table, design, group.cells)
     if len(drift) < 2:
         # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
         return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 2
-    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)]
+    fisher, cluster = plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)
+    return [fisher, _within(cluster, strata)]
+
+
+def _within(planned: PendingEstimate | Estimate, strata: tuple[int, ...]) -> PendingEstimate | Estimate:
+    """The planned estimate, with resamples within strata."""
+    return planned.within(strata) if isinstance(planned, PendingEstimate) else planned
 
 
 def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
