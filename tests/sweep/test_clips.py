@@ -61,7 +61,7 @@ def manifest(conf: Path, name: str) -> bytes:
 
 
 def test_clips_that_share_frames_are_refused(conf: Path) -> None:
-    assert len(parse_json(manifest(conf, "apart"))["clips"]) == 20
+    assert len(parse_json(manifest(conf, "apart"))["clips"]) == 30
     with pytest.raises(BadInput, match="clips of one source overlap") as error:
         manifest(conf, "overlapping")
     assert error.value.where == "overlapping"

@@ -214,8 +214,9 @@ def test_rules_read_no_intervals_of_few_sources() -> None:
     (few,) = found(above(0.5, 0.3), 200, LEAST_SOURCES - 1)
     assert few.blocks
     assert words.finding(few) == (
-        "error (too-few-sources) H1.x: the rule reads its interval, but clips has 29 sources, and intervals need at "
-        "least 30: use more sources, or leave clips out of the rule; a report shows it as a case study"
+        f"error (too-few-sources) H1.x: the rule reads its interval, but clips has {LEAST_SOURCES - 1} sources, and "
+        f"intervals need at least {LEAST_SOURCES}: use more sources, or leave clips out of the rule; a report shows "
+        "it as a case study"
     )
     assert not found(above(0.5, 0.3), 200, LEAST_SOURCES)
     assert not found(above(0.5, 0.3, "point"), 9, 9)
