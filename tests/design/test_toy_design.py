@@ -240,7 +240,7 @@ def test_check_finds_what_is_wrong_with_it() -> None:
         )
         if one.severity == "warning"
     )
-    assert narrow.values["units"] == len(QUESTIONS)
+    assert narrow.values["sources"] == len(QUESTIONS)
     bare = toy.fields()
     bare["prompts"][CONTROL]["control"] = False
     suggestions = check(sketch.document(bare, [sketch.hypothesis("H1", ESTIMANDS, toy.RULE)]))
@@ -257,7 +257,8 @@ def test_its_studies_are_simulated() -> None:
         toy.fields(), [sketch.hypothesis("H1", estimands, even), sketch.hypothesis("H2", estimands, sure)]
     )
     effect = {"metric": "accuracy", "where": TERSE, "mean": 0.7, "slope": -0.2, "along": "temperature", "sd": 0.1}
-    given = {"kind": "given", "says": "…", "effects": [effect], "within_clip": {"accuracy": 0.3}}
+    dependence = {"accuracy": dict.fromkeys(document.design.factor_names, 0.3)}
+    given = {"kind": "given", "says": "…", "effects": [effect], "dependence": dependence}
     plan = {"scenarios": {"one": given}, "studies": 2000, "resamples": 1000, "seed": 3}
     chances = operating_characteristics(document, Plan.model_validate(plan)).chances["one"]
     assert chances["H1"].confirmed.p == pytest.approx(0.5, abs=3.5 * 0.5 / 2000**0.5)  # symmetric about 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,9 +16,10 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, words
+from vjepa_stress.report.simulated import power_figure, size, world
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
-from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
+from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import Verdict
 
@@ -57,6 +59,8 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
     design, stamp = document.design, STAMP if verdict.exploratory else ""
     video = video_part(evidence, design, stamp) if isinstance(design, VideoDesign) else None
     curves, clouds = (video.curves, video.clouds) if video else ({}, {})
+    simulated = document.operating_characteristics
+    power = {"power.svg": power_figure(simulated, design.units, stamp)} if simulated and simulated.curves else {}
     amended = {
         edition.document.version: edition.document.amendment
         for edition in evidence.registration.lineage
@@ -78,17 +82,23 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "tier": tier,
         "stamp": stamp,
         "video": video,
+        "simulated": simulated,
         "looks": _looks(evidence),
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
         "level": numbers.percent(document.analysis.confidence_level),
-        "unit": design.unit,
+        "unit": "source",  # which intervals resample
+        "strata": [words.stratum(name, design) for name in design.strata(design.cells)],
+        "beside": functools.partial(_beside, "source"),
+        "read": functools.partial(_read, "source"),
     }
-    html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
+    html = {"images": _embedded(curves), "clouds": _embedded(clouds), "power": _embedded(power)}
     return Report(
         _environment(html=True).get_template("report.html.j2").render(**html, **context),
-        _environment(html=False).get_template("report.md.j2").render(images=curves, clouds=clouds, **context),
-        curves | clouds,
+        _environment(html=False)
+        .get_template("report.md.j2")
+        .render(images=curves, clouds=clouds, power=power, **context),
+        curves | clouds | power,
     )
 
 
@@ -113,13 +123,15 @@ def _environment(html: bool) -> Environment:
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
         "at_level": numbers.level,
+        "write": numbers.number,
         "chance": numbers.chance,
         "interval": numbers.interval,
         "overlap": overlap,
         "pooled": pooled,
-        "read": _read,
         "separable": separable,
+        "size": size,
         "words": words,
+        "world": world,
     }
     return environment
 
@@ -129,8 +141,8 @@ def _safe(value: object) -> object:
     return type(value)(printable(value)) if isinstance(value, str) else value  # keeps the type of escaped HTML
 
 
-def _read(verdict: HypothesisVerdict, part: Verdict | None) -> str:
-    """The estimate that a clause reads, with the intervals that it reads; empty for combinations."""
+def _read(unit: str, verdict: HypothesisVerdict, part: Verdict | None) -> str:
+    """The estimate that a clause reads, with the intervals that it reads, and its companion."""
     if part is None or part.estimand is None:
         return ""
     record, ends = verdict.estimates[part.estimand], list[str]()
@@ -140,7 +152,27 @@ def _read(verdict: HypothesisVerdict, part: Verdict | None) -> str:
             ends.append(f"{numbers.interval(one.low, one.high)} at {numbers.level(level)}")
     elif record.estimand.sampled:
         ends.append(numbers.interval(record.estimate.low, record.estimate.high))
-    return f" ({' '.join([numbers.number(record.estimate.value), ', '.join(ends)]).strip()})"
+    texts = (" ".join([numbers.number(record.estimate.value), ", ".join(ends)]).strip(), _beside(unit, record))
+    return f" ({'; '.join(filter(None, texts))})"
+
+
+def _beside(unit: str, record: EstimateRecord, control: str | None = None) -> str:
+    """The companion of an estimate with its interval, such as "within cells 0.110 [-0.080, 0.310]"; empty if none.
+
+    Args:
+        unit: name of the unit, such as `clip`.
+        record: the estimate.
+        control: the control that it is computed on; None for all subjects together.
+    """
+    if record.companion is None:
+        return ""
+    one = record.companion.estimate if control is None else record.companion.controls.get(control)
+    if one is None:
+        return ""
+    label = words.beside(record.companion.estimand)
+    if not one.defined:
+        return f"{label} undefined: {words.notes(one, unit)}"
+    return f"{label} {numbers.number(one.value)} {numbers.interval(one.low, one.high)}"
 
 
 def _markdown_cell(text: object) -> str:

@@ -17,7 +17,7 @@ from vjepa_stress.report import words
 from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.numbers import percent
-from vjepa_stress.report.video_registration import Grid, cell_grids, counted, header_fields, pinned_blocks
+from vjepa_stress.report.video_registration import Grid, cell_grids, header_fields, pinned_blocks
 from vjepa_stress.terminal import aligned
 
 LONGEST = 240
@@ -89,6 +89,7 @@ def _header(registration: Registration) -> Section:
         "registered": f"{registration.leaf.at}, {registration.lineage[0].digest}",
         "data status": document.data_status,
         "design": f"{design.kind}: {' × '.join(design.factor_names)}",
+        "sources": "; ".join(words.stratum(name, design) for name in design.strata(design.cells)),
     }
     if isinstance(design, VideoDesign):
         fields |= header_fields(design)
@@ -113,7 +114,15 @@ def _hypothesis(hypothesis: Hypothesis) -> Section:
     estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
     rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
     why = [f"  {line}" for line in words.rationales(hypothesis.rule)]
-    lines = (counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules, "why these numbers", *why)
+    count = words.counted(len(hypothesis.estimands), "estimand")
+    lines = (
+        count,
+        *estimands,
+        "rule",
+        *rules,
+        "why these numbers",
+        *why,
+    )
     return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
 
 
@@ -158,7 +167,7 @@ def _analysis(registration: Registration) -> Section:
         "multiplicity": analysis.multiplicity,
         "within a hypothesis": words.WITHIN[analysis.within_hypothesis],
         "missing data": analysis.missing_data,
-        "exclusions": counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
+        "exclusions": words.counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
     lines = [
         f"sensitivity: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
@@ -191,7 +200,7 @@ def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Se
         found = draft_changes(document, complete(expand(draft, "draft.yaml"), "draft.yaml"))
     except BadDocument as error:
         return Section(title, lines=("the draft cannot be read:", *str(error).splitlines()))
-    summary = counted(len(found), "change") + ", registered → draft" if found else "no change"
+    summary = words.counted(len(found), "change") + ", registered → draft" if found else "no change"
     footer = f"not compared: {NOT_COMPARED}"
     return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), footer))
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from vjepa_stress.design import Condition, Where
+from vjepa_stress.design import Condition, Design, Where
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.report import numbers
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode, Step
-from vjepa_stress.verdict.check import Finding
+from vjepa_stress.verdict.check import LEAST_SOURCES, Finding
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.gate import Deviation
 from vjepa_stress.verdict.judge import Verdict
@@ -31,6 +31,7 @@ METHODS: Mapping[Method, str] = {
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
     "max-t": "paired over {units}, simultaneous intervals by a bootstrap of the largest t",
+    "gee": "generalised estimating equations, robust interval; {units} are clusters",
     "none": "no interval",
 }
 
@@ -46,6 +47,9 @@ NOTES: Mapping[NoteCode, str] = {
     "undefined-values": "{value} undefined values of {columns}",
     "values-left-out": "{value} undefined values left out",
     "cells-missing": "{value} cells missing",
+    "one-class": "all pairs are failures, or none is",
+    "few-units": "fewer than {value} {units}",
+    "no-fit": "the equations have no solution",
 }
 
 
@@ -75,13 +79,23 @@ def method(estimate: Estimate, unit: str = "clip") -> str:
 
 def estimand(one: Statistic) -> str:
     """Description of an estimand, without its filters."""
-    return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+    return one.words["of"].format(**_field_texts(one))
+
+
+def beside(one: Statistic) -> str:
+    """Label of an estimand that is printed beside another."""
+    return one.words["beside"]
 
 
 def estimand_over(one: Statistic) -> str:
     """Description of an estimand with its cells and its interval."""
     over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
-    values = {
+    return f"{over.format(**_field_texts(one))}; interval: {one.interval}"
+
+
+def _field_texts(one: Statistic) -> dict[str, str]:
+    """The fields of an estimand as text."""
+    return {
         name: where(value)
         if isinstance(value, Where)
         else ", ".join(map(number, value))
@@ -89,7 +103,6 @@ def estimand_over(one: Statistic) -> str:
         else str(value)
         for name, value in dict(one).items()
     }
-    return f"{over.format(**values)}; interval: {one.interval}"
 
 
 def where(one: Where) -> str:
@@ -228,7 +241,7 @@ def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str
 
     Args:
         one: the verdict.
-        unit: name of the unit, such as `clip`.
+        unit: name of what is resampled, such as `clip`.
         changes: the authors' description of each amendment, by version.
     """
     if one.withdrawal is not None:
@@ -334,18 +347,52 @@ FINDINGS = {
     "vacuous": "the verdict is {outcome} for every possible result",
     "unreachable": "no possible result is {outcome}",
     "moved-positions": "{column} compares positions, but content moves under {moving}{instead}",
-    "too-few-clips": "with {units} units, its interval fits into [{low}, {high}] only if the standard deviation "
-    "between units is {largest} or less",
-    "few-clips": "its interval is resampled from {units} units; intervals from fewer than {least} are too narrow: "
-    "use more units",
+    "too-few-clips": "with {sources} sources, its interval fits into [{low}, {high}] only if the standard deviation "
+    "between sources is {largest} or less",
+    "too-few-sources": "the rule reads its interval, but {stratum} has {sources} sources, and intervals need at "
+    "least {least}: use more sources, or leave {stratum} out of the rule; a report shows it as a case study",
+    "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
+    "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
-    "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
-    "another rule",
+    "low-level": "the confidence level is {level}: use {least} or more",
+    "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
+    "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
+    "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
+    "`interval: expanded`",
+    "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
+    "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
+    "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
+    "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",
+    "confirmed-where-refuted": "confirmed in {p} of the studies of {scenario}, which expects its refutation; at most "
+    "{cap} are allowed: use a stricter rule, or a scenario that contradicts the claim",
+    "refuted-where-confirmed": "refuted in {p} of the studies of {scenario}, which expects its confirmation; at most "
+    "{cap} are allowed: use another rule, more units, or a scenario that agrees with the claim",
+    "confirmed-by-null": "confirmed in {p} of the studies in which all cells are alike; at most {cap} are allowed",
+    "confirmed-by-shuffled": "confirmed in {p} of the studies with shuffled cells and units; at most {cap} are "
+    "allowed",
+    "confirmed-by-noise": "confirmed in {p} of the studies in which all values are uniform noise; expected: {cap} or "
+    "less",
+    "confirmed-by-dose": "confirmed in {p} of the studies in which every metric depends only on the numeric factor; "
+    "expected: {cap} or less",
+    "low-power": "confirmed in {p} of the studies of {scenario}, and in less than {wanted} at every simulated size: "
+    "use another rule, or many more units",
+    "more-units": "confirmed in {p} of the studies of {scenario}; {wanted} or more with {units} units",
     "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
     "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
-    "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
+
+
+def stratum(name: str, design: Design) -> str:
+    """The numbers of units and sources of a stratum, and whether its data are a case study."""
+    units, sources = design.count_units(name), design.count_sources(name)
+    few = f": a case study, because intervals need {LEAST_SOURCES} sources" if sources < LEAST_SOURCES else ""
+    return f"{name} has {counted(units, design.unit)} of {counted(sources, 'source')}{few}"
+
+
+def counted(many: int, noun: str) -> str:
+    """A number with a noun in the singular or plural."""
+    return f"{many} {noun}" + ("" if many == 1 else "s")
 
 
 def finding(one: Finding) -> str:
@@ -353,17 +400,15 @@ def finding(one: Finding) -> str:
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
         values["instead"] = f"; {values['aligned']} aligns positions first" if values.get("aligned") else ""
-    if one.code == "low-power":
-        values["best"] = f"{float(one.values['best']):.0%}"
+    values |= {name: f"{float(one.values[name]):.0%}" for name in ("p", "cap", "wanted") if name in values}
     own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
     text = (own.get(one.code) or FINDINGS[one.code]).format(**values)
     if one.severity == "acknowledged":
         text = f"{text}. Acknowledged: {values['reason']}"
     elif one.severity == "warning":
-        fix = (
-            f"{{warning: {one.code}, hypothesis: {values['hypothesis']}, estimand: {values['estimand']}, reason: …}}"
-        )
-        text = f"{text}. Change the estimand, or add to `acknowledged`: {fix}"
+        named = "".join(f", {name}: {values[name]}" for name in ("hypothesis", "estimand") if name in values)
+        fix = f"{{warning: {one.code}{named}, reason: …}}"
+        text = f"{text}. Change the draft, or add to `acknowledged`: {fix}"
     return f"{one.severity} ({one.code}) {one.where}: {text}"
 
 

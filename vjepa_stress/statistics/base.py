@@ -141,6 +141,10 @@ class Statistic(Frozen, ABC):
         selected = tuple((design.select(where), frozenset(where.rows or ())) for where in self.filters())
         return self.statistic, self.interval, tuple(sorted(self.columns())), selected
 
+    def companion(self, design: Design) -> Statistic | None:  # noqa: ARG002
+        """The estimand that reports print beside it, computed on the same filter; None for most statistics."""
+        return None
+
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:
         """Representatives of all possible estimates: value and ends at the borders and between them, in all orders.
 
@@ -154,6 +158,11 @@ class Statistic(Frozen, ABC):
         for bottom, value, top in combinations_with_replacement(points, 3):
             if self.sampled or bottom == value == top:
                 yield Estimate(value=value, low=bottom, high=top, n=2, method="expanded")
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is the mean of one set of cells, which cells alike can also have."""
+        return self.is_mean and len(self.filters()) == 1
 
     @property
     def sampled(self) -> bool:

@@ -30,6 +30,17 @@ Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
 
 
+class Companion(Frozen):
+    """An estimate that is printed beside another, such as the correlation within cells beside a pooled correlation.
+
+    It decides nothing.
+    """
+
+    estimand: Estimand
+    estimate: Estimate
+    controls: dict[str, Estimate] = Field(description="the same estimand computed on each control")
+
+
 class AtLevel(Frozen):
     """An estimate at a level that is not that of its hypothesis."""
 
@@ -42,6 +53,7 @@ class EstimateRecord(Frozen):
 
     estimand: Estimand
     estimate: Estimate
+    companion: Companion | None = Field(default=None, exclude_if=lambda one: one is None)
     others: tuple[AtLevel, ...] = Field(default=(), exclude_if=lambda others: not others)
     shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the order of the design")
 
@@ -239,6 +251,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     # The same rule on the subjects, on each control, and with each sensitivity analysis.
     seen, *found = _estimates([subjects, *on_controls.values(), *others], hypothesis, levels, evidence, how)
     controls, analysed = found[: len(on_controls)], found[len(on_controls) :]
+    companions = _companions(subjects, evidence, how)
 
     records = {
         name: EstimateRecord(
@@ -249,6 +262,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
                 for (other, level), one in seen.items()
                 if other == name and level != how.level
             ),
+            companion=companions.get(name),
             shards=_shards(estimand, evidence),
         )
         for name, estimand in subjects.items()
@@ -287,6 +301,30 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         level=how.level if how.level != document.analysis.confidence_level else None,
         withdrawn=hypothesis.withdrawn,
     )
+
+
+def _companions(subjects: Mapping[str, Statistic], evidence: Evidence, how: Resampling) -> dict[str, Companion]:
+    """The estimates that are printed beside others, by the names of the others."""
+    design = evidence.registration.document.design
+    beside = {name: other for name, one in subjects.items() if (other := one.companion(design)) is not None}
+    estimands: dict[tuple[str, str | None], Statistic] = {(name, None): one for name, one in beside.items()}
+    estimands |= {
+        (name, control): other
+        for name, one in beside.items()
+        for control in design.controls
+        if (other := for_control(one, control, design)) is not None
+    }
+    plans = {key: _plan(one, evidence) for key, one in estimands.items()}
+    strict = evidence.registration.document.analysis.strict
+    found = ByLevel(plans, evidence.table, how, strict=strict).at([(key, how.level) for key in plans])
+    controls: dict[str, dict[str, Estimate]] = {name: {} for name in beside}
+    for name, control in estimands:
+        if control is not None:
+            controls[name][control] = found[(name, control), how.level]
+    return {
+        name: Companion(estimand=one, estimate=found[(name, None), how.level], controls=controls[name])
+        for name, one in beside.items()
+    }
 
 
 def _withdrawn_in(hypothesis: Hypothesis, evidence: Evidence) -> str:

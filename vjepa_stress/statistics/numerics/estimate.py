@@ -22,9 +22,9 @@ from vjepa_stress.statistics.numerics.resample import (
     resample,
 )
 
-Method = Literal["expanded", "percentile", "bca", "fisher", "student-t", "max-t", "none"]
+Method = Literal["expanded", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "none"]
 """Method of an interval: bootstrap over units with expanded percentile, percentile or BCa ends, Fisher's z, Student's
-t, simultaneous intervals by the bootstrap of the largest t, or no interval."""
+t, simultaneous intervals by the bootstrap of the largest t, generalised estimating equations, or no interval."""
 
 Reads = Literal["number", "curve", "pooled-curve", "trend"]
 """What a statistic yields and a rule reads: one value with an interval, changes with simultaneous intervals, changes
@@ -42,6 +42,9 @@ NoteCode = Literal[
     "undefined-values",
     "values-left-out",
     "cells-missing",
+    "one-class",
+    "few-units",
+    "no-fit",
 ]
 """Reason why an estimate is undefined, or what was left out of it."""
 
