@@ -23,7 +23,7 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import Row, shard_schema
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.statistics.jumps import jumps
 from vjepa_stress.statistics.mean import bootstrap_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
@@ -196,7 +196,7 @@ def test_it_is_judged_and_explained() -> None:
     }
     verdict = judge(hypothesis.rule, seen)
     assert verdict.outcome == "confirmed"
-    explained = words.explain(verdict, seen)
+    explained = verdicts.explain(verdict, seen)
     assert "the interval of share is inside [0.3, 0.9]" in explained
     assert (
         words.method(seen["share"], document.design.unit)

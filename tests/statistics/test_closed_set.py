@@ -263,7 +263,7 @@ from vjepa_stress.digest import canonical_json, parse_json
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.verdict.check import check
 from vjepa_stress.verdict.judge import judge
 from vjepa_stress.verdict.multiplicity import p_value, resampling
@@ -294,7 +294,7 @@ json.dump(
         "expected": float(np.median(table.values["M2"].mean(1))),
         "outcome": verdict.outcome,
         "words": [words.estimand(hypothesis.estimands["x"]), words.rule(hypothesis.rule)],
-        "explained": words.explain(verdict, seen, "{:.1f}".format),
+        "explained": verdicts.explain(verdict, seen, "{:.1f}".format),
         "p": p_value(hypothesis, table, document),
         "findings": [[one.severity, one.code] for one in check(document, plan)],
         "out of range": [one.code for one in check(beyond) if one.severity == "error"],

@@ -15,7 +15,7 @@ from vjepa_stress.design import VideoDesign
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
-from vjepa_stress.report import numbers, words
+from vjepa_stress.report import numbers, verdicts, words
 from vjepa_stress.report.simulated import power_figure, size, world
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
@@ -132,6 +132,7 @@ def _environment(html: bool) -> Environment:
         "pooled": pooled,
         "separable": separable,
         "size": size,
+        "verdicts": verdicts,
         "words": words,
         "world": world,
     }
