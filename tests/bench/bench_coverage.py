@@ -26,7 +26,7 @@ from vjepa_stress.verdict.estimate import bootstrap_mean, difference, trend
 Floats = NDArray[np.float64]
 
 SIZES = (6, 10, 20, 30, 200)
-"""Numbers of sources. `check` refuses fewer than 20."""
+"""Numbers of sources. `check` refuses fewer than 30."""
 
 CELLS, WITHIN, ASSOCIATION = 5, 0.6, 0.5
 """Cells per source; correlation of the normal scores of a source in two cells; and of two metrics in one cell."""

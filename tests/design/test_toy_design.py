@@ -240,7 +240,7 @@ def test_check_finds_what_is_wrong_with_it() -> None:
         )
         if one.severity == "warning"
     )
-    assert narrow.values["units"] == len(QUESTIONS)
+    assert narrow.values["sources"] == len(QUESTIONS)
     bare = toy.fields()
     bare["prompts"][CONTROL]["control"] = False
     suggestions = check(sketch.document(bare, [sketch.hypothesis("H1", ESTIMANDS, toy.RULE)]))

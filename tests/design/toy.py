@@ -137,17 +137,17 @@ class ToyDesign(Design):
 
 
 @contextmanager
-def only_toys() -> Iterator[None]:
+def only_toys(kind: type[ToyDesign] = ToyDesign) -> Iterator[None]:
     """Documents may have toy designs, and no others."""
     before = designs.kinds()
     designs._KINDS.clear()
-    designs.add_kind("toy", ToyDesign)
+    designs.add_kind("toy", kind)
     try:
         yield
     finally:
         designs._KINDS.clear()
-        for name, kind in before.items():
-            designs.add_kind(name, kind)
+        for name, other in before.items():
+            designs.add_kind(name, other)
 
 
 def fields(*, pinned: bool = True) -> dict[str, Any]:

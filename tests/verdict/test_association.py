@@ -193,7 +193,7 @@ def test_reports_print_it_beside_r() -> None:
     one = record.companion.estimate
     said = f"within cells {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
     assert _beside("clip", record) == said
-    assert _read("clip", verdict, "e0").endswith(f"; {said})")
+    assert _read("clip", verdict, verdict.decision).endswith(f"; {said})")
     assert _beside("clip", record, "twin") != said
     assert _beside("clip", record, "twin").startswith("within cells -0.")
     assert _beside("clip", record, "no control") == ""

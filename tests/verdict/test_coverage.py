@@ -1,4 +1,4 @@
-"""Intervals contain the true value as often as their level says; `python -m tests.bench coverage` is the full study."""
+"""Intervals contain the true value as often as they say; the full study is `python -m tests.bench coverage`."""
 
 import pytest
 from scipy import stats

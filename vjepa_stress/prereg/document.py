@@ -75,6 +75,16 @@ class Hypothesis(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _numbers_have_a_rationale(self) -> Self:
+        for leaf in self.rule.leaves():
+            if leaf.rationale is None:
+                raise ValueError(
+                    f"the {leaf.kind} on {leaf.estimand!r} of {self.id} has no `rationale`: add one that says why "
+                    "its numbers have this size"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _rule_reads_estimands(self) -> Self:
         used = {leaf.estimand for leaf in self.rule.leaves()}
         for name in sorted(used - set(self.estimands)):
@@ -107,6 +117,9 @@ class Analysis(Frozen):
     bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
     bootstrap_seed: Seed
     multiplicity: Literal["none", "bonferroni"]
+    within_hypothesis: Literal["adjusted", "none"] = Field(
+        description="whether the levels of the leaves of one rule are corrected for the number of its leaves"
+    )
     exclusions: tuple[ExcludedClip, ...]
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
         description="an undefined value of a clip makes the estimate undefined, or excludes the clip"

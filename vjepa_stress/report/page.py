@@ -20,6 +20,7 @@ from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
+from vjepa_stress.verdict.judge import Verdict
 
 STAMP = "EXPLORATORY"
 
@@ -82,9 +83,10 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
         "level": numbers.percent(document.analysis.confidence_level),
-        "unit": design.unit,
-        "beside": functools.partial(_beside, design.unit),
-        "read": functools.partial(_read, design.unit),
+        "unit": "source",  # which intervals resample
+        "strata": [words.stratum(name, design) for name in design.strata(design.cells)],
+        "beside": functools.partial(_beside, "source"),
+        "read": functools.partial(_read, "source"),
     }
     html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
     return Report(
@@ -114,6 +116,8 @@ def _environment(html: bool) -> Environment:
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
+        "at_level": numbers.level,
+        "write": numbers.number,
         "chance": numbers.chance,
         "interval": numbers.interval,
         "overlap": overlap,
@@ -129,15 +133,19 @@ def _safe(value: object) -> object:
     return type(value)(printable(value)) if isinstance(value, str) else value  # keeps the type of escaped HTML
 
 
-def _read(unit: str, verdict: HypothesisVerdict, name: str | None) -> str:
-    """The estimate that a clause reads, with its interval and its companion; empty for combinations."""
-    if name is None:
+def _read(unit: str, verdict: HypothesisVerdict, part: Verdict | None) -> str:
+    """The estimate that a clause reads, with the intervals that it reads, and its companion."""
+    if part is None or part.estimand is None:
         return ""
-    record = verdict.estimates[name]
-    ends = numbers.interval(record.estimate.low, record.estimate.high) if record.estimand.sampled else ""
-    beside = _beside(unit, record)
-    texts = (numbers.number(record.estimate.value), f" {ends}" if ends else "", f"; {beside}" if beside else "")
-    return f" ({''.join(texts)})"
+    record, ends = verdict.estimates[part.estimand], list[str]()
+    if record.estimand.sampled and part.levels:
+        for level in dict.fromkeys((part.levels.confirm, part.levels.refute)):
+            one = verdict.other_levels.get((part.estimand, level), record.estimate)
+            ends.append(f"{numbers.interval(one.low, one.high)} at {numbers.level(level)}")
+    elif record.estimand.sampled:
+        ends.append(numbers.interval(record.estimate.low, record.estimate.high))
+    texts = (" ".join([numbers.number(record.estimate.value), ", ".join(ends)]).strip(), _beside(unit, record))
+    return f" ({'; '.join(filter(None, texts))})"
 
 
 def _beside(unit: str, record: EstimateRecord, control: str | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from vjepa_stress.fields import Finite, Frozen, Name
+from vjepa_stress.fields import Finite, Frozen, Name, Text
 from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
@@ -78,6 +78,10 @@ class LeafRule(Rule):
     two_sided: ClassVar[bool] = False
 
     estimand: Name
+    # Omitted from files when it is null. Documents require it.
+    rationale: Text | None = Field(
+        default=None, exclude_if=lambda text: text is None, description="why its numbers have this size"
+    )
 
     @abstractmethod
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:
@@ -100,6 +104,14 @@ class LeafRule(Rule):
     def reads_interval(self) -> bool:
         """Whether the rule reads the interval of its estimand, or only the value."""
         return True
+
+    def interval_alpha(self, study: float) -> float:
+        """1 minus the level of the interval that it reads, before corrections for multiplicity.
+
+        Args:
+            study: 1 minus the confidence level of the study. A rule with an α of its own does not use it.
+        """
+        return study
 
     def leaves(self) -> Iterator[LeafRule]:
         """The rule itself."""
@@ -125,9 +137,15 @@ class Combination(Rule):
 
     of: tuple[AnyRule, ...] = Field(min_length=1)
 
+    @property
     @abstractmethod
+    def needed(self) -> tuple[int, int]:
+        """The numbers of confirmed sub-rules that confirm it, and of refuted sub-rules that refute it."""
+
     def combine(self, outcomes: Sequence[str]) -> Decision:
         """The decision, given the outcomes of its sub-rules."""
+        (confirmed, refuted), (confirm, refute) = count(outcomes), self.needed
+        return Decision(confirmed >= confirm, refuted >= refute)
 
     def numbers(self) -> Numbers:
         """The number of sub-rules."""

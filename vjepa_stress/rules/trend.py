@@ -44,7 +44,10 @@ class TrendRule(LeafRule):
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
         if self.refute_at > self.confirm_at:
-            raise ValueError(f"refute_at {self.refute_at} is above confirm_at {self.confirm_at}")
+            raise ValueError(
+                f"the regions of confirmation and refutation overlap: refute_at {self.refute_at} is above confirm_at "
+                f"{self.confirm_at}"
+            )
         return self
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002

@@ -16,7 +16,7 @@ from vjepa_stress.statistics.numerics.arrays import as_table, paired
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
 from vjepa_stress.statistics.numerics.pairs import centred, is_constant, numbered, standardised
 
-LEAST = 20
+LEAST = 30
 """Robust intervals from fewer clusters are too narrow."""
 
 

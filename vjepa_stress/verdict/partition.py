@@ -1,7 +1,7 @@
 """Partition: does drift (M2) predict the loss of tracking (dM3) under some families of perturbations and not others?
 
-It is a finding, not a verdict: no rule reads it. Pairs of one clip are not independent, so every Fisher interval is
-reported with a bootstrap over clips.
+It is a finding, not a verdict: no rule reads it. Pairs of one source are not independent, so every Fisher interval is
+reported with a bootstrap over sources.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Correlation:
         name: name of the perturbation or family.
         control: the control that it is computed on; None for all subjects together.
         fisher: r with a Fisher interval, which treats pairs as independent.
-        cluster: r with the interval of a bootstrap over clips.
-        within: r after both columns are centred within cells, with the interval of a bootstrap over clips.
+        cluster: r with the interval of a bootstrap over sources.
+        within: r after both columns are centred within cells, with the interval of a bootstrap over sources.
         pairs, clips: number of pairs and of clips.
         left_out: number of undefined values in these cells.
         missing: number of cells without a shard.
@@ -82,7 +82,7 @@ class Separation:
     Attributes:
         families: names of both families.
         control: see `Correlation`.
-        gap: r of the first minus r of the second, both on the same resampled clips.
+        gap: r of the first minus r of the second, both on the same resampled sources.
         overlap: whether their Fisher intervals overlap, which is the criterion of the published report; None if one
             is undefined.
     """
@@ -169,7 +169,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     if not selected:
         return None
     groups = list(_groups(selected, design))
-    planned = [one for group in groups for one in _correlate(table, group, how)]
+    planned = [one for group in groups for one in _correlate(table, group, design, how)]
     families = {(group.name, group.control): group for group in groups if group.kind == "family"}
     controls = dict.fromkeys(group.control for group in groups)
     names = sorted({name for name, _ in families})
@@ -179,9 +179,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         for control in controls
         if (one, control) in families and (other, control) in families
     ]
-    planned += [
-        plan_pearson_difference(_pairs(table, one.cells)[:2], _pairs(table, other.cells)[:2]) for one, other in pairs
-    ]
+    planned += [plan_pearson_difference(*_by_source(table, design, one.cells, other.cells)) for one, other in pairs]
     estimates = iter(evaluate(planned, how))
     correlations = tuple(_correlation(table, group, *islice(estimates, 3)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
@@ -194,7 +192,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         )
         for one, other in pairs
     )
-    adjusted = tuple(_adjusted(table, group, how.level) for group in groups if group.kind == "all")
+    adjusted = tuple(_adjusted(table, group, design, how.level) for group in groups if group.kind == "all")
     clouds = tuple(_clouds(table, selected, design))
     return Partition(tuple(sorted(datasets)), correlations, adjusted, separations, clouds)
 
@@ -237,12 +235,21 @@ def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, in
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
 
-def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEstimate | Estimate]:
-    """r with its Fisher interval, r with a bootstrap over clips, and r within cells."""
-    drift, loss, pairs = _pairs(table, group.cells)
-    if np.isfinite(drift).any(axis=1).sum() < 2:
-        # Pairs of a single clip would have a Fisher interval, but it does not generalise to other clips.
-        return [undefined(pairs, "none", Note(code="too-few-units"))] * 3
+def _by_source(table: Table, design: VideoDesign, *groups: Sequence[VideoCell]) -> list[tuple[Floats, Floats]]:
+    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group."""
+    pairs = [_pairs(table, cells)[:2] for cells in groups]
+    kept = np.logical_or.reduce([np.isfinite(drift).any(axis=1) for drift, _ in pairs])
+    columns = table.columns([cell for cells in groups for cell in _stored(table, cells)])
+    rows = table.rows(kept, columns, design)
+    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs]
+
+
+def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
+    """r with its Fisher interval, r with a bootstrap over sources, and r within cells."""
+    ((drift, loss),) = _by_source(table, design, group.cells)
+    if len(drift) < 2:
+        # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
+        return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
     return [
         plan_pearson(drift, loss, how.level, "fisher"),
         plan_pearson(drift, loss, how.level),
@@ -255,8 +262,8 @@ def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
     return [cell for _ in range(values.shape[1] // max(1, len(cells))) for cell in cells]
 
 
-def _adjusted(table: Table, group: _Group, level: float) -> Adjusted:
-    drift, loss, _ = _pairs(table, group.cells)
+def _adjusted(table: Table, group: _Group, design: VideoDesign, level: float) -> Adjusted:
+    ((drift, loss),) = _by_source(table, design, group.cells)
     doses = [(cell.perturbation, cell.strength) for cell in _repeated(_stored(table, group.cells), drift)]
     return Adjusted(group.control, gee(drift, loss, doses, level))
 

@@ -178,15 +178,6 @@ def evaluate(planned: Sequence[PendingEstimate | Estimate], how: Resampling) -> 
     return [next(finished) if isinstance(one, PendingEstimate) else one for one in planned]
 
 
-def evaluate_each(planned: Sequence[PendingEstimate | Estimate], hows: Sequence[Resampling]) -> list[Estimate]:
-    """Finish many estimates, each with its own resampling. Those with equal resampling are finished together."""
-    estimates: dict[int, Estimate] = {}
-    for how in dict.fromkeys(hows):
-        members = [n for n, one in enumerate(hows) if one == how]
-        estimates |= dict(zip(members, evaluate([planned[n] for n in members], how), strict=True))
-    return [estimates[n] for n in range(len(planned))]
-
-
 def finish(
     pending: Sequence[PendingEstimate], resampled: Iterator[list[tuple[float, Floats]]], level: float
 ) -> Iterator[Estimate]:
