@@ -14,6 +14,7 @@ from vjepa_stress.digest import Digest
 from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
+from vjepa_stress.statistics.numerics.estimate import Note, undefined
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import evaluate
@@ -31,7 +32,8 @@ POOLED = """  - id: H3
     family: drift
     prediction: confirmed
     estimands: {pooled: {statistic: spearman, x: M2, y: dM3, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval}
+    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval,
+           rationale: A quarter of the variance.}
 acknowledged:
   - {warning: mixes-cells, hypothesis: H3, estimand: pooled, reason: the report says what is within cells}
 """
@@ -149,7 +151,9 @@ def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
             assert numbers.number(one.fisher.value) in section
             assert numbers.number(one.within.value) in section
             assert words.noted(one.notes) in section
-        assert section.count("fewer than 20 clips") == len(finding.adjusted) == 2
+        for slope in (one.slope for one in finding.adjusted):
+            assert numbers.interval(slope.low, slope.high) in section
+            assert words.notes(slope, "source") in section
         assert "in place (small); intervals" in " ".join(section.split())
         for other in finding.separations:
             assert numbers.number(other.gap.value) in section
@@ -162,24 +166,22 @@ def test_the_correlation_within_cells_is_beside_the_pooled_one(nasty: StudyRoot)
     pooled = next(one for one in verdict.hypotheses if one.id == "H3")
     record = pooled.estimates["pooled"]
     assert record.companion is not None
-    # Three clips are too few: some resamples consist of one clip.
-    undefined = "within cells undefined: the statistic is undefined in 11.40% of the resamples"
-    # The same page for an estimate that is defined.
-    one, other = (
-        record.companion.estimate.model_copy(update={"value": v, "low": v - 1, "high": 1}) for v in (0.25, 0.5)
-    )
-    companion = record.companion.model_copy(update={"estimate": one, "controls": {"tiny_wide": other}})
-    changed = pooled.model_copy(update={"estimates": {"pooled": record.model_copy(update={"companion": companion})}})
-    defined = verdict.model_copy(update={"hypotheses": (changed,)})
-    before, after = (build(evidence, it, "chained") for it in (verdict, defined))
+    one = record.companion.estimate
+    defined = [one.model_copy(update={"value": v, "low": v - 1, "high": 1.0, "notes": ()}) for v in (0.25, 0.5)]
+    unknown = undefined(1, one.method, Note(code="too-few-units"))
+    pages = []
+    for subjects, control in (defined, (unknown, unknown)):
+        companion = record.companion.model_copy(update={"estimate": subjects, "controls": {"tiny_wide": control}})
+        records = {"pooled": record.model_copy(update={"companion": companion})}
+        changed = verdict.model_copy(update={"hypotheses": (pooled.model_copy(update={"estimates": records}),)})
+        report = build(evidence, changed, "chained")
+        pages.append((report.html, report.markdown.replace("\\", "")))
     # In the table of verdicts, in the table of estimates, and there also for the control.
-    for page in (before.html, before.markdown):
-        assert page.count(undefined) == 3
-    for page in (after.html, after.markdown):
-        page = page.replace("\\", "")
+    for page in pages[0]:
         assert page.count("within cells 0.250 [-0.750, 1.000]") == 2
-        assert page.count("tiny_wide: ") == 1
         assert page.count("within cells 0.500 [-0.500, 1.000]") == 1
+    for page in pages[1]:
+        assert page.count("within cells undefined: fewer than two sources have a value") == 3
 
 
 def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> None:
