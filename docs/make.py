@@ -32,7 +32,7 @@ from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.schema import json_schema, validate
 from vjepa_stress.records import ClipManifest, Manifest, RunFailure
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts
 from vjepa_stress.report.figures import COLOURS, figure_style
 from vjepa_stress.report.numbers import interval, number
 from vjepa_stress.study_root import StudyRoot
@@ -95,7 +95,7 @@ def costs() -> str:
 
 def verdicts_replayed() -> str:
     """Verdicts of the replication's rules on the published numbers."""
-    rows = [[name, f"**{verdict.outcome}**", words.clause(verdict)] for name, verdict in replay.replay().items()]
+    rows = [[name, f"**{verdict.outcome}**", verdicts.clause(verdict)] for name, verdict in replay.replay().items()]
     return table(["", "verdict", "clause"], rows)
 
 
@@ -328,7 +328,7 @@ def run_demo() -> None:
             "id": one.id,
             "title": titles[one.id],
             "verdict": one.verdict,
-            "clause": words.reason(one),
+            "clause": verdicts.reason(one),
             "estimates": {name: record.estimate.model_dump(mode="json") for name, record in one.estimates.items()},
         }
         for one in verdict.hypotheses

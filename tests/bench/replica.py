@@ -77,7 +77,12 @@ def _hypotheses() -> list[dict[str, Any]]:
             of, minus = (where(**side, strength=strength, model=model) for side in sides)
             h5[name] = {"statistic": "difference", "metric": "M2", "of": of, "minus": minus}
         every.append(_count([{**above, "estimand": name} for name in names], 3, 2))
-    h6 = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": where("davis", perturbation=TIER1)}
+    h6 = {
+        "statistic": "pearson",
+        "x": "M2",
+        "y": "dM3",
+        "where": where("davis", perturbation=TIER1),
+    }
     falls = {"kind": "monotone_pooled", "order": "falling", "noise": 2.0}
     return [
         sketch.hypothesis("C1", {"floor": floor}, {**gate, "confirm_at": 1e-6, "refute_at": 1e-6}, "calibration"),
@@ -132,7 +137,9 @@ def _effect(metric: str, mean: float, sd: float, slope: float = 0.0, **more: Any
     return {"metric": metric, "where": chosen, "mean": mean, "sd": sd, **along}
 
 
-def _scenario(says: str, noise: float, slope: float, fall: float, hflip: float, r: float) -> dict[str, Any]:
+def _scenario(
+    says: str, noise: float, slope: float, fall: float, hflip: float, r: float, expects: dict[str, str]
+) -> dict[str, Any]:
     effects = [
         _effect("M1", 0.5, 0.15),
         _effect("M2", 0.1, 0.08, slope),
@@ -150,19 +157,23 @@ def _scenario(says: str, noise: float, slope: float, fall: float, hflip: float, 
         "kind": "given",
         "says": says,
         "effects": effects,
-        "within_clip": {"M1": 0.3, "M2": 0.3, "dM3": 0.3},
+        "expects": expects,
+        "dependence": {
+            metric: {"model": 0.9, "perturbation": 0.2, "strength": 0.6} for metric in ("M1", "M2", "dM3")
+        },
         "associations": [{"x": "M2", "y": "dM3", "r": r}],
     }
 
 
 def plan(studies: int = 2000) -> Plan:
     """Three scenarios."""
+    hoped = dict.fromkeys(("H1", "H2", "H2_M1", "H3", "H4", "H5", "H6"), "confirmed")
     return Plan.model_validate(
         {
             "scenarios": {
-                "as_hoped": _scenario("the effects that the authors expect", 1.6, 0.8, 0.02, 0.25, 0.6),
-                "halfway": _scenario("effects of about half that size", 1.25, 0.4, 0.005, 0.31, 0.3),
-                "nothing": _scenario("M2 does not respond to anything", 1.0, 0.02, 0.0, 0.9, 0.0),
+                "as_hoped": _scenario("the effects that the authors expect", 1.6, 0.8, 0.02, 0.25, 0.6, hoped),
+                "halfway": _scenario("effects of about half that size", 1.25, 0.4, 0.005, 0.31, 0.3, {}),
+                "nothing": _scenario("M2 does not respond to anything", 1.0, 0.02, 0.0, 0.9, 0.0, {}),
             },
             "studies": studies,
             "resamples": 1000,

@@ -23,7 +23,7 @@ from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import Row, shard_schema
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.statistics.jumps import jumps
 from vjepa_stress.statistics.mean import bootstrap_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
@@ -196,7 +196,7 @@ def test_it_is_judged_and_explained() -> None:
     }
     verdict = judge(hypothesis.rule, seen)
     assert verdict.outcome == "confirmed"
-    explained = words.explain(verdict, seen)
+    explained = verdicts.explain(verdict, seen)
     assert "the interval of share is inside [0.3, 0.9]" in explained
     assert (
         words.method(seen["share"], document.design.unit)
@@ -257,7 +257,8 @@ def test_its_studies_are_simulated() -> None:
         toy.fields(), [sketch.hypothesis("H1", estimands, even), sketch.hypothesis("H2", estimands, sure)]
     )
     effect = {"metric": "accuracy", "where": TERSE, "mean": 0.7, "slope": -0.2, "along": "temperature", "sd": 0.1}
-    given = {"kind": "given", "says": "…", "effects": [effect], "within_clip": {"accuracy": 0.3}}
+    dependence = {"accuracy": dict.fromkeys(document.design.factor_names, 0.3)}
+    given = {"kind": "given", "says": "…", "effects": [effect], "dependence": dependence}
     plan = {"scenarios": {"one": given}, "studies": 2000, "resamples": 1000, "seed": 3}
     chances = operating_characteristics(document, Plan.model_validate(plan)).chances["one"]
     assert chances["H1"].confirmed.p == pytest.approx(0.5, abs=3.5 * 0.5 / 2000**0.5)  # symmetric about 0.5

@@ -12,7 +12,7 @@ from vjepa_stress import ledger
 from vjepa_stress.evidence.audit import audit
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import read_cell
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.rules import RULES
 from vjepa_stress.statistics import STATISTICS
 from vjepa_stress.study_root import StudyRoot
@@ -74,7 +74,7 @@ def sentences(root: StudyRoot) -> list[str]:
     evidence = gate(root, "small")
     verdict = evaluate(evidence)
     return [
-        *(words.reason(one) for one in verdict.hypotheses),
+        *(verdicts.reason(one) for one in verdict.hypotheses),
         *(words.rule(one.rule) for one in verdict.hypotheses),
         *(words.estimand(record.estimand) for one in verdict.hypotheses for record in one.estimates.values()),
         *(words.method(record.estimate) for one in verdict.hypotheses for record in one.estimates.values()),

@@ -59,7 +59,8 @@ def test_every_word_of_the_authors_is_shown(registered: StudyRoot) -> None:
         "1 estimand",
         "  rise: Spearman correlation of mean M2 with strength, over perturbation gaussian_noise; interval: expanded",
         "rule",
-        "  rise: the value at or above 0.9, refuted below 0.5",
+        "  rise: rising: rank correlation at or above 0.9 and a change of 1e-06 or more, refuted by a correlation "
+        "below 0.5 or a smaller change",
         "why these numbers",
         "  Nearly every step must rise.",
     )

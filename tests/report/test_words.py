@@ -17,7 +17,7 @@ from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.errors import CellsIncomplete
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.rules import RULES, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
@@ -84,7 +84,7 @@ def test_rewording_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
         assert first.decision is not None
         seen = {name: record.estimate for name, record in first.estimates.items()}
         return [
-            words.explain(first.decision, seen),
+            verdicts.explain(first.decision, seen),
             words.method(seen["mean"]),
             words.note(Note(code="constant")),
             words.finding(one),
@@ -151,7 +151,7 @@ def test_findings_have_whole_numbers() -> None:
     text = words.finding(Finding("warning", "too-few-clips", "H1.x", values))
     assert text == (
         "warning (too-few-clips) H1.x: with 1500 sources, its interval fits into [0.5, 0.501] only if the standard "
-        "deviation between sources is 0.00988 or less. Change the estimand, or add to `acknowledged`: "
+        "deviation between sources is 0.00988 or less. Change the draft, or add to `acknowledged`: "
         "{warning: too-few-clips, hypothesis: H1, estimand: x, reason: …}"
     )
 
@@ -172,9 +172,9 @@ def test_an_exploratory_reading_never_has_the_words_of_a_verdict(
     for one, other in zip(below(verdict), below(explored), strict=True):
         assert other.outcome.startswith("exploratory-")
         assert (other.rule, other.clause, other.numbers) == (one.rule, one.clause, one.numbers)
-        assert not VERDICTS.search(words.clause(other))
-        assert one.kind in words.clause(other)
-    text = words.explain(explored, seen)
+        assert not VERDICTS.search(verdicts.clause(other))
+        assert one.kind in verdicts.clause(other)
+    text = verdicts.explain(explored, seen)
     assert not VERDICTS.search(text)
     assert len(text.splitlines()) == len(list(below(verdict)))
 
@@ -186,7 +186,7 @@ def test_an_undefined_reading_says_why(rule: Rule) -> None:
     assert verdict.exploratory().outcome == "not-evaluable"
     names = sorted({leaf.estimand for leaf in rule.leaves()})
     said = "; ".join(f"{name}: the statistic is undefined for these questions" for name in names)
-    assert words.clause(verdict, "question") == f"undefined estimate: {said}"
+    assert verdicts.clause(verdict, "question") == f"undefined estimate: {said}"
 
 
 @given(rules())
@@ -214,15 +214,15 @@ def test_no_reason_of_an_exploratory_study_is_a_verdict(at: float) -> None:
     assert any(one.gates for one in found) == (at < 2)
     for one in found:
         assert one.verdict.startswith("exploratory-") or one.gates
-        assert not VERDICTS.search(words.reason(one))
-        assert not VERDICTS.search(words.status(one))
+        assert not VERDICTS.search(verdicts.reason(one))
+        assert not VERDICTS.search(verdicts.status(one))
         assert all(record.verdict.startswith("exploratory-") for record in one.sensitivity)
 
 
 def test_withdrawn_hypotheses_quote_their_amendment() -> None:
     withdrawal: Any = SimpleNamespace(version="v2", cells_lost=True)
     one: Any = SimpleNamespace(withdrawal=withdrawal)
-    assert words.reason(one, changes={"v2": "H1 is ill-posed"}) == (
+    assert verdicts.reason(one, changes={"v2": "H1 is ill-posed"}) == (
         "withdrawn in v2: H1 is ill-posed (Not all of its cells are in the design.)"
     )
 

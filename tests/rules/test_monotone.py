@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts
 from vjepa_stress.rules.monotone import Monotone
 from vjepa_stress.rules.monotone_pooled import MonotonePooled
 from vjepa_stress.statistics.numerics.estimate import Estimate, Step
@@ -51,7 +51,7 @@ def test_monotone(
     rule = FALLS.model_copy(update={"smallest": smallest, "tolerance": tolerance})
     verdict = judge(rule, {"x": curve(steps, whole)})
     assert verdict.outcome == expected
-    assert "simultaneous" in words.clause(verdict)
+    assert "simultaneous" in verdicts.clause(verdict)
     mirrored = curve([(-high, -low) for low, high in steps], (-whole[1], -whole[0]))
     assert judge(rule.model_copy(update={"order": "rising"}), {"x": mirrored}).outcome == expected
 
@@ -79,7 +79,7 @@ def shared_units(means: Sequence[float], n: int = 200, own: float = 0.02, seed: 
     return [clip + mean + own * chance.normal(size=(n, 10)) for mean in means]
 
 
-def verdicts(models: list[np.ndarray]) -> tuple[str, str]:
+def both(models: list[np.ndarray]) -> tuple[str, str]:
     """The verdict by paired intervals, and that by the published criterion, on the claim that the curve falls."""
     paired, pooled = (jumps(models, HOW, interval=interval) for interval in ("max-t", "pooled"))
     return judge(FALLS, {"x": paired}).outcome, judge(POOLED, {"x": pooled}).outcome
@@ -89,14 +89,14 @@ def test_a_rise_at_every_step_is_no_fall() -> None:
     """Every paired interval is above 0, but every pooled half-width is larger than the step."""
     models = shared_units([0.3, 0.303, 0.306, 0.309])
     assert all((step.low or 0) > 0 for step in jumps(models, HOW, interval="max-t").steps)
-    assert verdicts(models) == ("refuted", "ambiguous")
+    assert both(models) == ("refuted", "ambiguous")
 
 
 def test_a_certain_rise_in_the_last_step_refutes() -> None:
     models = shared_units([0.40, 0.36, 0.32, 0.337])
     last = jumps(models, HOW, interval="max-t").steps[-1]
     assert (last.low or 0) > 0.01
-    assert verdicts(models) == ("refuted", "confirmed")
+    assert both(models) == ("refuted", "confirmed")
 
 
 def test_many_small_rises_are_a_rise() -> None:
@@ -107,7 +107,7 @@ def test_many_small_rises_are_a_rise() -> None:
     whole = jumps(models, HOW).overall
     assert whole is not None
     assert whole.value > 15 * (whole.half_width or np.inf)
-    assert verdicts(models) == ("refuted", "ambiguous")
+    assert both(models) == ("refuted", "ambiguous")
 
 
 @pytest.mark.parametrize("interval", ["max-t", "pooled"])

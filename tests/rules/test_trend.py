@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts
 from vjepa_stress.rules.trend import TrendRule
 from vjepa_stress.statistics.numerics.estimate import Estimate, Step
 from vjepa_stress.statistics.numerics.resample import Resampling
@@ -37,7 +37,7 @@ def ranked(rho: float, low: float, high: float) -> Estimate:
 def test_trend(rho: float, low: float, high: float, expected: str) -> None:
     verdict = judge(RISES, {"x": ranked(rho, low, high)})
     assert verdict.outcome == expected
-    assert "0.05" in words.clause(verdict)
+    assert "0.05" in verdicts.clause(verdict)
     falls = RISES.model_copy(update={"order": "falling"})
     assert judge(falls, {"x": ranked(-rho, -high, -low)}).outcome == expected
 

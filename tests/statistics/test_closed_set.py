@@ -263,7 +263,7 @@ from vjepa_stress.digest import canonical_json, parse_json
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts, words
 from vjepa_stress.verdict.check import check
 from vjepa_stress.verdict.judge import judge
 from vjepa_stress.verdict.multiplicity import p_value, resampling
@@ -282,7 +282,9 @@ table = sketch.table(document)
 seen = {"x": compute(hypothesis.estimands["x"], table, document.design, resampling(document), strict=True)}
 verdict = judge(hypothesis.rule, seen)
 effect = {"metric": "M2", "where": {}, "mean": 0.5, "sd": 0.2}
-world = {"kind": "given", "says": "a world", "effects": [effect], "within_clip": {"M2": 0.3}}
+dependence = {"M2": {"perturbation": 0.3, "strength": 0.3}}
+world = {"kind": "given", "says": "a world", "effects": [effect], "dependence": dependence}
+world["expects"] = {"H1": "confirmed"}
 plan = Plan.model_validate({"scenarios": {"one": world}, "studies": 2000, "resamples": 1000, "seed": 1})
 json.dump(
     {
@@ -292,9 +294,9 @@ json.dump(
         "expected": float(np.median(table.values["M2"].mean(1))),
         "outcome": verdict.outcome,
         "words": [words.estimand(hypothesis.estimands["x"]), words.rule(hypothesis.rule)],
-        "explained": words.explain(verdict, seen, "{:.1f}".format),
+        "explained": verdicts.explain(verdict, seen, "{:.1f}".format),
         "p": p_value(hypothesis, table, document),
-        "findings": [[one.severity, one.code] for one in check(document)],
+        "findings": [[one.severity, one.code] for one in check(document, plan)],
         "out of range": [one.code for one in check(beyond) if one.severity == "error"],
         "confirmed": operating_characteristics(document, plan).chances["one"]["H1"].confirmed.p,
     },
@@ -332,6 +334,6 @@ def test_a_new_statistic_and_a_new_rule_are_one_file_each(tmp_path: Path) -> Non
         f"  confirmed, at_most: the interval of x is at most 0.9; x = {value:.1f} [{low:.1f}, {high:.1f}], n = 30"
     )
     assert 0 < said["p"] < 0.05
-    assert "error" not in {severity for severity, _ in said["findings"]}
-    assert said["out of range"] == ["out-of-range", "vacuous"]
+    assert {code for severity, code in said["findings"] if severity == "error"} == {"no-refuting-scenario"}
+    assert said["out of range"] == ["out-of-range", "vacuous", "no-scenarios"]
     assert said["confirmed"] == 1

@@ -50,7 +50,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "conf" / "data"
     folder.mkdir(parents=True)
     for name, stride in (("apart", 16), ("overlapping", 9)):
-        (folder / f"{name}.yaml").write_text(f"_target_: cuts_plugin.Cuts\nn_clips: 20\nstride: {stride}\n")
+        (folder / f"{name}.yaml").write_text(f"_target_: cuts_plugin.Cuts\nn_clips: 30\nstride: {stride}\n")
     yield tmp_path / "conf"
     sys.modules.pop("cuts_plugin", None)
 
@@ -61,7 +61,7 @@ def manifest(conf: Path, name: str) -> bytes:
 
 
 def test_clips_that_share_frames_are_refused(conf: Path) -> None:
-    assert len(parse_json(manifest(conf, "apart"))["clips"]) == 20
+    assert len(parse_json(manifest(conf, "apart"))["clips"]) == 30
     with pytest.raises(BadInput, match="clips of one source overlap") as error:
         manifest(conf, "overlapping")
     assert error.value.where == "overlapping"

@@ -259,6 +259,6 @@ def test_manifests_say_what_they_are_bound_to(finished: StudyRoot) -> None:
         assert manifest["identities"]["weights"] == launched.identities["weights"][manifest["cell"]["model"]]
         assert manifest["code_digest"] == launched.code
         assert manifest["ledger_checkpoint"]["size"] == 2
-        assert manifest["rows"] == len(manifest["units"]) == 20
+        assert manifest["rows"] == len(manifest["units"]) == 30
         assert {"decode", "perturb", "encode", "metrics"} <= set(manifest["seconds"])
         assert manifest["started"] <= manifest["finished"]

@@ -226,7 +226,7 @@ def peak(folder: Path, clips: int) -> float:
     conf = folder / "conf" / "data"
     conf.mkdir(parents=True)
     (conf / "small.yaml").write_text(
-        (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 20", f"n_clips: {clips}")
+        (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 30", f"n_clips: {clips}")
     )
     text = draft("small").replace("resolution: 64", "resolution: 96").replace("[tiny, pixels]", "[pixels]")
     text = text.replace("models: [tiny]\n  controls: [pixels]", "models: [pixels]")

@@ -92,6 +92,8 @@ def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], famil
 
 def explained(rule: dict[str, Any]) -> dict[str, Any]:
     """The same rule with a rationale for every leaf that has none."""
+    if not isinstance(rule, Mapping):
+        return rule  # of a plugin
     if "of" in rule:
         return {**rule, "of": [explained(part) for part in rule["of"]]}
     return {"rationale": "…", **rule}

@@ -11,7 +11,7 @@ from tests.verdict import sketch
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import CellsIncomplete
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict, evaluate
@@ -154,14 +154,14 @@ def test_the_rule_is_applied_to_the_controls_too() -> None:
         {"twin": "refuted"},
         {},
     )
-    assert words.not_specific(h1) == "not specific: the control twin passes too"
-    assert words.not_specific(h2) == words.not_specific(h3) == ""
+    assert verdicts.not_specific(h1) == "not specific: the control twin passes too"
+    assert verdicts.not_specific(h2) == verdicts.not_specific(h3) == ""
 
 
 def test_a_control_that_passes_a_gate_is_as_it_should_be() -> None:
     h1, _, _ = specific("calibration")
     assert h1.controls_outcome == {"twin": "confirmed"}
-    assert words.not_specific(h1) == ""
+    assert verdicts.not_specific(h1) == ""
 
 
 def test_exploratory_controls_have_exploratory_outcomes() -> None:
@@ -170,4 +170,4 @@ def test_exploratory_controls_have_exploratory_outcomes() -> None:
         {"twin": "exploratory-for"},
         {"twin": "exploratory-against"},
     )
-    assert words.not_specific(h1) == "not specific: the control twin passes too"
+    assert verdicts.not_specific(h1) == "not specific: the control twin passes too"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from vjepa_stress.report import words
-from vjepa_stress.report.words import explain
+from vjepa_stress.report import verdicts
+from vjepa_stress.report.verdicts import explain
 from vjepa_stress.rules import AnyRule, LeafRule, Rule
 from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.any_of import AnyOf
@@ -62,7 +62,7 @@ def test_band(low: float, high: float, expected: str) -> None:
     verdict = judge(band(0.9, 1.4), {"x": estimate(low, (low + high) / 2, high)})
     assert verdict.outcome == expected
     assert verdict.numbers == {"low": 0.9, "high": 1.4}
-    assert "[0.9, 1.4]" in words.clause(verdict)
+    assert "[0.9, 1.4]" in verdicts.clause(verdict)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_every_rule_says_exactly_one_thing(rule: Rule, x: Estimate, y: Estimate,
     assert judge(rule, seen) == verdict
     assert judge(RULE.validate_json(RULE.dump_json(rule)), seen) == verdict
     lines = explain(verdict, seen).splitlines()
-    assert lines[0].startswith(f"{verdict.outcome}, {words.clause(verdict)}")
+    assert lines[0].startswith(f"{verdict.outcome}, {verdicts.clause(verdict)}")
     assert len(lines) == 1 + sum(1 for _ in below(verdict))
 
 
@@ -268,7 +268,7 @@ def test_monotone(
     verdict = judge(rule, {"x": curve(changes, overall)})
     assert verdict.outcome == expected
     assert verdict.numbers["noise"] == 2
-    assert "2 pooled half-widths" in words.clause(verdict)
+    assert "2 pooled half-widths" in verdicts.clause(verdict)
 
 
 def test_explanations_have_words_and_numbers() -> None:

@@ -12,7 +12,7 @@ from tests.verdict import sketch
 from tests.verdict.test_evaluate import DESIGN, ESTIMANDS, NOISE, RULE, evidence
 from tests.verdict.test_judge import band, threshold
 from vjepa_stress.prereg.document import Preregistration
-from vjepa_stress.report import numbers, words
+from vjepa_stress.report import numbers, verdicts
 from vjepa_stress.rules.tost import Tost
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate
@@ -177,15 +177,15 @@ def test_a_verdict_has_the_levels_and_says_them() -> None:
     wide = 1 - (1 - 0.95) / 3
     for part in decision.parts:
         assert part.levels == Levels(confirm=wide, refute=0.95, confirm_over=3, refute_over=1)
-        assert "(confirmed at 98.3 %: Bonferroni over 3; refuted at 95 %)" in words.clause(part)
-        assert "(for at 98.3 %: Bonferroni over 3; against at 95 %)" in words.clause(part.exploratory())
+        assert "(confirmed at 98.3 %: Bonferroni over 3; refuted at 95 %)" in verdicts.clause(part)
+        assert "(for at 98.3 %: Bonferroni over 3; against at 95 %)" in verdicts.clause(part.exploratory())
     for name, record in verdict.estimates.items():
         (other,) = record.others
         how = resampling(document).model_copy(update={"level": wide})
         expected = compute(record.estimand, table, document.design, how, strict=True)
         assert other.level == wide
         assert other.estimate.model_dump() == pytest.approx(expected.model_dump(), abs=1e-12)
-        shown = words.explain(
+        shown = verdicts.explain(
             decision,
             {name: record.estimate for name, record in verdict.estimates.items()},
             numbers.number,

@@ -18,7 +18,7 @@ from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
 from vjepa_stress.statistics.numerics.estimate import evaluate
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.plan import compute
-from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics
+from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics, plan_runs
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld
 
@@ -52,18 +52,26 @@ def effect(metric: str, mean: float, sd: float, slope: float = 0.0, **where: Any
     }
 
 
-def given(*effects: dict[str, Any], within: float = 0.3, associations: tuple[Any, ...] = ()) -> dict[str, Any]:
+FACTORS = ("model", "perturbation", "strength")
+
+
+def given(
+    *effects: dict[str, Any], within: float = 0.3, associations: tuple[Any, ...] = (), **more: Any
+) -> dict[str, Any]:
+    """Each factor in which two cells differ multiplies their correlation by `within`."""
     return {
         "kind": "given",
         "says": "a world",
         "effects": effects,
-        "within_clip": {"M1": within, "M2": within, "dM3": within},
+        "dependence": {metric: dict.fromkeys(FACTORS, within) for metric in ("M1", "M2", "dM3")},
         "associations": associations,
+        **more,
     }
 
 
 def plan(**scenarios: dict[str, Any]) -> Plan:
-    return Plan.model_validate({"scenarios": scenarios, "studies": 2000, "resamples": 1000, "seed": 11})
+    settings = {"studies": 2000, "null_studies": 200, "resamples": 1000, "seed": 11}
+    return Plan.model_validate({"scenarios": scenarios, **settings})
 
 
 def test_a_threshold_on_a_mean_has_a_closed_form() -> None:
@@ -231,7 +239,9 @@ def test_a_pilot_gives_its_own_clips_whole() -> None:
     ("scenario", "text"),
     [
         (given(effect("M2", 0.5, 0.1)), "has no effect for M1"),
-        ({**given(effect("M1", 0.5, 0.1)), "within_clip": {}}, "`within_clip` has no value for M1"),
+        ({**given(effect("M1", 0.5, 0.1)), "dependence": {}}, "`dependence` has no entry for M1"),
+        ({**given(effect("M1", 0.5, 0.1)), "dependence": {"M1": {"colour": 1.0}}}, "unknown factor 'colour'"),
+        ({**given(effect("M1", 0.5, 0.1)), "expects": {"H7": "refuted"}}, "unknown hypothesis 'H7'"),
         (given(effect("M1", 2000, 1)), "impossible mean or standard deviation"),
         (given(effect("M1", 0, 1001)), "impossible mean or standard deviation"),
         (given(effect("M9", 0, 1)), "unknown metric 'M9'"),
@@ -277,7 +287,7 @@ def test_they_stand_in_the_document() -> None:
     assert Preregistration.model_validate_json(frozen.model_dump_json(by_alias=True)) == frozen
     value = found.model_dump(mode="json")
     for changed, text in (
-        ({**value, "studies": 1999}, "2000"),
+        ({**value, "studies": 49}, "50"),
         ({**value, "chances": {}}, "chances for"),
         ({**value, "chances": {"x": {"H9": value["chances"]["x"]["H1"]}}}, "unknown hypothesis 'H9'"),
         ({**value, "scenarios": {"x": given(effect("M9", 0, 1))}}, "unknown metric 'M9'"),
@@ -291,7 +301,7 @@ def test_studies_of_the_published_size_are_simulated_as_they_are_judged() -> Non
     """322 cells, H1 to H6: a simulated study's estimates are those of the function that judges a real one."""
     document, plan_ = replica.study(), replica.plan()
     assert len(document.design.cells) == 322
-    simulation = Simulation(document, plan_, "as_hoped", {})
+    simulation = Simulation(document, plan_, plan_runs(document, plan_)[0], {})
     said = dict(zip([one.id for one in document.hypotheses], simulation.study(0), strict=True))
     assert said["C1"] == said["H1"] == said["H4"] == said["H6"] == "confirmed"
     table = simulation.world.draw(np.random.default_rng(0))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjepa_stress.report import words
+from vjepa_stress.report import verdicts
 from vjepa_stress.rules import Combination, LeafRule, Rule
 from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.any_of import AnyOf
@@ -132,14 +132,14 @@ def test_texts_name_the_undefined_part() -> None:
     rule = AnyOf(kind="any_of", of=(leaf("a"), AllOf(kind="all_of", of=(leaf("b"), leaf("c")))))
     outcomes = ["confirmed", "confirmed", UNDEFINED]
     decided, open_ = judged(rule, outcomes), judged(rule, ["refuted", *outcomes[1:]])
-    assert words.clause(decided, "question") == (
+    assert verdicts.clause(decided, "question") == (
         "any_of: 1 confirmed and 0 refuted of 2 (confirmed needs one, refuted needs all); the outcome does not "
         "depend on the undefined estimate: c: the statistic is undefined for these questions"
     )
     why = "undefined estimate: c: the statistic is undefined for these questions"
-    assert words.clause(open_, "question") == why
+    assert verdicts.clause(open_, "question") == why
     seen = {name: estimate(one) for name, one in zip("abc", outcomes, strict=True)}
-    lines = words.explain(decided, seen).splitlines()
+    lines = verdicts.explain(decided, seen).splitlines()
     assert [line.split(",")[0].strip() for line in lines] == [
         "confirmed",
         "confirmed",
@@ -147,6 +147,6 @@ def test_texts_name_the_undefined_part() -> None:
         "confirmed",
         UNDEFINED,
     ]
-    assert not re.search(r"confirm|refut|ambiguous", words.explain(decided.exploratory(), seen))
+    assert not re.search(r"confirm|refut|ambiguous", verdicts.explain(decided.exploratory(), seen))
     assert worst([decided.outcome]) == 0
     assert worst([open_.outcome]) == 11

@@ -53,19 +53,19 @@ def verdict(
 
 def _verdicts(look: Look) -> Table:
     """One row per hypothesis: its verdict, its title, and the estimates that decided."""
-    from vjepa_stress.report import numbers, words
+    from vjepa_stress.report import numbers, verdicts
 
     rows = []
     hypotheses = look.evidence.registration.document.hypotheses
     for judged, hypothesis in zip(look.verdict.hypotheses, hypotheses, strict=True):
         estimates = {name: record.estimate for name, record in judged.estimates.items()}
         text = (
-            words.explain(judged.decision, estimates, numbers.number, judged.other_levels)
+            verdicts.explain(judged.decision, estimates, numbers.number, judged.other_levels)
             if judged.decision
-            else words.reason(judged)
+            else verdicts.reason(judged)
         )
-        lines = filter(None, (hypothesis.title, text, words.not_specific(judged)))
-        rows.append((judged.id, words.status(judged), "\n".join(lines)))
+        lines = filter(None, (hypothesis.title, text, verdicts.not_specific(judged)))
+        rows.append((judged.id, verdicts.status(judged), "\n".join(lines)))
     return Table(("hypothesis", "verdict", "claim"), tuple(rows))
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vjepa_stress.ledger import Checkpoint
     from vjepa_stress.prereg.document import Preregistration
     from vjepa_stress.prereg.freeze import Registration
+    from vjepa_stress.prereg.scenarios import Plan
     from vjepa_stress.study_root import StudyRoot
     from vjepa_stress.sweep.draft import Draft as DraftDocument
     from vjepa_stress.verdict.check import Finding
@@ -231,7 +232,7 @@ def _examine(
     from vjepa_stress.report import words
     from vjepa_stress.study_root import StudyRoot
     from vjepa_stress.sweep.draft import read_draft, resolve
-    from vjepa_stress.verdict.check import with_chances
+    from vjepa_stress.verdict.check import read_plan, with_chances
 
     draft: DraftDocument = read_draft(path)
     root = StudyRoot.find(start=path.resolve().parent, given=given)
@@ -266,23 +267,24 @@ def _examine(
     data_status.check(root, view, document, manifests, parent.document if parent else None)
     for name in document.design.strata(document.design.cells):
         output.say(words.stratum(name, document.design))
-    findings = _say_findings(document, planned=draft.operating_characteristics is not None)
-    if draft.operating_characteristics is not None:
+    plan = None if draft.operating_characteristics is None else read_plan(draft.operating_characteristics)
+    findings = _say_findings(document, plan)
+    if plan is not None:
         output.say("simulating studies in each scenario; this takes minutes when there are many estimands")
-        document = with_chances(document, draft.operating_characteristics, root, workers=os.cpu_count() or 1)
+        document = with_chances(document, plan, root, workers=os.cpu_count() or 1)
         _say_chances(document)
         findings = _say_findings(document, known=findings)
     return _Examined(root, document, manifests, findings, before, registered)
 
 
 def _say_findings(
-    document: Preregistration, known: tuple[Finding, ...] = (), planned: bool = False
+    document: Preregistration, plan: Plan | None = None, known: tuple[Finding, ...] = ()
 ) -> tuple[Finding, ...]:
     """Print the findings that are not `known`; raise where one of them blocks registration."""
     from vjepa_stress.report import words
     from vjepa_stress.verdict.check import check as findings_of
 
-    findings = findings_of(document, planned=planned)
+    findings = findings_of(document, plan)
     for finding in findings:
         if finding not in known:
             output.say(words.finding(finding))
@@ -298,20 +300,28 @@ def _say_findings(
 
 
 def _say_chances(document: Preregistration) -> None:
-    """Print the frequency of each verdict, in per cent, with its Monte Carlo error."""
+    """Print the frequency of each verdict, in per cent, with its Monte Carlo error, and the power curves."""
     import sys
 
     from vjepa_stress.report import numbers
+    from vjepa_stress.report.simulated import size
 
     simulated = document.operating_characteristics
+    if simulated is None:
+        return
     rows = [
         (scenario, name, verdict.replace("_", "-"), numbers.chance(chance))
-        for scenario, hypotheses in (simulated.chances.items() if simulated else ())
+        for scenario, hypotheses in simulated.chances.items()
         for name, chances in hypotheses.items()
         for verdict, chance in chances
         if chance.p > 0
     ]
     output.print_table(Table(("scenario", "hypothesis", "verdict", "frequency"), tuple(rows)), sys.stderr)
+    curves = [
+        (name, size(one), numbers.chance(one.confirmed)) for name, sizes in simulated.curves.items() for one in sizes
+    ]
+    if curves:
+        output.print_table(Table(("hypothesis", "size", "confirmed"), tuple(curves)), sys.stderr)
 
 
 @command("vjepa-stress show mine")

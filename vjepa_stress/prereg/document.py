@@ -5,7 +5,7 @@ A frozen file holds its canonical bytes. `vjepa_stress.prereg.freeze` writes and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,12 +13,21 @@ from pydantic import Field, model_validator
 from vjepa_stress.design import AnyDesign, Design
 from vjepa_stress.digest import Digest
 from vjepa_stress.fields import DataStatus, Frozen, Name, Reason, Seed, Text, Time, Version
-from vjepa_stress.prereg.scenarios import Given, OperatingCharacteristics, Plan
+from vjepa_stress.prereg.scenarios import SOURCE, Given, OperatingCharacteristics, Plan
 from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.statistics import Estimand
 from vjepa_stress.study_root import STUDY_NAME
 
-Warned = Literal["moved-positions", "too-few-clips", "mixes-cells"]
+Warned = Literal[
+    "moved-positions",
+    "too-few-clips",
+    "mixes-cells",
+    "confirmed-by-null",
+    "confirmed-by-shuffled",
+    "confirmed-by-noise",
+    "confirmed-by-dose",
+    "few-studies",
+]
 """Warnings that a draft must resolve, or acknowledge with a reason, before it can be registered."""
 
 CALIBRATION = "calibration"
@@ -145,11 +154,14 @@ Sensitivity = ClusterCheck
 
 
 class Acknowledged(Frozen):
-    """A warning of `check` that the authors acknowledge, and their reason to register nevertheless."""
+    """A warning of `check` that the authors acknowledge, and their reason to register nevertheless.
+
+    `estimand` is omitted for warnings about a whole hypothesis, and `hypothesis` for those about the whole study.
+    """
 
     warning: Warned
-    hypothesis: Name
-    estimand: Name
+    hypothesis: Name | None = Field(default=None, exclude_if=lambda name: name is None)
+    estimand: Name | None = Field(default=None, exclude_if=lambda name: name is None)
     reason: Text
 
 
@@ -207,10 +219,12 @@ class Preregistration(Frozen):
 
     @model_validator(mode="after")
     def _acknowledged_exist(self) -> Self:
-        known = {(hypothesis.id, name) for hypothesis, name, _ in self.estimands()}
+        known: dict[str | None, Collection[str | None]] = {one.id: {None, *one.estimands} for one in self.hypotheses}
+        known[None] = {None}
         for one in self.acknowledged:
-            if (one.hypothesis, one.estimand) not in known:
-                raise ValueError(f"acknowledged: unknown estimand {one.hypothesis}.{one.estimand}")
+            if one.estimand not in known.get(one.hypothesis, ()):
+                name = f"estimand {one.hypothesis}.{one.estimand}" if one.estimand else f"hypothesis {one.hypothesis}"
+                raise ValueError(f"acknowledged: unknown {name}")
         return self
 
     @model_validator(mode="after")
@@ -228,8 +242,8 @@ class Preregistration(Frozen):
     def _scenarios_fit(self) -> Self:
         if self.operating_characteristics is None:
             return self
-        check_scenarios(self.design, self.operating_characteristics)
         known = {hypothesis.id for hypothesis in self.hypotheses}
+        check_scenarios(self.design, known, self.operating_characteristics)
         for scenario, chances in self.operating_characteristics.chances.items():
             for name in sorted(set(chances) - known):
                 raise ValueError(f"scenario {scenario}: unknown hypothesis {name!r}")
@@ -251,18 +265,27 @@ def fits(design: Design, estimand: Estimand) -> bool:
     return True
 
 
-def check_scenarios(design: Design, plan: Plan) -> None:
-    """Refuse scenarios that name metrics, factors or cells outside the design.
+def check_scenarios(design: Design, hypotheses: Collection[str], plan: Plan) -> None:
+    """Refuse scenarios that name metrics, factors, cells or hypotheses that do not exist.
 
     Raises:
         ValueError: with the name of the scenario.
     """
+    factors = {*design.factor_names, SOURCE}
     for name, scenario in plan.scenarios.items():
+        for unknown in sorted(set(scenario.expects) - set(hypotheses)):
+            raise ValueError(f"scenario {name}: `expects` names the unknown hypothesis {unknown!r}")
         if isinstance(scenario, Given):
-            named = {effect.metric for effect in scenario.effects} | set(scenario.within_clip)
+            named = {effect.metric for effect in scenario.effects} | set(scenario.dependence)
             named |= {metric for pair in scenario.associations for metric in (pair.x, pair.y)}
             for metric in sorted(named):
                 design.check_column(metric, f"scenario {name}")
+            for metric, numbers in scenario.dependence.items():
+                for unknown in sorted(set(numbers) - factors):
+                    raise ValueError(
+                        f"scenario {name}: unknown factor {unknown!r} in the dependence of {metric}; "
+                        f"known: {', '.join(sorted(factors))}"
+                    )
             for effect in scenario.effects:
                 if effect.along is not None:
                     design.check_numeric(effect.along, f"scenario {name}")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,22 @@ from vjepa_stress.digest import LARGEST_INTEGER, Digest
 from vjepa_stress.fields import Finite, Frozen, Name
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Verdict = Literal["confirmed", "ambiguous", "refuted"]
+
+World = Literal["null", "shuffled", "noise", "dose"]
+"""Worlds that need no author.
+
+`null`: all cells alike, with the averages of the scenario in which the hypothesis is expected to be confirmed.
+`shuffled`: that scenario, with the cells of each unit permuted and the units of each metric permuted.
+`noise`: every value uniform over the range of its metric. `dose`: every value follows the numeric factor only.
+"""
+WORLDS: tuple[World, ...] = get_args(World)
+
+FEWEST = {"studies": 2000, "null_studies": 400, "curve_studies": 100}
+"""Fewer simulated studies give a warning: their Monte-Carlo error hides false verdicts."""
+
+SOURCE = "source"
+"""Key of the correlation between two units of one source in `Given.dependence`."""
 Prose = Annotated[str, Field(min_length=1)]
 
 
@@ -41,10 +57,9 @@ class Effect(Frozen):
 
 
 class Association(Frozen):
-    """Association of two metrics of one clip in one cell: the correlation of their normal scores.
+    """Association of two metrics of one unit in one cell: the correlation of their normal scores.
 
-    It is `r` if both metrics have the same `within_clip`. If the values w₁ and w₂ differ, it is
-    `r` · (√(w₁w₂) + √((1 − w₁)(1 − w₂))).
+    It is `r` if both metrics have the same `dependence`, and nearer to 0 if not.
     """
 
     x: Name
@@ -52,29 +67,39 @@ class Association(Frozen):
     r: float = Field(ge=-1, le=1, allow_inf_nan=False)
 
 
-class Given(Frozen):
-    """A scenario that the authors specify.
+class _Scenario(Frozen):
+    """Fields of all scenarios.
 
     Attributes:
         says: description for readers.
+        expects: the verdict that each hypothesis should have in this scenario; not every hypothesis needs one.
+    """
+
+    says: Prose
+    expects: dict[Name, Verdict] = Field(default={})
+
+
+class Given(_Scenario):
+    """A scenario that the authors specify.
+
+    Attributes:
         effects: if several apply to the same metric and cell, the last one is used.
-        within_clip: for each metric, the correlation of the normal scores of one clip in different cells. At 0 the
-            cells of a clip are independent; at 1 the clip has the same rank in all cells.
+        dependence: metric → factor → number from 0 to 1. The correlation of the normal scores of one unit in two
+            cells is the product of the numbers of all factors in which the cells differ. The number of `source` is
+            the correlation of the normal scores of two units of one source in one cell.
         associations: metrics without an association are independent, given the cell.
     """
 
     kind: Literal["given"]
-    says: Prose
     effects: tuple[Effect, ...] = Field(min_length=1)
-    within_clip: dict[Name, Share]
+    dependence: dict[Name, dict[Name, Share]]
     associations: tuple[Association, ...] = ()
 
 
-class Pilot(Frozen):
-    """A scenario from the shards of another study. Whole clips are drawn with replacement."""
+class Pilot(_Scenario):
+    """A scenario from the shards of another study. Whole units are drawn with replacement."""
 
     kind: Literal["pilot"]
-    says: Prose
     study: Prose
     document: Digest
     attempt: int = Field(ge=1)
@@ -88,14 +113,34 @@ class Plan(Frozen):
 
     Attributes:
         studies: number of simulated studies per scenario.
+        null_studies: number of simulated studies in each world that needs no author.
+        curve_studies: number of simulated studies for each size of the power curves.
         resamples: bootstrap resamples in each simulated study. All studies share one stream.
-        seed: seed of the simulated clips. All scenarios share it, so that they differ only by their effects.
+        seed: seed of the simulated units. All scenarios share it, so that they differ only by their effects.
+        cap: largest chance of a false confirmation, and of a false refutation.
     """
 
     scenarios: dict[Name, Scenario] = Field(min_length=1)
-    studies: int = Field(ge=2000, le=1_000_000)
+    studies: int = Field(ge=50, le=1_000_000)
+    null_studies: int = Field(default=1000, ge=50, le=1_000_000)
+    curve_studies: int = Field(default=300, ge=50, le=1_000_000)
     resamples: int = Field(ge=1000, le=100_000)
     seed: int = Field(ge=0, le=LARGEST_INTEGER)
+    cap: float = Field(default=0.05, gt=0, lt=0.5, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        for name in sorted(set(WORLDS) & set(self.scenarios)):
+            raise ValueError(f"the scenario name {name!r} is reserved for a world that needs no author")
+        return self
+
+    def expecting(self, verdict: Verdict, hypothesis: str) -> tuple[str, ...]:
+        """Names of the scenarios that expect this verdict on a hypothesis."""
+        return tuple(name for name, one in self.scenarios.items() if one.expects.get(hypothesis) == verdict)
+
+    def claimed(self, hypothesis: str) -> str | None:
+        """The first scenario that expects the hypothesis to be confirmed."""
+        return next(iter(self.expecting("confirmed", hypothesis)), None)
 
 
 class Chance(Frozen):
@@ -115,13 +160,37 @@ class Chances(Frozen):
     not_evaluable: Chance
 
 
+class Size(Frozen):
+    """A point of a power curve.
+
+    Attributes:
+        units, sources: number of units and of sources in each stratum.
+        confirmed: chance of confirmation in the scenario that expects it.
+    """
+
+    units: dict[str, int]
+    sources: dict[str, int]
+    confirmed: Chance
+
+
 class OperatingCharacteristics(Plan):
-    """The chance of each verdict, by scenario and hypothesis."""
+    """Results of the simulation.
+
+    Attributes:
+        chances: scenario, or world that needs no author → hypothesis → chance of each verdict.
+        curves: hypothesis → chance of confirmation by size of the study, from the smallest.
+    """
 
     chances: dict[Name, dict[Name, Chances]]
+    curves: dict[Name, tuple[Size, ...]] = Field(default={})
 
     @model_validator(mode="after")
     def _every_scenario(self) -> Self:
-        if set(self.chances) != set(self.scenarios):
+        if set(self.chances) - set(WORLDS) != set(self.scenarios):
             raise ValueError(f"chances for {sorted(self.chances)}, but scenarios {sorted(self.scenarios)}")
         return self
+
+    @property
+    def plan(self) -> Plan:
+        """The settings without the results."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields})

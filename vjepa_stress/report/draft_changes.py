@@ -83,7 +83,7 @@ def _scenarios(document: Preregistration, draft: _Draft) -> Iterator[Change]:
     plan, registered = draft.get(field), document.operating_characteristics
     yield from differences(
         field,
-        registered.model_dump(mode="json", exclude={"chances"}) if registered else None,
+        registered.plan.model_dump(mode="json") if registered else None,
         Plan.model_validate(plan).model_dump(mode="json") if plan else None,
     )
 

@@ -15,7 +15,8 @@ from vjepa_stress.design import VideoDesign
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
-from vjepa_stress.report import numbers, words
+from vjepa_stress.report import numbers, verdicts, words
+from vjepa_stress.report.simulated import power_figure, size, world
 from vjepa_stress.report.video import overlap, pooled, separable, video_part
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
@@ -58,6 +59,10 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
     design, stamp = document.design, STAMP if verdict.exploratory else ""
     video = video_part(evidence, design, stamp) if isinstance(design, VideoDesign) else None
     curves, clouds = (video.curves, video.clouds) if video else ({}, {})
+    simulated = document.operating_characteristics
+    power = (
+        {"report-power.svg": power_figure(simulated, design.units, stamp)} if simulated and simulated.curves else {}
+    )
     amended = {
         edition.document.version: edition.document.amendment
         for edition in evidence.registration.lineage
@@ -79,6 +84,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "tier": tier,
         "stamp": stamp,
         "video": video,
+        "simulated": simulated,
         "looks": _looks(evidence),
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
@@ -88,11 +94,13 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "beside": functools.partial(_beside, "source"),
         "read": functools.partial(_read, "source"),
     }
-    html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
+    html = {"images": _embedded(curves), "clouds": _embedded(clouds), "power": _embedded(power)}
     return Report(
         _environment(html=True).get_template("report.html.j2").render(**html, **context),
-        _environment(html=False).get_template("report.md.j2").render(images=curves, clouds=clouds, **context),
-        curves | clouds,
+        _environment(html=False)
+        .get_template("report.md.j2")
+        .render(images=curves, clouds=clouds, power=power, **context),
+        curves | clouds | power,
     )
 
 
@@ -123,7 +131,10 @@ def _environment(html: bool) -> Environment:
         "overlap": overlap,
         "pooled": pooled,
         "separable": separable,
+        "size": size,
+        "verdicts": verdicts,
         "words": words,
+        "world": world,
     }
     return environment
 

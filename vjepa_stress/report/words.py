@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from vjepa_stress.design import Condition, Design, Where
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
-from vjepa_stress.report import numbers
-from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
+from vjepa_stress.rules import Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode, Step
 from vjepa_stress.verdict.check import LEAST_SOURCES, Finding
-from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.gate import Deviation
-from vjepa_stress.verdict.judge import Verdict
 
 OUTCOMES = {"confirmed": "confirmed", "refuted": "refuted", "ambiguous": "ambiguous"}
 _EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
@@ -152,7 +149,7 @@ def number(value: float | int | str) -> str:
     return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
-def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:
+def values_of(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[str, str]:
     """Registered numbers as text, and the texts that the rule has for values of its fields."""
     texts = {name: number(value) for name, value in values.items()}
     for key, text in kind.words.items():
@@ -163,61 +160,14 @@ def _values(kind: type[Rule], values: Mapping[str, float | int | str]) -> dict[s
     return texts
 
 
+def outcomes(exploratory: bool = False) -> Mapping[str, str]:
+    """The words for the outcomes, by code."""
+    return _EXPLORATORY if exploratory else OUTCOMES
+
+
 def needs(kind: type[Rule], values: Mapping[str, float | int | str], exploratory: bool = False) -> str:
     """The number of sub-rules that a combination needs."""
-    outcomes = _EXPLORATORY if exploratory else OUTCOMES
-    return kind.words["needs"].format(**_values(kind, values), **outcomes)
-
-
-def clause(verdict: Verdict, unit: str = "clip") -> str:
-    """Description of the clause that fired."""
-    exploratory = verdict.outcome.startswith("exploratory")
-    outcomes = _EXPLORATORY if exploratory else OUTCOMES
-    undefined = "; ".join(f"{name}: {noted(why, unit) or 'undefined'}" for name, why in _undefined(verdict).items())
-    if verdict.clause == "undefined":
-        return f"undefined estimate: {undefined}"
-    kind = RULES[verdict.kind]
-    if verdict.estimand is None:
-        counted = "{n_confirmed} {confirmed} and {n_refuted} {refuted} of {n}".format(**verdict.numbers, **outcomes)
-        without = f"; the outcome does not depend on the undefined estimate: {undefined}" if undefined else ""
-        return f"{verdict.kind}: {counted} ({needs(kind, verdict.numbers, exploratory)}){without}"
-    text = kind.words[verdict.clause].format(estimand=verdict.estimand, **_values(kind, verdict.numbers), **outcomes)
-    return f"{verdict.kind}: {text}{_levels(verdict, outcomes)}"
-
-
-def _undefined(verdict: Verdict) -> dict[str, tuple[Note, ...]]:
-    """The undefined estimands of a verdict and of its parts, by name, with the reasons."""
-    if verdict.estimand is not None:
-        return {verdict.estimand: verdict.notes} if verdict.clause == "undefined" else {}
-    found = {name: why for part in verdict.parts for name, why in _undefined(part).items()}
-    return dict(sorted(found.items()))
-
-
-def _levels(verdict: Verdict, outcomes: Mapping[str, str]) -> str:
-    """The levels of the intervals that a leaf read, if they are not that of its hypothesis."""
-    if verdict.levels is None:
-        return ""
-    levels = verdict.levels
-    sides = [(outcomes["confirmed"], levels.confirm, levels.confirm_over)]
-    sides += [(outcomes["refuted"], levels.refute, levels.refute_over)]
-    texts = [
-        f"at {numbers.level(level)}{f': Bonferroni over {over}' if over > 1 else ''}" for _, level, over in sides
-    ]
-    if texts[0] == texts[1]:
-        return f" ({texts[0]})"
-    return f" ({'; '.join(f'{outcome} {text}' for (outcome, _, _), text in zip(sides, texts, strict=True))})"
-
-
-def not_specific(one: HypothesisVerdict) -> str:
-    """The controls that pass the rule like the subjects; empty if none does."""
-    if not one.not_specific:
-        return ""
-    names = ", ".join(one.not_specific)
-    return (
-        f"not specific: the control {names} passes too"
-        if len(one.not_specific) == 1
-        else (f"not specific: the controls {names} pass too")
-    )
+    return kind.words["needs"].format(**values_of(kind, values), **outcomes(exploratory))
 
 
 def rationales(one: Rule) -> list[str]:
@@ -236,30 +186,6 @@ WITHIN: Mapping[str, str] = {
 """Texts for `Analysis.within_hypothesis`."""
 
 
-def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:
-    """The reason for the verdict on a hypothesis.
-
-    Args:
-        one: the verdict.
-        unit: name of what is resampled, such as `clip`.
-        changes: the authors' description of each amendment, by version.
-    """
-    if one.withdrawal is not None:
-        description = (changes or {}).get(one.withdrawal.version, "")
-        lost = " (Not all of its cells are in the design.)" if one.withdrawal.cells_lost else ""
-        return f"withdrawn in {one.withdrawal.version}{f': {description}' if description else ''}{lost}"
-    if one.gates:
-        outcomes = ", ".join(f"{name} {outcome}" for name, outcome in one.gates.items())
-        return f"a calibration gate failed: {outcomes}"
-    return clause(one.decision, unit) if one.decision else ""
-
-
-def status(one: HypothesisVerdict) -> str:
-    """The verdict, and the withdrawn parts of the hypothesis."""
-    parts = ", ".join(f"{one.id}.{name}" for name in one.withdrawn)
-    return f"{one.verdict}; part {parts} withdrawn" if parts and one.verdict != "withdrawn" else one.verdict
-
-
 def rule(one: Rule) -> str:
     """Conditions of confirmation and refutation, in registered numbers. Equal conditions appear once."""
     if isinstance(one, LeafRule):
@@ -271,65 +197,7 @@ def rule(one: Rule) -> str:
 
 
 def _leaf_condition(leaf: LeafRule) -> str:
-    return leaf.words["condition"].format(estimand=leaf.estimand, **_values(type(leaf), leaf.numbers()), **OUTCOMES)
-
-
-def explain(
-    verdict: Verdict,
-    estimates: Mapping[str, Estimate],
-    write: Callable[[float], str] = "{:.6g}".format,
-    at: Mapping[tuple[str, float], Estimate] | None = None,
-) -> str:
-    """Describe the clause that fired and those of all sub-rules, one line per rule.
-
-    Args:
-        verdict: result of `judge`.
-        estimates: the estimates that `judge` was given.
-        write: formats an estimate. Registered numbers keep the form of the draft.
-        at: the estimates by name and level that `judge` was given; those that are missing are in `estimates`.
-    """
-    return "\n".join(_explained(verdict, estimates, write, at or {}, ""))
-
-
-def _explained(
-    verdict: Verdict,
-    estimates: Mapping[str, Estimate],
-    write: Callable[[float], str],
-    at: Mapping[tuple[str, float], Estimate],
-    indent: str,
-) -> Iterator[str]:
-    read = "".join(f"; {text}" for text in _read(verdict, estimates, write, at))
-    yield f"{indent}{verdict.outcome}, {clause(verdict)}{read}"
-    for part in verdict.parts:
-        yield from _explained(part, estimates, write, at, indent + "  ")
-
-
-def _read(
-    verdict: Verdict,
-    estimates: Mapping[str, Estimate],
-    write: Callable[[float], str],
-    at: Mapping[tuple[str, float], Estimate],
-) -> Iterator[str]:
-    """The estimates that a leaf read, each level once."""
-    name, levels = verdict.estimand, verdict.levels
-    if name is None:
-        return
-    if levels is None:
-        yield f"{name} = {_shown(estimates[name], write)}"
-        return
-    for level in dict.fromkeys((levels.confirm, levels.refute)):
-        yield f"{name} = {_shown(at.get((name, level), estimates[name]), write)} at {numbers.level(level)}"
-
-
-def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "undefined"
-    if estimate.overall is not None:
-        changes = [change_of(step, write) for step in (*estimate.steps, estimate.overall)]
-        whole = f"from first to last {changes.pop()}"
-        return "; ".join([", ".join(changes) or write(estimate.value), whole]) + f", n = {estimate.n}"
-    ends = "" if estimate.low == estimate.high else f" [{write(estimate.low)}, {write(estimate.high)}]"
-    return f"{write(estimate.value)}{ends}, n = {estimate.n}"
+    return leaf.words["condition"].format(estimand=leaf.estimand, **values_of(type(leaf), leaf.numbers()), **OUTCOMES)
 
 
 def change_of(step: Step, write: Callable[[float], str] = "{:.6g}".format) -> str:
@@ -354,12 +222,32 @@ FINDINGS = {
     "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
     "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
-    "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
-    "another rule",
+    "low-level": "the confidence level is {level}: use {least} or more",
+    "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
+    "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
+    "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
+    "`interval: expanded`",
+    "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
+    "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
+    "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",
+    "no-refuting-scenario": "no scenario expects it refuted: add `expects: {{{hypothesis}: refuted}}` to one",
+    "confirmed-where-refuted": "confirmed in {p} of the studies of {scenario}, which expects its refutation; at most "
+    "{cap} are allowed: use a stricter rule, or a scenario that contradicts the claim",
+    "refuted-where-confirmed": "refuted in {p} of the studies of {scenario}, which expects its confirmation; at most "
+    "{cap} are allowed: use another rule, more units, or a scenario that agrees with the claim",
+    "confirmed-by-null": "confirmed in {p} of the studies in which all cells are alike; at most {cap} are allowed",
+    "confirmed-by-shuffled": "confirmed in {p} of the studies with shuffled cells and units; at most {cap} are "
+    "allowed",
+    "confirmed-by-noise": "confirmed in {p} of the studies in which all values are uniform noise; expected: {cap} or "
+    "less",
+    "confirmed-by-dose": "confirmed in {p} of the studies in which every metric depends only on the numeric factor; "
+    "expected: {cap} or less",
+    "low-power": "confirmed in {p} of the studies of {scenario}, and in less than {wanted} at every simulated size: "
+    "use another rule, or many more units",
+    "more-units": "confirmed in {p} of the studies of {scenario}; {wanted} or more with {units} units",
     "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
     "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
-    "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
 
 
@@ -380,17 +268,15 @@ def finding(one: Finding) -> str:
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in one.values.items()}
     if one.code == "moved-positions":
         values["instead"] = f"; {values['aligned']} aligns positions first" if values.get("aligned") else ""
-    if one.code == "low-power":
-        values["best"] = f"{float(one.values['best']):.0%}"
+    values |= {name: f"{float(one.values[name]):.0%}" for name in ("p", "cap", "wanted") if name in values}
     own = STATISTICS[values["statistic"]].words if "statistic" in values else {}
     text = (own.get(one.code) or FINDINGS[one.code]).format(**values)
     if one.severity == "acknowledged":
         text = f"{text}. Acknowledged: {values['reason']}"
     elif one.severity == "warning":
-        fix = (
-            f"{{warning: {one.code}, hypothesis: {values['hypothesis']}, estimand: {values['estimand']}, reason: …}}"
-        )
-        text = f"{text}. Change the estimand, or add to `acknowledged`: {fix}"
+        named = "".join(f", {name}: {values[name]}" for name in ("hypothesis", "estimand") if name in values)
+        fix = f"{{warning: {one.code}{named}, reason: …}}"
+        text = f"{text}. Change the draft, or add to `acknowledged`: {fix}"
     return f"{one.severity} ({one.code}) {one.where}: {text}"
 
 

@@ -72,10 +72,12 @@ class LeafRule(Rule):
     Class attributes:
         reads: the kind of estimate that it reads.
         two_sided: whether the interval must be between two borders.
+        claims_no_effect: whether confirmation means that an effect is absent, so that cells alike confirm it.
     """
 
     reads: ClassVar[Reads] = "number"
     two_sided: ClassVar[bool] = False
+    claims_no_effect: ClassVar[bool] = False
 
     estimand: Name
     # Omitted from files when it is null. Documents require it.

@@ -19,6 +19,7 @@ class Tost(LeafRule):
     """
 
     two_sided: ClassVar[bool] = True
+    claims_no_effect: ClassVar[bool] = True
     words: ClassVar[Mapping[str, str]] = {
         "confirmed": "the interval of {estimand} is inside [{low}, {high}] (two one-sided tests at α = {alpha})",
         "refuted": "the interval of {estimand} is outside [{low}, {high}]",

@@ -160,6 +160,11 @@ class Statistic(Frozen, ABC):
                 yield Estimate(value=value, low=bottom, high=top, n=2, method="expanded")
 
     @property
+    def is_level(self) -> bool:
+        """Whether it is the mean of one set of cells, which cells alike can also have."""
+        return self.is_mean and len(self.filters()) == 1
+
+    @property
     def sampled(self) -> bool:
         """Whether it has an interval for sampling error."""
         return self.interval != "none"

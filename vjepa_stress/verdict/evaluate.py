@@ -8,23 +8,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from vjepa_stress.design import Cell, Design
+from vjepa_stress.design import Design
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.fields import Finite, Frozen
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Sensitivity
 from vjepa_stress.prereg.lineage import find, has_same_meaning
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
-from vjepa_stress.rules import AnyRule, Outcome, Rule
+from vjepa_stress.rules import AnyRule, Outcome
 from vjepa_stress.statistics import Estimand, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.study_root import StudyRoot
+from vjepa_stress.verdict.at_levels import cells_of, estimates_at_levels, judge_at_levels, plan_of
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Deviation, Evidence
-from vjepa_stress.verdict.judge import Exploratory, Levels, Verdict, closed_gates, exploratory, judge
+from vjepa_stress.verdict.judge import Exploratory, Verdict, closed_gates, exploratory
 from vjepa_stress.verdict.multiplicity import holm, leaf_levels, p_value, resampling
-from vjepa_stress.verdict.plan import EstimationPlan
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
@@ -219,7 +219,7 @@ def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> l
 
 def _has_all_cells(hypothesis: Hypothesis, evidence: Evidence) -> bool:
     design = evidence.registration.document.design
-    return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in _cells(one, design))
+    return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in cells_of(one, design))
 
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
@@ -249,7 +249,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     how = resampling(document, hypothesis)
     levels = leaf_levels(document, hypothesis)
     # The same rule on the subjects, on each control, and with each sensitivity analysis.
-    seen, *found = _estimates([subjects, *on_controls.values(), *others], hypothesis, levels, evidence, how)
+    seen, *found = estimates_at_levels([subjects, *on_controls.values(), *others], hypothesis, levels, evidence, how)
     controls, analysed = found[: len(on_controls)], found[len(on_controls) :]
     companions = _companions(subjects, evidence, how)
 
@@ -267,12 +267,12 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         )
         for name, estimand in subjects.items()
     }
-    decision = _judge(rule, seen, levels, how) if rule else None
+    decision = judge_at_levels(rule, seen, levels, how) if rule else None
     sensitivity = [
         SensitivityRecord(
             analysis=analysis,
             estimate=one[analysis.estimand, how.level],
-            verdict=_judge(rule, seen | one, levels, how).outcome,
+            verdict=judge_at_levels(rule, seen | one, levels, how).outcome,
         )
         for analysis, one in zip(analyses, analysed, strict=True)
         if rule is not None
@@ -292,7 +292,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
             if on_controls[control]
         },
         controls_outcome={
-            control: _judge(rule, one, levels, how).outcome
+            control: judge_at_levels(rule, one, levels, how).outcome
             for control, one in zip(on_controls, controls, strict=True)
             if rule is not None and read <= on_controls[control].keys()
         },
@@ -314,7 +314,7 @@ def _companions(subjects: Mapping[str, Statistic], evidence: Evidence, how: Resa
         for control in design.controls
         if (other := for_control(one, control, design)) is not None
     }
-    plans = {key: _plan(one, evidence) for key, one in estimands.items()}
+    plans = {key: plan_of(one, evidence) for key, one in estimands.items()}
     strict = evidence.registration.document.analysis.strict
     found = ByLevel(plans, evidence.table, how, strict=strict).at([(key, how.level) for key in plans])
     controls: dict[str, dict[str, Estimate]] = {name: {} for name in beside}
@@ -351,59 +351,6 @@ def for_control(estimand: Statistic, control: str, design: Design) -> Statistic 
     return other if distinct and all(cells for cells, _ in chosen) else None
 
 
-def _cells(estimand: Statistic, design: Design) -> list[Cell]:
-    cells = {cell for where in estimand.filters() for cell in design.select(where)}
-    return [cell for cell in design.cells if cell in cells]
-
-
 def _shards(estimand: Statistic, evidence: Evidence) -> tuple[Digest, ...]:
-    used = _cells(estimand, evidence.registration.document.design)
+    used = cells_of(estimand, evidence.registration.document.design)
     return tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
-
-
-_AtLevels = dict[tuple[str, float], Estimate]
-"""Estimates by name and level."""
-
-
-def _judge(rule: Rule, seen: _AtLevels, levels: Sequence[Levels | None], how: Resampling) -> Verdict:
-    """Apply a rule to estimates at the level of the hypothesis, and at those of its leaves."""
-    return judge(rule, {name: one for (name, level), one in seen.items() if level == how.level}, levels, seen)
-
-
-def _estimates(
-    several: Sequence[Mapping[str, Statistic]],
-    hypothesis: Hypothesis,
-    levels: Sequence[Levels | None],
-    evidence: Evidence,
-    how: Resampling,
-) -> list[_AtLevels]:
-    """Several sets of estimands with the names of a hypothesis, at the level of `how` and at those of its leaves."""
-    leaves = list(hypothesis.rest.leaves()) if hypothesis.rest else []
-    read = {
-        (leaf.estimand, level)
-        for leaf, one in zip(leaves, levels, strict=False)
-        if one
-        for level in (one.confirm, one.refute)
-    }
-    plans: dict[tuple[int, str], EstimationPlan | Estimate] = {}
-    for n, estimands in enumerate(several):
-        plans |= {(n, name): _plan(estimand, evidence) for name, estimand in estimands.items()}
-    strict = evidence.registration.document.analysis.strict
-    wanted = [
-        ((n, name), level)
-        for n, name in plans
-        for level in (how.level, *sorted(level for other, level in read if other == name and level != how.level))
-    ]
-    found = ByLevel(plans, evidence.table, how, strict=strict).at(wanted)
-    return [
-        {(name, level): found[(n, name), level] for (other, name), level in wanted if other == n}
-        for n in range(len(several))
-    ]
-
-
-def _plan(estimand: Statistic, evidence: Evidence) -> EstimationPlan | Estimate:
-    design = evidence.registration.document.design
-    missing = [cell for cell in _cells(estimand, design) if cell not in evidence.cells]
-    if missing:  # only in an exploratory evaluation
-        return undefined(0, "none", Note(code="cells-missing", value=len(missing)))
-    return EstimationPlan.of(estimand, evidence.table, design)

@@ -179,7 +179,9 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         for control in controls
         if (one, control) in families and (other, control) in families
     ]
-    planned += [plan_pearson_difference(*_by_source(table, design, one.cells, other.cells)) for one, other in pairs]
+    for one, other in pairs:
+        sides, strata = _by_source(table, design, one.cells, other.cells)
+        planned.append(_within(plan_pearson_difference(*sides), strata))
     estimates = iter(evaluate(planned, how))
     correlations = tuple(_correlation(table, group, *islice(estimates, 3)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
@@ -235,26 +237,34 @@ def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, in
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
 
-def _by_source(table: Table, design: VideoDesign, *groups: Sequence[VideoCell]) -> list[tuple[Floats, Floats]]:
-    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group."""
+def _by_source(
+    table: Table, design: VideoDesign, *groups: Sequence[VideoCell]
+) -> tuple[list[tuple[Floats, Floats]], tuple[int, ...]]:
+    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group.
+
+    Also the number of sources of each data set.
+    """
     pairs = [_pairs(table, cells)[:2] for cells in groups]
     kept = np.logical_or.reduce([np.isfinite(drift).any(axis=1) for drift, _ in pairs])
     columns = table.columns([cell for cells in groups for cell in _stored(table, cells)])
     rows = table.rows(kept, columns, design)
-    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs]
+    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs], rows.strata
 
 
 def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
     """r with its Fisher interval, r with a bootstrap over sources, and r within cells."""
-    ((drift, loss),) = _by_source(table, design, group.cells)
+    ((drift, loss),), strata = _by_source(table, design, group.cells)
     if len(drift) < 2:
         # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
         return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
-    return [
-        plan_pearson(drift, loss, how.level, "fisher"),
-        plan_pearson(drift, loss, how.level),
-        plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift)),
-    ]
+    fisher, cluster = plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)
+    within = plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift))
+    return [fisher, _within(cluster, strata), _within(within, strata)]
+
+
+def _within(planned: PendingEstimate | Estimate, strata: tuple[int, ...]) -> PendingEstimate | Estimate:
+    """The planned estimate, with resamples within strata."""
+    return planned.within(strata) if isinstance(planned, PendingEstimate) else planned
 
 
 def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
@@ -263,7 +273,7 @@ def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
 
 
 def _adjusted(table: Table, group: _Group, design: VideoDesign, level: float) -> Adjusted:
-    ((drift, loss),) = _by_source(table, design, group.cells)
+    ((drift, loss),), _ = _by_source(table, design, group.cells)
     doses = [(cell.perturbation, cell.strength) for cell in _repeated(_stored(table, group.cells), drift)]
     return Adjusted(group.control, gee(drift, loss, doses, level))
 

@@ -1,35 +1,45 @@
-"""Operating characteristics: the chance of each verdict in each scenario.
+"""Operating characteristics: the chance of each verdict in each scenario, and in worlds that need no author.
 
-Simulated clips are judged by the same estimands and rules as real clips, including the calibration gate. Every
-simulated study has its own random stream, so the chances do not depend on the number of processes.
+Simulated units are judged by the same estimands and rules as real units. Calibration gates are part of it, except in
+the worlds that need no author, where they have no meaning and count as passed. Every simulated study has its own
+random stream, so the chances do not depend on the number of processes.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
 from vjepa_stress.design import Cell
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
-from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
+from vjepa_stress.prereg.scenarios import WORLDS, Chance, Chances, Given, OperatingCharacteristics, Plan, Size
 from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled, dose_factor, null_of_pilot, null_of_scenario
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.judge import closed_gates, judge
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
-from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
+from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World, scaled
+
+SCALES = (0.5, 2.0, 4.0)
+"""Sizes of the power curves, as factors of the registered numbers of units and sources."""
 
 _AT_ONCE = 50
 """Number of simulated studies per task of a process."""
+
+_POOL_START = 10.0
+"""Processes are started only if more than this number of seconds is left."""
 
 
 def operating_characteristics(
@@ -48,21 +58,87 @@ def operating_characteristics(
             distribution.
     """
     try:
-        check_scenarios(document.design, plan)
+        check_scenarios(document.design, {one.id for one in document.hypotheses}, plan)
     except ValueError as error:
         raise BadDocument(str(error), where="operating_characteristics", fix="correct the scenario") from error
-    names = [hypothesis.id for hypothesis in _active(document)]
-    counts = {scenario: {name: Counter[str]() for name in names} for scenario in plan.scenarios}
-    for scenario, outcomes in _outcomes(document, plan, pilots or {}, workers):
-        for name, outcome in zip(names, outcomes, strict=True):
-            counts[scenario][name][outcome] += 1
-    return OperatingCharacteristics(
-        **vars(plan),
-        chances={
-            scenario: {name: _chances(verdicts, plan.studies) for name, verdicts in of_scenario.items()}
-            for scenario, of_scenario in counts.items()
-        },
-    )
+    runs = plan_runs(document, plan)
+    counts = {run: {name: Counter[str]() for name in run.hypotheses} for run in runs}
+    for run, outcomes in _outcomes(document, plan, pilots or {}, runs, workers):
+        for name, outcome in zip(run.hypotheses, outcomes, strict=True):
+            counts[run][name][outcome] += 1
+    found = {run: {name: _chances(one, run.studies) for name, one in counts[run].items()} for run in runs}
+    chances: dict[str, dict[str, Chances]] = {}
+    for run in runs:
+        if run.scale == 1:
+            chances.setdefault(run.world, {}).update(found[run])
+    return OperatingCharacteristics(**vars(plan), chances=chances, curves=_curves(document, plan, found))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Simulated studies of one world.
+
+    Attributes:
+        world: name of a scenario, or of a world that needs no author.
+        claimed: the scenario from which `null` and `shuffled` are derived; else None.
+        hypotheses: ids of the hypotheses that are judged, in the order of the document.
+        studies: number of studies.
+        scale: factor of the numbers of units and sources.
+    """
+
+    world: str
+    claimed: str | None
+    hypotheses: tuple[str, ...]
+    studies: int
+    scale: float = 1.0
+
+
+def plan_runs(document: Preregistration, plan: Plan) -> tuple[Run, ...]:
+    """All worlds to simulate: the scenarios, the worlds that need no author, and the sizes of the power curves."""
+    active = _active(document)
+    runs = [Run(name, None, tuple(one.id for one in active), plan.studies) for name in plan.scenarios]
+    tested = [one for one in active if one.family != CALIBRATION]
+    claims = {one.id: claimed for one in tested if (claimed := plan.claimed(one.id)) is not None}
+    # Only metrics can be drawn from a distribution; counts and flags come with the units of a pilot.
+    metrics = set(document.design.columns)
+    drawn = [one.id for one in tested if set().union(*_needed(document, [one]).values()) <= metrics]
+    for claimed in dict.fromkeys(claims.values()):
+        ids = tuple(name for name, scenario in claims.items() if scenario == claimed)
+        if of_metrics := tuple(name for name in ids if name in drawn):
+            runs.append(Run("null", claimed, of_metrics, plan.null_studies))
+        runs.append(Run("shuffled", claimed, ids, plan.null_studies))
+        judged = tuple(one.id for one in active if one.id in ids or one.family == CALIBRATION)
+        runs += [Run(claimed, None, judged, plan.curve_studies, scale) for scale in SCALES]
+    if drawn:
+        runs.append(Run("noise", None, tuple(drawn), plan.null_studies))
+        if dose_factor(document.design, _needed(document, [one for one in tested if one.id in drawn])) is not None:
+            runs.append(Run("dose", None, tuple(drawn), plan.null_studies))
+    return tuple(runs)
+
+
+def _curves(
+    document: Preregistration, plan: Plan, found: Mapping[Run, Mapping[str, Chances]]
+) -> dict[str, tuple[Size, ...]]:
+    """For each hypothesis that a scenario expects to be confirmed: the chance of it by size of the study."""
+    curves: dict[str, tuple[Size, ...]] = {}
+    for hypothesis in _active(document):
+        claimed = plan.claimed(hypothesis.id)
+        if claimed is None or hypothesis.family == CALIBRATION:
+            continue
+        strata = document.design.strata(tuple(_needed(document, [hypothesis])))
+        points = []
+        for run in sorted((one for one in found if one.world == claimed), key=lambda one: one.scale):
+            if hypothesis.id in run.hypotheses:
+                sizes = {name: scaled(document.design, name, run.scale) for name in strata}
+                points.append(
+                    Size(
+                        units={name: units for name, (units, _) in sizes.items()},
+                        sources={name: sources for name, (_, sources) in sizes.items()},
+                        confirmed=found[run][hypothesis.id].confirmed,
+                    )
+                )
+        curves[hypothesis.id] = tuple(points)
+    return curves
 
 
 def constant_rules(document: Preregistration, simulated: OperatingCharacteristics) -> tuple[str, ...]:
@@ -75,7 +151,7 @@ def constant_rules(document: Preregistration, simulated: OperatingCharacteristic
     for hypothesis in _active(document):
         outcomes = {
             outcome
-            for chances in simulated.chances.values()
+            for chances in (simulated.chances[name] for name in simulated.scenarios)
             for outcome in ("confirmed", "ambiguous", "refuted")
             if hypothesis.id in chances and getattr(chances[hypothesis.id], outcome).p > 0
         }
@@ -106,12 +182,13 @@ def _chances(verdicts: Counter[str], studies: int) -> Chances:
 
 
 class Simulation:
-    """A scenario that is prepared for simulation."""
+    """A world that is prepared for simulation."""
 
-    def __init__(self, document: Preregistration, plan: Plan, scenario: str, pilots: Mapping[str, Table]) -> None:
-        self.hypotheses, self.seed = _active(document), plan.seed
+    def __init__(self, document: Preregistration, plan: Plan, run: Run, pilots: Mapping[str, Table]) -> None:
+        self.hypotheses = [one for one in _active(document) if one.id in run.hypotheses]
+        self.seed, self.gated = plan.seed, run.world not in WORLDS
         self.strict = document.analysis.strict
-        self.world = _world(document, plan, scenario, pilots)
+        self.world = _world(document, plan, run, self.hypotheses, pilots)
         # A withdrawn gate has no verdict. If all gates are withdrawn, no hypothesis is evaluated; see `closed_gates`.
         self.withdrawn_gates = {
             one.id: "withdrawn" for one in document.hypotheses if one.family == CALIBRATION and one.judged is None
@@ -149,6 +226,8 @@ class Simulation:
             # A leaf without levels reads the level of the hypothesis, or only a value, which is equal at all levels.
             estimated = {name: at.get((name, own), estimate) for (name, _), estimate in at.items()}
             outcomes.append(judge(hypothesis.rule, estimated, self.levels[hypothesis.id], at).outcome)
+        if not self.gated:
+            return outcomes
         judged = list(zip(self.hypotheses, outcomes, strict=True))
         gates = {hypothesis.id: outcome for hypothesis, outcome in judged if hypothesis.family == CALIBRATION}
         if closed_gates(self.withdrawn_gates | gates):
@@ -158,48 +237,67 @@ class Simulation:
         return outcomes
 
 
-def _world(document: Preregistration, plan: Plan, name: str, pilots: Mapping[str, Table]) -> World:
+def _needed(document: Preregistration, hypotheses: Sequence[Hypothesis]) -> dict[Cell, frozenset[str]]:
+    """The columns that some hypotheses need in each cell, in the order of cells."""
     needed: dict[Cell, set[str]] = {}
-    for hypothesis in _active(document):
+    for hypothesis in hypotheses:
         for estimand in hypothesis.estimands.values():
             for where in estimand.filters():
                 columns = {*estimand.columns(), *(condition.column for condition in where.rows or ())}
                 for cell in document.design.select(where):
                     needed.setdefault(cell, set()).update(columns)
+    return {cell: frozenset(needed[cell]) for cell in sorted(needed, key=Cell.order)}
+
+
+def _world(
+    document: Preregistration, plan: Plan, run: Run, hypotheses: Sequence[Hypothesis], pilots: Mapping[str, Table]
+) -> World:
+    design, needed = document.design, _needed(document, hypotheses)
+    if run.world == "noise":
+        return Noise(design, needed)
+    if run.world == "dose":
+        return Dose(design, needed, dose_factor(design, needed) or "")
+    name = run.claimed or run.world
     scenario = plan.scenarios[name]
     if isinstance(scenario, Given):
-        others = {column for columns in needed.values() for column in columns} - set(document.design.columns)
+        others = {column for columns in needed.values() for column in columns} - set(design.columns)
         if others:
             raise BadDocument(
                 f"scenario {name}: only metrics can be simulated, but an estimand filters by "
                 f"{', '.join(sorted(others))}",
                 fix="use a scenario of kind `pilot`, whose shards have these columns",
             )
-        ordered = sorted(needed, key=Cell.order)
-        return GivenWorld(name, scenario, document.design, [(cell, frozenset(needed[cell])) for cell in ordered])
-    if name not in pilots:
+        if run.world == "null":
+            return null_of_scenario(name, scenario, design, needed)
+        world: World = GivenWorld(name, scenario, design, list(needed.items()), run.scale)
+    elif name not in pilots:
         raise BadDocument(
             f"scenario {name}: the table of its pilot is missing",
             expected=scenario.study,
             fix=f"pass the table of the pilot in `pilots`, under the name {name}",
         )
-    return PilotWorld(name, pilots[name], document.design, needed)
+    elif run.world == "null":
+        return null_of_pilot(pilots[name], design, needed)
+    else:
+        world = PilotWorld(name, pilots[name], design, needed, run.scale)
+    return Shuffled(world, design, needed) if run.world == "shuffled" else world
 
 
 def _outcomes(
-    document: Preregistration, plan: Plan, pilots: Mapping[str, Table], workers: int
-) -> Iterator[tuple[str, list[str]]]:
-    """The scenario and the verdicts of each simulated study."""
+    document: Preregistration, plan: Plan, pilots: Mapping[str, Table], runs: Sequence[Run], workers: int
+) -> Iterator[tuple[Run, list[str]]]:
+    """The run and the verdicts of each simulated study."""
     tasks = [
-        (scenario, range(first, min(first + _AT_ONCE, plan.studies)))
-        for scenario in plan.scenarios
-        for first in range(0, plan.studies, _AT_ONCE)
+        (run, range(first, min(first + _AT_ONCE, run.studies)))
+        for run in runs
+        for first in range(0, run.studies, _AT_ONCE)
     ]
-    if workers <= 1:
-        simulate = _Worker(document, plan, pilots)
-        results = map(simulate, tasks)
-        for (scenario, _), outcomes in zip(tasks, results, strict=True):
-            yield from ((scenario, one) for one in outcomes)
+    simulate, start, done = _Worker(document, plan, pilots), time.perf_counter(), 0
+    for done, task in enumerate(tasks, 1):
+        yield from ((task[0], one) for one in simulate(task))
+        if workers > 1 and (time.perf_counter() - start) / done * (len(tasks) - done) > _POOL_START:
+            break
+    if done == len(tasks):
         return
     # Processes are spawned, not forked, so that they do not inherit threads or a model.
     with (
@@ -208,22 +306,22 @@ def _outcomes(
             workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(document, plan, dict(pilots))
         ) as pool,
     ):
-        for (scenario, _), outcomes in zip(tasks, pool.map(_simulate, tasks), strict=True):
-            yield from ((scenario, one) for one in outcomes)
+        for (run, _), outcomes in zip(tasks[done:], pool.map(_simulate, tasks[done:]), strict=True):
+            yield from ((run, one) for one in outcomes)
 
 
 class _Worker:
-    """Simulates ranges of studies. The prepared scenario is kept between tasks."""
+    """Simulates ranges of studies. The prepared world is kept between tasks."""
 
     def __init__(self, document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -> None:
         self.document, self.plan, self.pilots = document, plan, pilots
-        self.prepared: dict[str, Simulation] = {}
+        self.prepared: dict[Run, Simulation] = {}
 
-    def __call__(self, task: tuple[str, range]) -> list[list[str]]:
-        scenario, numbers = task
-        if scenario not in self.prepared:
-            self.prepared = {scenario: Simulation(self.document, self.plan, scenario, self.pilots)}
-        return [self.prepared[scenario].study(number) for number in numbers]
+    def __call__(self, task: tuple[Run, range]) -> list[list[str]]:
+        run, numbers = task
+        if run not in self.prepared:
+            self.prepared = {run: Simulation(self.document, self.plan, run, self.pilots)}
+        return [self.prepared[run].study(number) for number in numbers]
 
 
 _worker: _Worker | None = None
@@ -234,7 +332,7 @@ def _start(document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -
     _worker = _Worker(document, plan, pilots)
 
 
-def _simulate(task: tuple[str, range]) -> list[list[str]]:
+def _simulate(task: tuple[Run, range]) -> list[list[str]]:
     assert _worker is not None  # noqa: S101  # `_start` ran first
     return _worker(task)
 

@@ -101,7 +101,7 @@ def test_another_number_of_sources_than_registered_is_refused(tmp_path: Path) ->
         toy.run(root, toy.document())
         with pytest.raises(ManifestTampered, match="number of sources") as error:
             gate(root, "toy")
-        assert (error.value.expected, error.value.found) == (24, 12)
+        assert (error.value.expected, error.value.found) == (30, 15)
 
 
 def state(root: StudyRoot) -> GateState:

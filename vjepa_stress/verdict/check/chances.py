@@ -15,21 +15,32 @@ from vjepa_stress.verdict.power import operating_characteristics
 from vjepa_stress.verdict.table import Table
 
 
-def with_chances(document: Preregistration, plan: Any, root: StudyRoot, workers: int = 1) -> Preregistration:
+def read_plan(plan: Any) -> Plan:
+    """The scenarios of a draft.
+
+    Args:
+        plan: the scenarios, as read from the draft.
+
+    Raises:
+        BadDocument: when a field is missing or invalid.
+    """
+    return validate(Plan, plan, "operating_characteristics")
+
+
+def with_chances(document: Preregistration, plan: Plan, root: StudyRoot, workers: int = 1) -> Preregistration:
     """Simulate the scenarios of a draft and add the chances to its document.
 
     Args:
         document: the resolved document.
-        plan: the scenarios, as read from the draft.
+        plan: the scenarios.
         root: the study root, which has the pilot studies.
         workers: number of processes; the result does not depend on it.
 
     Raises:
-        BadDocument: when a scenario is invalid, or its pilot has another document or attempt.
+        BadDocument: when a scenario does not fit the document, or its pilot has another document or attempt.
     """
-    scenarios = validate(Plan, plan, "operating_characteristics")
-    pilots = {name: _pilot(root, one) for name, one in scenarios.scenarios.items() if isinstance(one, Pilot)}
-    chances = operating_characteristics(document, scenarios, pilots, workers)
+    pilots = {name: _pilot(root, one) for name, one in plan.scenarios.items() if isinstance(one, Pilot)}
+    chances = operating_characteristics(document, plan, pilots, workers)
     value = document.model_dump(mode="json", by_alias=True)
     value["operating_characteristics"] = chances.model_dump(mode="json")
     return validate(Preregistration, value, f"draft of {document.study}")

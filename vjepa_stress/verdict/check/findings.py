@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from collections.abc import Iterator
 
 from scipy import special
 
-from vjepa_stress.prereg.document import CALIBRATION, Acknowledged, Hypothesis, Preregistration
+from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration
+from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.rules import LeafRule
 from vjepa_stress.statistics import Statistic
+from vjepa_stress.verdict.check.finding import SEVERITIES, Finding, warning
 from vjepa_stress.verdict.check.reach import check_rule, value_range
-
-Severity = Literal["error", "warning", "acknowledged", "suggestion"]
-_ORDER: tuple[Severity, ...] = get_args(Severity)
+from vjepa_stress.verdict.check.simulated import scenarios, simulated
+from vjepa_stress.verdict.check.structure import structure
 
 LEAST_SOURCES = 30
 """Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
@@ -25,39 +24,20 @@ _SPREAD = 0.02
 """A band gives a warning if it requires a standard deviation between sources below this share of the range."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A finding of `check`.
-
-    Attributes:
-        severity: errors, and warnings that are not acknowledged, block the registration of a draft.
-        code: kind of finding.
-        where: hypothesis or estimand.
-        values: values in the message.
-    """
-
-    severity: Severity
-    code: str
-    where: str
-    values: Mapping[str, str | float | int] = field(default_factory=dict)
-
-    @property
-    def blocks(self) -> bool:
-        """Whether it blocks the registration."""
-        return self.severity in {"error", "warning"}
-
-
-def check(document: Preregistration, *, planned: bool = False) -> tuple[Finding, ...]:
+def check(document: Preregistration, plan: Plan | None = None) -> tuple[Finding, ...]:
     """All findings, errors first.
 
     Args:
         document: a document that was already validated (known cells, unique ids, multiplicity, order of borders).
-        planned: whether its scenarios are simulated later.
+        plan: its scenarios, if they are simulated later.
     """
     judged = [hypothesis.judged for hypothesis in document.hypotheses]
     found = [finding for one in judged if one is not None for finding in _hypothesis(document, one)]
-    found += [*_powerless(document), *_suggestions(document, planned)]
-    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
+    found += [*structure(document), *scenarios(document, document.operating_characteristics or plan)]
+    if document.operating_characteristics is not None:
+        found += simulated(document, document.operating_characteristics)
+    found += _suggestions(document)
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
@@ -67,12 +47,12 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
     for name, estimand in hypothesis.estimands.items():
         cells = [cell for where in estimand.filters() for cell in design.select(where)]
         for concern in design.concerns(estimand.columns(), cells):
-            yield _warning(document, concern.code, hypothesis, name, concern.values)
+            yield warning(document, concern.code, hypothesis.id, name, concern.values)
         if estimand.companion(design) is not None:
-            yield _warning(document, "mixes-cells", hypothesis, name, {"cells": len(cells)})
+            yield warning(document, "mixes-cells", hypothesis.id, name, {"cells": len(cells)})
     for leaf in hypothesis.rule.leaves():
         if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
-            yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
+            yield warning(document, "too-few-clips", hypothesis.id, leaf.estimand, narrow)
     for name in sorted({leaf.estimand for leaf in hypothesis.rule.leaves() if leaf.reads_interval}):
         estimand = hypothesis.estimands[name]
         for stratum in _strata(document, estimand) if estimand.sampled else ():
@@ -80,22 +60,6 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
             if sources < LEAST_SOURCES:
                 found: dict[str, str | int] = {"stratum": stratum, "sources": sources, "least": LEAST_SOURCES}
                 yield Finding("error", "too-few-sources", f"{hypothesis.id}.{name}", found)
-
-
-def _warning(
-    document: Preregistration,
-    code: str,
-    hypothesis: Hypothesis,
-    name: str,
-    values: Mapping[str, str | float | int],
-) -> Finding:
-    where = f"{hypothesis.id}.{name}"
-    known: dict[tuple[str, str, str], Acknowledged] = {
-        (one.warning, one.hypothesis, one.estimand): one for one in document.acknowledged
-    }
-    if one := known.get((code, hypothesis.id, name)):
-        return Finding("acknowledged", code, where, {**values, "reason": one.reason})
-    return Finding("warning", code, where, {**values, "hypothesis": hypothesis.id, "estimand": name})
 
 
 def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
@@ -118,23 +82,7 @@ def _strata(document: Preregistration, estimand: Statistic) -> tuple[str, ...]:
     return design.strata([cell for where in estimand.filters() for cell in design.select(where)])
 
 
-def _powerless(document: Preregistration) -> Iterator[Finding]:
-    """Rules with the same verdict in every simulated study, and rules that are mostly ambiguous in all scenarios."""
-    from vjepa_stress.verdict.power import constant_rules
-
-    simulated = document.operating_characteristics
-    if simulated is None:
-        return
-    for name in constant_rules(document, simulated):
-        yield Finding("error", "constant", name)
-    for hypothesis in document.hypotheses:
-        found = [chances[hypothesis.id] for chances in simulated.chances.values() if hypothesis.id in chances]
-        best = max((max(one.confirmed.p, one.refuted.p) for one in found), default=1.0)
-        if best < 0.5:
-            yield Finding("suggestion", "low-power", hypothesis.id, {"best": best})
-
-
-def _suggestions(document: Preregistration, planned: bool) -> Iterator[Finding]:
+def _suggestions(document: Preregistration) -> Iterator[Finding]:
     if document.design.control_factor is not None and not document.design.controls:
         yield Finding("suggestion", "no-control", "design", {"factor": document.design.control_factor})
     families = [hypothesis.family for hypothesis in document.hypotheses if hypothesis.family != CALIBRATION]
@@ -143,5 +91,3 @@ def _suggestions(document: Preregistration, planned: bool) -> Iterator[Finding]:
             yield Finding("suggestion", "multiplicity", f"family {family}", {"n": families.count(family)})
     if not any(hypothesis.family == CALIBRATION for hypothesis in document.hypotheses):
         yield Finding("suggestion", "no-calibration", "hypotheses")
-    if document.operating_characteristics is None and not planned:
-        yield Finding("suggestion", "no-scenarios", "operating_characteristics")
