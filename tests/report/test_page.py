@@ -14,28 +14,16 @@ from vjepa_stress.digest import Digest
 from vjepa_stress.ledger import Checkpoint
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
+from vjepa_stress.statistics import STATISTICS
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.terminal import printable
-from vjepa_stress.verdict.evaluate import evaluate
+from vjepa_stress.verdict.evaluate import Companion, evaluate
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.partition import partition
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [a](javascript:alert(3)) {{ 7 * 7 }}"
-
-
-POOLED = """  - id: H3
-    title: Drift and loss
-    claim: Drift predicts the loss of tracking.
-    rationale: Both rise with strength.
-    family: drift
-    prediction: confirmed
-    estimands: {pooled: {statistic: spearman, x: M2, y: dM3, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval,
-           rationale: A correlation below this predicts little.}
-acknowledged:
-  - {warning: mixes-cells, hypothesis: H3, estimand: pooled, reason: the report says what is within cells}
-"""
 
 
 class Tags(HTMLParser):
@@ -60,7 +48,6 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
         text = text.replace(
             old, {"Identity\n": f"{new}\n", "prediction: confirmed": f"prediction: {new}"}.get(old, new)
         )
-    text = text.replace("acknowledged:\n", POOLED)
     root = study.new_root(tmp_path_factory.mktemp("nasty") / "root", text)
     for done in (study.register(root), study.run(root), study.command("report", "--root", root.path, "small")):
         assert done.code == 0, done.err
@@ -150,37 +137,39 @@ def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
             assert numbers.number(one.fisher.value) in section
             assert numbers.number(one.within.value) in section
             assert words.noted(one.notes) in section
-        assert section.count("fewer than 30 sources") == len(finding.adjusted) == 2
+        for slope in (one.slope for one in finding.adjusted):
+            assert numbers.interval(slope.low, slope.high) in section
+            assert words.notes(slope, "source") in section
         assert "in place (small); intervals" in " ".join(section.split())
         for other in finding.separations:
             assert numbers.number(other.gap.value) in section
             assert numbers.interval(other.gap.low, other.gap.high) in section
 
 
-def test_the_correlation_within_cells_is_beside_the_pooled_one(nasty: StudyRoot) -> None:
-    evidence = gate(nasty, "small")
+def test_a_companion_is_beside_its_estimate(finished: StudyRoot) -> None:
+    """The correlation within cells, put beside an estimate of this study."""
+    evidence = gate(finished, "small")
     verdict = evaluate(evidence)
-    pooled = next(one for one in verdict.hypotheses if one.id == "H3")
-    record = pooled.estimates["pooled"]
-    assert record.companion is not None
-    # Three clips are too few: some resamples consist of one clip.
-    undefined = "within cells undefined: the statistic is undefined in 11.40% of the resamples"
-    # The same page for an estimate that is defined.
-    one, other = (
-        record.companion.estimate.model_copy(update={"value": v, "low": v - 1, "high": 1}) for v in (0.25, 0.5)
+    judged = next(one for one in verdict.hypotheses if one.id == "H1")
+    record = judged.estimates["rise"]
+    within = STATISTICS["within_cell"].model_validate({"statistic": "within_cell", "x": "M1", "y": "M2", "where": {}})
+    unknown = undefined(1, "expanded", Note(code="too-few-units"))
+    subjects, control = (
+        Estimate(value=value, low=value - 1, high=1.0, n=30, method="expanded") for value in (0.25, 0.5)
     )
-    companion = record.companion.model_copy(update={"estimate": one, "controls": {"tiny_wide": other}})
-    changed = pooled.model_copy(update={"estimates": {"pooled": record.model_copy(update={"companion": companion})}})
-    defined = verdict.model_copy(update={"hypotheses": (changed,)})
-    before, after = (build(evidence, it, "chained") for it in (verdict, defined))
+    pages = []
+    for one, other in ((subjects, control), (unknown, unknown)):
+        companion = Companion(estimand=within, estimate=one, controls={"tiny_wide": other})
+        records = {"rise": record.model_copy(update={"companion": companion})}
+        changed = verdict.model_copy(update={"hypotheses": (judged.model_copy(update={"estimates": records}),)})
+        report = build(evidence, changed, "chained")
+        pages.append((report.html, report.markdown.replace("\\", "")))
     # In the table of verdicts, in the table of estimates, and there also for the control.
-    for page in (before.html, before.markdown):
-        assert page.count(undefined) == 3
-    for page in (after.html, after.markdown):
-        page = page.replace("\\", "")
+    for page in pages[0]:
         assert page.count("within cells 0.250 [-0.750, 1.000]") == 2
-        assert page.count("tiny_wide: ") == 1
         assert page.count("within cells 0.500 [-0.500, 1.000]") == 1
+    for page in pages[1]:
+        assert page.count("within cells undefined: fewer than two sources have a value") == 3
 
 
 def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> None:

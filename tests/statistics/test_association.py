@@ -293,7 +293,7 @@ def test_dose_makes_a_negative_association_look_positive() -> None:
 
 
 def test_dose_alone_adds_nothing() -> None:
-    """A fitted coefficient of no association only adds noise: the gain is negative on average, and hardly ever proven."""
+    """A fitted coefficient of no association only adds noise: the gain is negative on average, and rarely shown."""
     gains, within, proven = [], [], 0
     how = Resampling(resamples=200)
     for seed in range(60):
