@@ -252,7 +252,7 @@ def statistics_costs() -> str:
         ["peak memory of that", f"{speed['peak_gibibytes']:.2f} GiB", f"{speed['limit_gibibytes']} GiB"],
         ["speed-up over scipy, cell by cell", f"{speed['times_faster']:.0f}", "5 or more"],
         [
-            f"{power['studies']} simulated studies in each of three scenarios, {power['resamples']} resamples",
+            f"{power['studies']} studies in each of three scenarios, with author-free worlds and power curves",
             f"{power['seconds']:.0f} s",
             f"{power['limit_seconds']} s",
         ],

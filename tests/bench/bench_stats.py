@@ -98,7 +98,7 @@ def measure_power(studies: int = 2000, workers: int = 2) -> dict[str, Any]:
         "resamples": plan.resamples,
         "workers": workers,
         "seconds": seconds,
-        "limit_seconds": 60,
+        "limit_seconds": 180,
         "milliseconds_a_study": 1000 * seconds / studies / len(plan.scenarios),
         "confirmed": {
             scenario: {name: one.confirmed.p for name, one in chances.items()}

@@ -12,7 +12,6 @@ import pytest
 
 from tests.small import study
 from vjepa_stress.errors import BadConfiguration
-from vjepa_stress.prereg import freeze
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig
 from vjepa_stress.sweep.request import read_request
@@ -243,13 +242,7 @@ def test_too_early_a_status_is_refused_before_scenarios_are_simulated(
         raise AssertionError("scenarios were simulated")
 
     monkeypatch.setattr(check, "with_chances", simulated)
-    planned = (study.HERE / "draft.yaml").read_text() + (
-        "operating_characteristics:\n  studies: 1000\n  resamples: 1000\n  seed: 1\n"
-        "  scenarios: {as_measured: {kind: pilot, says: as before, study: small, document: 'sha256:"
-        + freeze.load(attacked, "small").digest.hex
-        + "', attempt: 1}}\n"
-    )
-    done = study.amend(attacked, study.amended(planned, status="before-creation"))
+    done = study.amend(attacked, study.amended((study.HERE / "draft.yaml").read_text(), status="before-creation"))
     assert done.code == 2, done.err
     assert done.err.startswith("StatusTooEarly")
     assert "simulating" not in done.err

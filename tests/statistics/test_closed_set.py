@@ -285,7 +285,8 @@ effect = {"metric": "M2", "where": {}, "mean": 0.5, "sd": 0.2}
 dependence = {"M2": {"perturbation": 0.3, "strength": 0.3}}
 world = {"kind": "given", "says": "a world", "effects": [effect], "dependence": dependence}
 world["expects"] = {"H1": "confirmed"}
-plan = Plan.model_validate({"scenarios": {"one": world}, "studies": 2000, "resamples": 1000, "seed": 1})
+few = {"studies": 200, "null_studies": 50, "curve_studies": 50, "resamples": 1000, "seed": 1}
+plan = Plan.model_validate({"scenarios": {"one": world}, **few})
 json.dump(
     {
         "package": vjepa_stress.__file__,

@@ -16,6 +16,7 @@ from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
 from vjepa_stress.statistics.numerics.estimate import evaluate
+from vjepa_stress.verdict import power
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.plan import compute
 from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics, plan_runs
@@ -104,14 +105,19 @@ def test_an_interval_above_zero_has_the_power_of_a_test() -> None:
     assert found.chances["some"]["H1"].confirmed.p == pytest.approx(expected, abs=0.06)
 
 
-def test_workers_and_other_scenarios_change_nothing() -> None:
+def test_workers_and_other_scenarios_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "_POOL_START", 0.0)  # processes even for a small simulation
     pair = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {"dataset": ["davis"]}}
     document = sketch.document(DESIGN, [POINT, sketch.hypothesis("H2", {"r": pair}, sketch.threshold("r", 0.5, 0.3))])
     wide = (effect("M1", 0.1, SD), effect("M2", 0.5, 0.2), effect("dM3", 0.1, 0.1))
-    one = given(*wide, associations=({"x": "M2", "y": "dM3", "r": 0.5},))
-    alone = operating_characteristics(document, plan(one=one))
-    shared = operating_characteristics(document, plan(other=given(*wide), one=one), workers=2)
-    assert shared.chances["one"] == alone.chances["one"]
+    association = ({"x": "M2", "y": "dM3", "r": 0.5},)
+    one = given(*wide, associations=association, expects={"H1": "confirmed", "H2": "confirmed"})
+    few = {"studies": 200, "null_studies": 50, "curve_studies": 50}
+    alone = operating_characteristics(document, plan(one=one).model_copy(update=few))
+    shared = operating_characteristics(document, plan(other=given(*wide), one=one).model_copy(update=few), workers=2)
+    assert set(alone.chances) == {"one", "null", "shuffled", "noise", "dose"}
+    assert {name: shared.chances[name] for name in alone.chances} == alone.chances
+    assert shared.curves == alone.curves
     assert shared.chances["other"]["H1"] == alone.chances["one"]["H1"]  # the same clips
     assert shared.chances["other"]["H2"] != alone.chances["one"]["H2"]
 

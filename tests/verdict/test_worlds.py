@@ -70,8 +70,8 @@ def plan(names: list[str], **more: Any) -> Plan:
         "as_claimed": given(0.6, 0.4, dict.fromkeys(names, "confirmed")),
         "contrary": given(0.4, 0.6, dict.fromkeys(names, "refuted")),
     }
-    least = {"studies": 2000, "null_studies": 200, "curve_studies": 100, "resamples": 1000, "seed": 4}
-    return Plan.model_validate({"scenarios": scenarios, **least, **more})
+    few = {"studies": 400, "null_studies": 200, "curve_studies": 50, "resamples": 1000, "seed": 4}
+    return Plan.model_validate({"scenarios": scenarios, **few, **more})
 
 
 NOISE, BLUR = where(perturbation="noise"), where(perturbation="blur")
@@ -313,3 +313,14 @@ def test_units_of_one_source_correlate() -> None:
     scenario = Given.model_validate({**given(0.5, 0.5, {}), "dependence": {"M2": dependence}})
     drawn = GivenWorld("x", scenario, design, needed).draw(np.random.default_rng(5))
     assert estimate_dependence(drawn, design, "M2") == pytest.approx(dependence, abs=0.06)
+
+
+def test_few_studies_must_be_acknowledged() -> None:
+    document = sketch.document(DESIGN, [HONEST])
+    found = [one for one in check(document, plan(["honest"])) if one.code == "few-studies"]
+    assert {one.values["field"] for one in found} == {"studies", "null_studies", "curve_studies"}
+    assert all(one.blocks for one in found)
+    enough = plan(["honest"], studies=2000, null_studies=400, curve_studies=100)
+    assert not [one for one in check(document, enough) if one.blocks]
+    known = sketch.document(DESIGN, [HONEST], acknowledged=[{"warning": "few-studies", "reason": "a test"}])
+    assert not [one for one in check(known, plan(["honest"])) if one.blocks]
