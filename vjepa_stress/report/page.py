@@ -15,7 +15,15 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, words
-from vjepa_stress.report.video import overlap, pooled, separable, video_part
+from vjepa_stress.report.video import (
+    EXCLUSIONS_DIFFER,
+    overlap,
+    pooled,
+    separable,
+    separation_notes,
+    shares,
+    video_part,
+)
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
@@ -111,12 +119,15 @@ def _environment(html: bool) -> Environment:
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
+        "EXCLUSIONS_DIFFER": EXCLUSIONS_DIFFER,
         "chance": numbers.chance,
         "interval": numbers.interval,
         "overlap": overlap,
         "pooled": pooled,
         "read": _read,
         "separable": separable,
+        "separation_notes": separation_notes,
+        "shares": shares,
         "words": words,
     }
     return environment
