@@ -225,12 +225,19 @@ def pocket_spread() -> str:
 
 
 def coverage() -> str:
-    """Share of intervals that contain the true value."""
-    found = measured("stats")["coverage"]
-    large, small = found["coverage"]["200"], found["coverage"]["30"]
-    rows = [[name, f"{large[name]:.1%}", f"{small[name]:.1%}"] for name in large]
+    """Lowest and highest coverage of each interval over all families of data, by number of sources."""
+    found = measured("coverage")
+    sizes = list(dict.fromkeys(key.split(", ")[1] for key in found["coverage"]))
+    rows = []
+    for name in next(iter(found["coverage"].values())):
+        cells = []
+        for n in sizes:
+            shares = {key: one[name] for key, one in found["coverage"].items() if key.endswith(f", {n}")}
+            low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+            cells.append(f"{shares[low]:.1%} ({low.split(', ')[0]}) to {shares[high]:.1%}")
+        rows.append([name, *cells])
     note = f"{found['replicates']} replicates; Monte-Carlo standard error {found['standard_error']:.1%}"
-    return table([f"interval ({note})", "200 clips", "30 clips"], rows)
+    return table([f"interval ({note})", *(f"{n} sources" for n in sizes)], rows)
 
 
 def statistics_costs() -> str:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.rules import AnyRule, Rule
-from vjepa_stress.rules.equivalence import Equivalence
+from vjepa_stress.rules.tost import Tost
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Step
 from vjepa_stress.verdict.estimate import fisher_ci
 from vjepa_stress.verdict.judge import Verdict, judge
@@ -88,7 +88,8 @@ def replay(scaling_half_width: float = INDEPENDENT) -> dict[str, Verdict]:
 
 def small_enough(name: str, margin: float = 0.15) -> Verdict:
     """Whether a correlation is equivalent to zero, by a rule instead of by judgement."""
-    rule = Equivalence(kind="equivalence", estimand="r", margin=margin)
+    # The published intervals have a level of 95 %, which is that of two one-sided tests at 0.025.
+    rule = Tost(kind="tost", estimand="r", margin=margin, alpha=0.025)
     return judge(rule, {"r": correlation(name)})
 
 

@@ -30,8 +30,8 @@ KNOWN = """
 data          davis                dataset/davis                1  637421120063601e
 data          demo_procedural      dataset/procedural           1  9140a0286278b42e
 data          demo_tracking        dataset/procedural           1  063108a335fbd31d
-data          folder               dataset/folder               1  2734c5752fdcd083
-data          footage              dataset/folder               1  cffc249071023dea
+data          folder               dataset/folder               2  ce02f27d013355a9
+data          footage              dataset/folder               2  9661e9f2f4ba1728
 data          procedural           dataset/procedural           1  e3173719b1b14801
 data          procedural_held_out  dataset/procedural           1  4c0e51ff84d8a824
 data          procedural_tracking  dataset/procedural           1  3dd90a281b81bf36

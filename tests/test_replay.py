@@ -49,7 +49,7 @@ def test_the_six_fisher_intervals(replay: ModuleType) -> None:
         assert high == pytest.approx(row["high"], abs=1e-3)
 
 
-def test_small_correlations_are_judged_by_equivalence(replay: ModuleType) -> None:
+def test_small_correlations_are_judged_by_two_one_sided_tests(replay: ModuleType) -> None:
     outcomes = {name: replay.small_enough(name).outcome for name in ("low_light", "gaussian_noise", "motion_blur")}
     assert outcomes == {"low_light": "confirmed", "gaussian_noise": "confirmed", "motion_blur": "ambiguous"}
 

@@ -70,9 +70,14 @@ class Dataset(Block, ABC):
 
     n_clips: int
 
+    @property
+    def n_sources(self) -> int:
+        """Number of sources of the clips, such as videos. By default each clip has its own source."""
+        return self.n_clips
+
     @abstractmethod
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
-        """Choose the clips and identify them by digest, in a fixed order.
+        """Choose the clips and identify them by digest, in a fixed order. Clips of one source share no frame.
 
         Args:
             home: folder with the data set's files; None if it needs none.

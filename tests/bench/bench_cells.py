@@ -25,16 +25,13 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     strengths = ", ".join(f"{level:g}" for level in levels)
     graded = "[low_light, frame_drops, gaussian_noise]"
     design = f"""design:
-  datasets: [small]
-  models: {{idle: {{size_rank: 1}}}}
-  perturbations: {graded}
+  models: [idle]
   metrics: [M1, M2]
   cells:
     - {{dataset: [small], model: [idle], perturbation: {graded}, strength: [{strengths}]}}
   seed: 3
   frames: 16
   resolution: 32
-  numerics: {{dtype: float32, compile: false}}
 """
     calibration = """
   - id: H1
@@ -44,7 +41,8 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     family: drift
     prediction: confirmed
     estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point}
+    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point,
+           rationale: Nearly every step must rise.}
 """
     return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"
 

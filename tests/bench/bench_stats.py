@@ -1,12 +1,10 @@
-"""Coverage of the intervals, and time of estimates and operating characteristics.
+"""Time of estimates and of operating characteristics.
 
 python -m tests.bench stats
 """
 
 from __future__ import annotations
 
-import functools
-import math
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -14,118 +12,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 from tests.bench import replica
 from tests.verdict import sketch
 from vjepa_stress.statistics.mean import plan_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, evaluate
 from vjepa_stress.statistics.numerics.resample import Resampling
-from vjepa_stress.verdict.estimate import bootstrap_mean, difference, jumps, pearson, ratio_of_means, spearman
+from vjepa_stress.verdict.estimate import spearman
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.power import constant_rules, operating_characteristics
 
 Floats = NDArray[np.float64]
-Reading = tuple[float | None, float | None, float]
-"""An interval, and the true value that it should contain."""
-
-SKEWED, ROUND = (2.0, 5.0), (4.0, 4.0)
-"""Two beta distributions: one is skewed towards 0, one is symmetric."""
-
-CELLS = 5
-CORRELATION = 0.6
-"""Correlation of normal scores: between cells of one clip, and between two metrics of one pair."""
-
-
-def beta(scores: Floats, shape: tuple[float, float]) -> Floats:
-    """Beta-distributed values at normal scores."""
-    values: Floats = special.betaincinv(*shape, special.ndtr(scores))
-    return values
-
-
-def mean_of(shape: tuple[float, float]) -> float:
-    return shape[0] / sum(shape)
-
-
-@functools.cache
-def correlation_of(shapes: tuple[tuple[float, float], tuple[float, float]], r: float) -> float:
-    """Pearson's correlation of two beta variables whose normal scores have correlation r, by quadrature."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    weights = weights / weights.sum()
-    x = beta(nodes, shapes[0])
-    y = beta(r * nodes[:, None] + math.sqrt(1 - r**2) * nodes, shapes[1])
-    centred = (x - mean_of(shapes[0]))[:, None] * (y - mean_of(shapes[1]))
-    variance = [stats.beta.var(*shape) for shape in shapes]
-    return float(weights @ centred @ weights) / math.sqrt(variance[0] * variance[1])
-
-
-def clips(chance: np.random.Generator, n: int, parts: int, within: float = CORRELATION) -> Floats:
-    """Normal scores (parts, clips, cells); any two scores of a clip have the same correlation."""
-    shared, own = chance.standard_normal((1, n, 1)), chance.standard_normal((parts, n, CELLS))
-    scores: Floats = math.sqrt(within) * shared + math.sqrt(1 - within) * own
-    return scores
-
-
-def readings(chance: np.random.Generator, n: int, how: Resampling) -> dict[str, Reading]:
-    """One replicate: every interval once, with the true value."""
-    first, second, third = clips(chance, n, 3)
-    low, high, other = beta(first, SKEWED), beta(second, ROUND), beta(third, SKEWED)
-    change = mean_of(ROUND) - mean_of(SKEWED)
-    found: dict[str, tuple[Estimate, float]] = {
-        "mean": (bootstrap_mean(low, how), mean_of(SKEWED)),
-        "mean, BCa": (bootstrap_mean(low, how, interval="bca"), mean_of(SKEWED)),
-        "ratio_of_means": (ratio_of_means(high, low, how), mean_of(ROUND) / mean_of(SKEWED)),
-        "ratio_of_means, BCa": (ratio_of_means(high, low, how, interval="bca"), mean_of(ROUND) / mean_of(SKEWED)),
-        "difference": (difference(high, low, how), change),
-    }
-    step = jumps([low, high, other], how).steps[0]
-    separate = [beta(chance.standard_normal((n, CELLS)), shape) for shape in (SKEWED, ROUND)]
-    own_clips = jumps(separate, how).steps[0]
-    pooled = (own_clips.value - own_clips.half_width, own_clips.value + own_clips.half_width, change)
-    # One pair per clip; then five pairs per clip that share a clip effect.
-    x, y = chance.standard_normal((2, n))
-    y = CORRELATION * x + math.sqrt(1 - CORRELATION**2) * y
-    pair = beta(x, SKEWED), beta(y, ROUND)
-    r = correlation_of((SKEWED, ROUND), CORRELATION)
-    clip, own = chance.standard_normal((2, n, 1)), chance.standard_normal((2, n, CELLS))
-    for part in (clip, own):
-        part[1] = CORRELATION * part[0] + math.sqrt(1 - CORRELATION**2) * part[1]
-    scores = math.sqrt(0.7) * clip + math.sqrt(0.3) * own
-    shared = beta(scores[0], SKEWED), beta(scores[1], ROUND)
-    found |= {
-        "pearson, Fisher": (pearson(*pair, how), r),
-        "pearson, cluster": (pearson(*pair, how, interval="cluster"), r),
-        "pearson of pairs that share clips, Fisher": (pearson(*shared, how), r),
-        "pearson of pairs that share clips, cluster": (pearson(*shared, how, interval="cluster"), r),
-    }
-    return {
-        **{name: (one.low, one.high, truth) for name, (one, truth) in found.items()},
-        "jumps, paired": (step.low, step.high, change),
-        "jumps, pooled, models on clips of their own": pooled,
-    }
-
-
-def coverage(n: int, replicates: int, resamples: int = 1000) -> dict[str, float]:
-    """Share of replicates whose interval contains the true value."""
-    covered: dict[str, int] = {}
-    for number in range(replicates):
-        chance = np.random.default_rng([n, number])
-        how = Resampling(resamples=resamples, seed=n)
-        for name, (low, high, truth) in readings(chance, n, how).items():
-            inside = low is not None and high is not None and low <= truth <= high
-            covered[name] = covered.get(name, 0) + inside
-    return {name: count / replicates for name, count in covered.items()}
-
-
-def measure_coverage(replicates: int = 2000) -> dict[str, Any]:
-    """Coverage of 95 % intervals with 200 and with 30 clips."""
-    return {
-        "replicates": replicates,
-        "resamples": 1000,
-        "standard_error": math.sqrt(0.95 * 0.05 / replicates),
-        "coverage": {str(n): coverage(n, replicates) for n in (200, 30)},
-    }
 
 
 def cell_means(values: list[Floats], how: Resampling) -> list[tuple[float, float]]:
@@ -210,5 +109,5 @@ def measure_power(studies: int = 2000, workers: int = 2) -> dict[str, Any]:
 
 
 def measured() -> dict[str, Any]:
-    """Coverage, speed and power."""
-    return {"coverage": measure_coverage(), "speed": measure_speed(), "power": measure_power()}
+    """Speed and power."""
+    return {"speed": measure_speed(), "power": measure_power()}

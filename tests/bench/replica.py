@@ -13,7 +13,7 @@ TIER1 = ["gaussian_noise", "motion_blur", "low_light", "frame_drops", "occlusion
 TEN = [n / 10 for n in range(1, 11)]
 FIVE = TEN[1::2]
 
-TREND = {"kind": "threshold", "direction": "above", "confirm_at": 0.9, "refute_at": 0.5, "use": "point"}
+TREND = {"kind": "trend", "order": "rising", "confirm_at": 0.9, "refute_at": 0.5, "smallest": 0.05}
 
 
 def where(dataset: str = "ssv2", **more: Any) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def _hypotheses() -> list[dict[str, Any]]:
             "metric": "M2",
             "along": "model",
             "levels": MODELS,
+            "interval": "pooled",
             "where": where(perturbation=name),
         }
         for name in TIER1
@@ -77,7 +78,7 @@ def _hypotheses() -> list[dict[str, Any]]:
             h5[name] = {"statistic": "difference", "metric": "M2", "of": of, "minus": minus}
         every.append(_count([{**above, "estimand": name} for name in names], 3, 2))
     h6 = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": where("davis", perturbation=TIER1)}
-    falls = {"kind": "monotone", "order": "falling", "noise": 2.0}
+    falls = {"kind": "monotone_pooled", "order": "falling", "noise": 2.0}
     return [
         sketch.hypothesis("C1", {"floor": floor}, {**gate, "confirm_at": 1e-6, "refute_at": 1e-6}, "calibration"),
         sketch.hypothesis("H1", h1, _count([{**TREND, "estimand": name} for name in h1], 18, 6)),

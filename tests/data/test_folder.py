@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,18 +92,17 @@ def test_fewer_clips_are_the_first_of_more(home: Path) -> None:
         assert folder(n_clips=count, clips_per_video=2).identify(home, 8) == all_clips[:count]
 
 
-def test_starts_are_spread_over_the_video(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(film(frames=43))
+def test_every_clip_lies_in_its_own_share_of_the_video(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(film(frames=40))
     seen: list[list[int]] = []
     for seed in range(60):
-        clips = folder(n_clips=4, clips_per_video=4, selection_seed=seed).identify(tmp_path, 8)
-        starts = [clip.frames[0] for clip in clips]
-        # 43 − 7·2 = 29 possible starts in four shares, cut at 7, 14 and 21.
-        assert [[0, 7, 14, 21].index(max(e for e in (0, 7, 14, 21) if e <= s)) for s in starts] == [0, 1, 2, 3]
-        assert starts[-1] <= 28
-        seen.append(starts)
-    assert {s[0] for s in seen} == set(range(7))
-    assert {s[3] for s in seen} == set(range(21, 29))
+        clips = folder(n_clips=4, clips_per_video=4, selection_seed=seed).identify(tmp_path, 4)
+        # Four shares of ten frames. A clip of four frames spans seven of them.
+        for (first, last), clip in zip(pairwise(range(0, 41, 10)), clips, strict=True):
+            assert first <= clip.frames[0] < clip.frames[-1] < last
+        seen.append([clip.frames[0] for clip in clips])
+    assert {s[0] for s in seen} == set(range(4))
+    assert {s[3] for s in seen} == set(range(30, 34))
 
 
 @pytest.mark.parametrize(("frames", "stride"), [(29, 4), (28, 3), (22, 3), (21, 2), (8, 1)])
@@ -117,15 +117,16 @@ def test_short_videos_get_the_largest_stride_that_fits(tmp_path: Path, frames: i
     assert numbers(data_set.read(clip, tmp_path, 32).pixels) == list(clip.frames)
 
 
-def test_every_clip_of_a_short_video_has_its_own_start(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(film(frames=10))
+def test_clips_of_a_short_video_do_not_overlap(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(film(frames=26))
     clips = folder(n_clips=3, clips_per_video=3, step=4).identify(tmp_path, 8)
-    assert [clip.frames[0] for clip in clips] == [0, 1, 2]
+    frames = [frame for clip in clips for frame in clip.frames]
+    assert len(set(frames)) == len(frames) == 24
     with pytest.raises(BadVideo, match="too short") as error:
         folder(n_clips=4, clips_per_video=4, step=4).identify(tmp_path, 8)
     assert "a.mp4" in str(error.value)
-    assert error.value.found == "10 frames"
-    assert "at least 11 frames" in str(error.value.expected)
+    assert error.value.found == "26 frames"
+    assert "at least 32 frames" in str(error.value.expected)
 
 
 def test_variable_rates_and_rotation_are_noted(tmp_path: Path) -> None:
@@ -322,13 +323,16 @@ def test_the_footage_that_ships() -> None:
         "carphone_pristine.mp4": "sha256:1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
     }
     assert {clip.name: clip.digest.short for clip in clips} == {
-        "bikes.mp4#7": "fe6ad867e22a",
-        "bikes.mp4#119": "0027b5da96c0",
-        "bikes.mp4#158": "ee85ef77e026",
-        "carphone_pristine.mp4#19": "75c49f89d19b",
-        "carphone_pristine.mp4#33": "4336b6bd9e08",
-        "carphone_pristine.mp4#88": "72395f599891",
+        "bikes.mp4#5": "ae8741891c38",
+        "bikes.mp4#116": "a2a28bdc971d",
+        "bikes.mp4#175": "16405bc668e6",
+        "carphone_pristine.mp4#6": "a76f278521af",
+        "carphone_pristine.mp4#41": "07c6f6b1f650",
+        "carphone_pristine.mp4#89": "6466123498f7",
     }
+    assert len({clip.source for clip in clips}) == data_set.n_sources == 2
+    used = [(clip.source, frame) for clip in clips for frame in clip.frames]
+    assert len(set(used)) == len(used)
     assert all(set(np.diff(clip.frames)) == {2} and clip.notes == () for clip in clips)
     sample = data_set.read(clips[0], None, 64)
     assert sample.digest == clips[0].digest

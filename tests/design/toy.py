@@ -137,17 +137,17 @@ class ToyDesign(Design):
 
 
 @contextmanager
-def only_toys() -> Iterator[None]:
+def only_toys(kind: type[ToyDesign] = ToyDesign) -> Iterator[None]:
     """Documents may have toy designs, and no others."""
     before = designs.kinds()
     designs._KINDS.clear()
-    designs.add_kind("toy", ToyDesign)
+    designs.add_kind("toy", kind)
     try:
         yield
     finally:
         designs._KINDS.clear()
-        for name, kind in before.items():
-            designs.add_kind(name, kind)
+        for name, other in before.items():
+            designs.add_kind(name, other)
 
 
 def fields(*, pinned: bool = True) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def fields(*, pinned: bool = True) -> dict[str, Any]:
 
 TERSE, CHATTY = {"prompt": ["terse"]}, {"prompt": ["chatty"]}
 ESTIMANDS: dict[str, dict[str, Any]] = {
-    "share": {"statistic": "mean", "metric": "accuracy", "where": TERSE, "interval": "bca"},
+    "share": {"statistic": "mean", "metric": "accuracy", "where": TERSE},
     "loss": {"statistic": "trend", "metric": "accuracy", "along": "temperature", "where": TERSE},
     "gain": {"statistic": "difference", "metric": "accuracy", "of": TERSE, "minus": CHATTY},
     "times": {"statistic": "ratio_of_means", "metric": "accuracy", "numerator": TERSE, "denominator": CHATTY},
@@ -181,11 +181,18 @@ RULE = {
     "kind": "all_of",
     "of": [
         {"kind": "band", "estimand": "share", "low": 0.3, "high": 0.9},
-        {**sketch.threshold("loss", -0.9, -0.5, "point"), "direction": "below"},
+        {
+            "kind": "trend",
+            "estimand": "loss",
+            "order": "falling",
+            "confirm_at": 0.9,
+            "refute_at": 0.5,
+            "smallest": 0.05,
+        },
         sketch.threshold("gain", 0.0, 0.0),
         sketch.threshold("times", 1.0, 1.0),
         sketch.threshold("best", 0.5, 0.5, "point"),
-        {"kind": "monotone", "estimand": "falls", "order": "falling", "noise": 1.0},
+        {"kind": "monotone", "estimand": "falls", "order": "falling", "smallest": 0.05, "tolerance": 0.05},
     ],
 }
 

@@ -419,7 +419,8 @@ RENAMED = """      again:
         (
             WITHDRAWN.replace("    withdrawn", f"{RENAMED}    withdrawn").replace(
                 "{kind: threshold, estimand: ratio,",
-                "{kind: band, estimand: again, low: 0.01, high: 2.0}\n        - {kind: threshold, estimand: ratio,",
+                "{kind: band, estimand: again, low: 0.01, high: 2.0, rationale: as before}\n        "
+                "- {kind: threshold, estimand: ratio,",
             ),
             "the same number as H2.ratio",
         ),

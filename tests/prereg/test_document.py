@@ -58,7 +58,7 @@ def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    rule: dict[str, Any] = TWO
+    rule: dict[str, Any] = sketch.explained(TWO)
     for _ in range(levels - 2):
         rule = {"kind": "any_of", "of": [rule, rule["of"][0]]}
     return rule
@@ -94,16 +94,20 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
         ["hypotheses.0: ", "'nothing'", "of H1: level, r"],
     ),
     (
-        [put("hypotheses", 0, "rule", value=sketch.threshold("level", 0.5, 0.1))],
+        [put("hypotheses", 0, "rule", value=sketch.explained(sketch.threshold("level", 0.5, 0.1)))],
         ["hypotheses.0: ", "estimand 'r' of H1"],
     ),
     (
-        [put("hypotheses", 1, "rule", value=sketch.threshold("sizes", 0.5, 0.1))],
+        [put("hypotheses", 1, "rule", value=sketch.explained(sketch.threshold("sizes", 0.5, 0.1)))],
         ["hypotheses.1: threshold reads a", "H2.sizes (jumps)"],
     ),
     (
         [put("hypotheses", 0, "rule", value=nested(DEEPEST_RULE + 1))],
         [f"hypotheses.0: the rule of H1 has {DEEPEST_RULE + 1} levels", str(DEEPEST_RULE)],
+    ),
+    (
+        [put("hypotheses", 0, "rule", "of", 0, "rationale", value=...)],
+        ["hypotheses.0: ", "'level' of H1 has no `rationale`: add one"],
     ),
     ([put("hypotheses", 0, "withdrawn", value=["s"])], ["hypotheses.0: withdrawn: 's'", "H1"]),
     ([put("hypotheses", 0, "withdrawn", value=["r", "r"])], ["hypotheses.0: withdrawn: 'r'", "H1"]),

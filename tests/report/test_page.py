@@ -24,6 +24,19 @@ from vjepa_stress.verdict.partition import partition
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [a](javascript:alert(3)) {{ 7 * 7 }}"
 
 
+POOLED = """  - id: H3
+    title: Drift and loss
+    claim: Drift predicts the loss of tracking.
+    rationale: Both rise with strength.
+    family: drift
+    prediction: confirmed
+    estimands: {pooled: {statistic: spearman, x: M2, y: dM3, where: {perturbation: [gaussian_noise]}}}
+    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval}
+acknowledged:
+  - {warning: mixes-cells, hypothesis: H3, estimand: pooled, reason: the report says what is within cells}
+"""
+
+
 class Tags(HTMLParser):
     """Collects every tag with its attributes."""
 
@@ -46,6 +59,7 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
         text = text.replace(
             old, {"Identity\n": f"{new}\n", "prediction: confirmed": f"prediction: {new}"}.get(old, new)
         )
+    text = text.replace("acknowledged:\n", POOLED)
     root = study.new_root(tmp_path_factory.mktemp("nasty") / "root", text)
     for done in (study.register(root), study.run(root), study.command("report", "--root", root.path, "small")):
         assert done.code == 0, done.err
@@ -130,14 +144,42 @@ def test_findings_say_what_was_computed(nasty: StudyRoot) -> None:
         page = (study.outputs(nasty) / name).read_text()
         section = page[page.index("Findings") : page.index("Dose–response")]
         for one in finding.correlations:
-            for estimate in (one.fisher, one.cluster):
+            for estimate in (one.fisher, one.cluster, one.within):
                 assert numbers.interval(estimate.low, estimate.high) in section
             assert numbers.number(one.fisher.value) in section
+            assert numbers.number(one.within.value) in section
             assert words.noted(one.notes) in section
+        assert section.count("fewer than 20 clips") == len(finding.adjusted) == 2
         assert "in place (small); intervals" in " ".join(section.split())
         for other in finding.separations:
             assert numbers.number(other.gap.value) in section
             assert numbers.interval(other.gap.low, other.gap.high) in section
+
+
+def test_the_correlation_within_cells_is_beside_the_pooled_one(nasty: StudyRoot) -> None:
+    evidence = gate(nasty, "small")
+    verdict = evaluate(evidence)
+    pooled = next(one for one in verdict.hypotheses if one.id == "H3")
+    record = pooled.estimates["pooled"]
+    assert record.companion is not None
+    # Three clips are too few: some resamples consist of one clip.
+    undefined = "within cells undefined: the statistic is undefined in 11.40% of the resamples"
+    # The same page for an estimate that is defined.
+    one, other = (
+        record.companion.estimate.model_copy(update={"value": v, "low": v - 1, "high": 1}) for v in (0.25, 0.5)
+    )
+    companion = record.companion.model_copy(update={"estimate": one, "controls": {"tiny_wide": other}})
+    changed = pooled.model_copy(update={"estimates": {"pooled": record.model_copy(update={"companion": companion})}})
+    defined = verdict.model_copy(update={"hypotheses": (changed,)})
+    before, after = (build(evidence, it, "chained") for it in (verdict, defined))
+    # In the table of verdicts, in the table of estimates, and there also for the control.
+    for page in (before.html, before.markdown):
+        assert page.count(undefined) == 3
+    for page in (after.html, after.markdown):
+        page = page.replace("\\", "")
+        assert page.count("within cells 0.250 [-0.750, 1.000]") == 2
+        assert page.count("tiny_wide: ") == 1
+        assert page.count("within cells 0.500 [-0.500, 1.000]") == 1
 
 
 def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> None:

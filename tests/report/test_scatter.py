@@ -17,8 +17,8 @@ def cloud(points: int, model: str, seed: int = 0, control: bool = False) -> Clou
 @pytest.mark.parametrize("points", [(1500, 2500), (3000, 6000, 1)])
 def test_many_points_are_thinned_by_rank(points: tuple[int, ...]) -> None:
     clouds = tuple(cloud(n, f"model{place}") for place, n in enumerate(points))
-    figure = scatter(Partition(("davis",), (), (), clouds))
-    assert figure == scatter(Partition(("davis",), (), (), clouds))
+    figure = scatter(Partition(("davis",), (), (), (), clouds))
+    assert figure == scatter(Partition(("davis",), (), (), (), clouds))
     assert MOST <= figure.count("<use ") < MOST + 200  # letters and ticks are a few more
     shown = [thinned(one, sum(points)) for one in clouds]
     assert sum(map(len, shown)) == MOST
@@ -41,5 +41,5 @@ def test_a_cloud_keeps_a_point_among_very_many() -> None:
 
 def test_controls_have_a_row_of_their_own() -> None:
     subjects, both = (cloud(5, "tiny"),), (cloud(5, "tiny"), cloud(5, "wide", control=True))
-    panels = [scatter(Partition(("davis",), (), (), clouds)).count('id="axes_') for clouds in (subjects, both)]
+    panels = [scatter(Partition(("davis",), (), (), (), clouds)).count('id="axes_') for clouds in (subjects, both)]
     assert panels == [1, 2]

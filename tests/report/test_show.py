@@ -57,10 +57,11 @@ def test_every_word_of_the_authors_is_shown(registered: StudyRoot) -> None:
             assert said in section.fields.values()
     assert sections["H1: Noise"].lines == (
         "1 estimand",
-        "  rise: Spearman correlation of mean M2 with strength, over perturbation gaussian_noise; "
-        "interval: percentile",
+        "  rise: Spearman correlation of mean M2 with strength, over perturbation gaussian_noise; interval: expanded",
         "rule",
         "  rise: the value at or above 0.9, refuted below 0.5",
+        "why these numbers",
+        "  Nearly every step must rise.",
     )
     assert json.loads(registered.document("small", "v1").read_text())["title"] in as_text(sections.values())
 

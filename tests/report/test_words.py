@@ -141,7 +141,7 @@ def test_notes_have_their_numbers() -> None:
 
 def test_findings_have_whole_numbers() -> None:
     values: dict[str, str | float | int] = {
-        "units": 1500,
+        "sources": 1500,
         "low": 0.5,
         "high": 0.501,
         "largest": 0.00988,
@@ -150,8 +150,8 @@ def test_findings_have_whole_numbers() -> None:
     }
     text = words.finding(Finding("warning", "too-few-clips", "H1.x", values))
     assert text == (
-        "warning (too-few-clips) H1.x: with 1500 units, its interval fits into [0.5, 0.501] only if the standard "
-        "deviation between units is 0.00988 or less. Change the estimand, or add to `acknowledged`: "
+        "warning (too-few-clips) H1.x: with 1500 sources, its interval fits into [0.5, 0.501] only if the standard "
+        "deviation between sources is 0.00988 or less. Change the estimand, or add to `acknowledged`: "
         "{warning: too-few-clips, hypothesis: H1, estimand: x, reason: …}"
     )
 

@@ -17,7 +17,17 @@ from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.encoders.vjepa21 import VJEPA21
 from vjepa_stress.study_root import StudyRoot
 
-VIDEOS = (study.HERE / "draft.yaml").read_text().replace("[small]", "[videos]")
+VIDEOS = (
+    (study.HERE / "draft.yaml")
+    .read_text()
+    .replace("[small]", "[videos]")
+    # No rule reads an interval of two videos.
+    .replace("use: interval", "use: point")
+    .replace(
+        "{kind: band, estimand: reversal, low: 0.5, high: 1.5}",
+        "{kind: threshold, estimand: reversal, direction: above, confirm_at: 0.5, refute_at: 0.4, use: point}",
+    )
+)
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def test_a_started_study_is_not_written_over(empty: Path) -> None:
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 1.2, refute_at: -1.0", "out-of-range"),
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 1.0, refute_at: 1.2", "overlap"),
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 1.2", "refute_at"),
+        ("use: interval,\n           rationale: something of my own}", "use: interval}", "no `rationale`"),
         ("perturbation: [gaussian_noise], strength: [0.6]", "perturbation: [fog]", "selects no cell"),
         ("id: H1", "id: C1", "duplicate hypothesis id"),
         ("confirm_at: 1.2, refute_at: 1.0", "confirm_at: 0.2, refute_at: 0.1", "constant"),
@@ -76,7 +77,8 @@ def test_what_check_and_register_refuse(empty: Path, old: str, new: str, text: s
 
 
 BOMB = "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9))
-DEEP = "{kind: any_of, of: [" * 20 + "{kind: band, estimand: reversal, low: 0.5, high: 1.5}" + "]}" * 20
+BAND = "{kind: band, estimand: reversal, low: 0.5, high: 1.5, rationale: Unrelated gradients give 1.}"
+DEEP = "{kind: any_of, of: [" * 20 + BAND + "]}" * 20
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ DEEP = "{kind: any_of, of: [" * 20 + "{kind: band, estimand: reversal, low: 0.5,
         ("resolution: 32", "resolution: 50", "tiny cannot encode the clips of this design"),
         ("seed: 3", f"seed: {'[' * 5000}{']' * 5000}", "61 levels"),
         ("study: small\n", f"a0: &a0 [x]\n{BOMB}study: small\n", "an anchor or alias"),
-        ("{kind: band, estimand: reversal, low: 0.5, high: 1.5}", DEEP, "levels"),
+        (BAND, DEEP, "levels"),
         ("rationale: A dose and its response.", 'rationale: ""', "rationale: empty"),
         ("rationale: A dose and its response.", 'rationale: "  "', "rationale: empty"),
         ("rationale: A dose and its response.", 'rationale: "A do\\u0301se."', "normal form"),

@@ -182,7 +182,7 @@ def test_exploration_beside_the_design_is_marked_and_never_judged(attacked: Stud
         ("strength: [0.2, 0.6, 1.0]", "strength: ['0.2']", "Input should be a valid number"),
         ("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.5, refute_at: 0.9", "overlap"),
         ("id: H2", "id: H1", "duplicate hypothesis id"),
-        ("perturbations: [identity,", "perturbations: [identity, sandstorm,", "no perturbation named 'sandstorm'"),
+        ("perturbation: [identity,", "perturbation: [identity, sandstorm,", "no perturbation named 'sandstorm'"),
         ("bootstrap_resamples: 1000", "bootstrap_resamples: 10", "greater than or equal to 1000"),
         ("study: small", "study: Small!", "should match pattern"),
         ("estimands: {rise:", "estimands: {fall:", "reads 'rise'"),
@@ -259,6 +259,6 @@ def test_manifests_say_what_they_are_bound_to(finished: StudyRoot) -> None:
         assert manifest["identities"]["weights"] == launched.identities["weights"][manifest["cell"]["model"]]
         assert manifest["code_digest"] == launched.code
         assert manifest["ledger_checkpoint"]["size"] == 2
-        assert manifest["rows"] == len(manifest["units"]) == 3
+        assert manifest["rows"] == len(manifest["units"]) == 20
         assert {"decode", "perturb", "encode", "metrics"} <= set(manifest["seconds"])
         assert manifest["started"] <= manifest["finished"]

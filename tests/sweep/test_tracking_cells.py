@@ -23,9 +23,8 @@ from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks
 
 DESIGN = """
-  datasets: [{datasets}]
-  models: {{tiny: {{size_rank: 1}}, pixels: {{size_rank: 0, role: control}}}}
-  perturbations: [identity, reverse, occlusion]
+  models: [tiny]
+  controls: [pixels]
   metrics: [M1, M2, M3]
   cells:
     - {{dataset: [{datasets}], model: [tiny, pixels], perturbation: [identity, reverse]}}
@@ -33,7 +32,6 @@ DESIGN = """
   seed: 3
   frames: 16
   resolution: 64
-  numerics: {{dtype: float32, compile: false}}
 hypotheses:
   - id: C1
     title: Identity
@@ -42,7 +40,8 @@ hypotheses:
     family: calibration
     prediction: confirmed
     estimands: {{floor: {{statistic: maximum, metric: dM3, where: {{dataset: [{first}], perturbation: [identity]}}}}}}
-    rule: {{kind: threshold, estimand: floor, direction: below, confirm_at: 1.0e-6, refute_at: 1.0e-6, use: point}}
+    rule: {{kind: threshold, estimand: floor, direction: below, confirm_at: 1.0e-6, refute_at: 1.0e-6, use: point,
+           rationale: Rounding of float32 is smaller.}}
   - id: H1
     title: Occlusion
     claim: Tracking suffers from occlusion.
@@ -54,7 +53,8 @@ hypotheses:
         statistic: mean
         metric: dM3
         where: {{dataset: [{first}], perturbation: [occlusion], strength: [1.0]}}
-    rule: {{kind: threshold, estimand: loss, direction: above, confirm_at: -0.9, refute_at: -0.95, use: point}}
+    rule: {{kind: threshold, estimand: loss, direction: above, confirm_at: -0.9, refute_at: -0.95, use: point,
+           rationale: Nearly any loss counts.}}
 """
 
 
@@ -226,10 +226,10 @@ def peak(folder: Path, clips: int) -> float:
     conf = folder / "conf" / "data"
     conf.mkdir(parents=True)
     (conf / "small.yaml").write_text(
-        (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 3", f"n_clips: {clips}")
+        (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 20", f"n_clips: {clips}")
     )
     text = draft("small").replace("resolution: 64", "resolution: 96").replace("[tiny, pixels]", "[pixels]")
-    text = text.replace("{tiny: {size_rank: 1}, pixels: {size_rank: 0, role: control}}", "{pixels: {size_rank: 0}}")
+    text = text.replace("models: [tiny]\n  controls: [pixels]", "models: [pixels]")
     root = study.new_root(folder / "root", text)
     there = ["--root", str(root.path), "--config-dir", str(folder / "conf")]
     done = study.command("register", root.prereg / "small" / "draft.yaml", *there)

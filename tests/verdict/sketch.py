@@ -35,15 +35,17 @@ def design(
     chosen: list[dict[str, Any]],
     *,
     clips: Mapping[str, int],
+    sources: Mapping[str, int] | None = None,
     controls: Sequence[str] = (),
     metrics: Mapping[str, tuple[float, float]] = METRICS,
 ) -> dict[str, Any]:
-    """A design of these cells; models are ranked in the order they are met."""
+    """A design of these cells; models are ranked in the order they are met, and each clip is its own source."""
+    counts = {name: {"n_clips": n, "n_sources": (sources or clips)[name]} for name, n in clips.items()}
     perturbations = {cell["perturbation"] for cell in chosen}
     models = list(dict.fromkeys(cell["model"] for cell in chosen))
     return {
         "kind": "video",
-        "datasets": {name: {**BLOCK, "clip_manifest_digest": None, "n_clips": n} for name, n in clips.items()},
+        "datasets": {name: {**BLOCK, "clip_manifest_digest": None, **of_name} for name, of_name in counts.items()},
         "models": {
             name: {
                 **BLOCK,
@@ -84,7 +86,15 @@ def video(chosen: Iterable[Cell]) -> tuple[VideoCell, ...]:
 def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], family: str = "drift") -> dict[str, Any]:
     """A hypothesis without much to say."""
     prose = dict.fromkeys(("title", "claim", "rationale", "prediction"), "…")
+    rule = explained(rule)
     return {"id": name, **prose, "estimands": estimands, "rule": rule, "family": family, "status": "active"}
+
+
+def explained(rule: dict[str, Any]) -> dict[str, Any]:
+    """The same rule with a rationale for every leaf that has none."""
+    if "of" in rule:
+        return {**rule, "of": [explained(part) for part in rule["of"]]}
+    return {"rationale": "…", **rule}
 
 
 def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "interval") -> dict[str, Any]:
@@ -96,7 +106,10 @@ def threshold(estimand: str, confirm_at: float, refute_at: float, use: str = "in
 def reading(name: str, estimand: dict[str, Any]) -> dict[str, Any]:
     """A rule that can read an estimand."""
     if estimand["statistic"] == "jumps":
-        return {"kind": "monotone", "estimand": name, "order": "falling", "noise": 2.0}
+        return {"kind": "monotone", "estimand": name, "order": "falling", "smallest": 0.1, "tolerance": 0.05}
+    if estimand["statistic"] == "trend":
+        numbers = {"confirm_at": 0.9, "refute_at": 0.5, "smallest": 0.05}
+        return {"kind": "trend", "estimand": name, "order": "rising", **numbers}
     return threshold(name, 0.5, 0.1)
 
 
@@ -107,6 +120,7 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
         "bootstrap_resamples": 1000,
         "bootstrap_seed": 5,
         "multiplicity": "none",
+        "within_hypothesis": "adjusted",
         "exclusions": [],
         "missing_data": "not-evaluable",
         "stopping": "fixed",
@@ -131,11 +145,16 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
 
 
 def table(of: Preregistration, seed: int = 0) -> Table:
-    """Random values in [0, 1) of every metric for every cell, with different clips for each data set."""
+    """Random values in [0, 1) of every metric for every cell, with different clips for each data set.
+
+    Clips are distributed evenly over the sources of their data set.
+    """
     chance, design = np.random.default_rng(seed), of.design
-    clips = [f"{name}-{n:03}" for name in design.strata(design.cells) for n in range(design.count_units(name))]
+    numbered = [(name, n) for name in design.strata(design.cells) for n in range(design.count_units(name))]
+    clips = [f"{name}-{n:03}" for name, n in numbered]
+    sources = [f"{name}-{n * design.count_sources(name) // design.count_units(name):03}" for name, n in numbered]
     owner = np.array([clip.rsplit("-", 1)[0] for clip in clips])
     present: NDArray[np.bool_] = owner[:, None] == np.array([design.stratum(cell) for cell in design.cells])
     values = {name: np.where(present, chance.uniform(size=present.shape), np.nan) for name in of.design.columns}
     values |= {f"{name}_n": np.where(present, chance.integers(0, 9, present.shape), np.nan) for name in values}
-    return Table(of.design.cells, tuple(clips), values, present)
+    return Table(of.design.cells, tuple(clips), values, present, tuple(sources))

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from tests.verdict import sketch
 from vjepa_stress.digest import parse_json, sha256
+from vjepa_stress.errors import CellsIncomplete
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.report import words
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict, evaluate
@@ -24,11 +26,11 @@ DESIGN = sketch.design(
 )
 NOISE, DROPS = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
 ESTIMANDS: dict[str, Any] = {
-    "mean": {"statistic": "mean", "metric": "M2", "where": NOISE, "interval": "bca"},
+    "mean": {"statistic": "mean", "metric": "M2", "where": NOISE},
     "ratio": {"statistic": "ratio_of_means", "metric": "M2", "numerator": NOISE, "denominator": DROPS},
     "gap": {"statistic": "difference", "metric": "M2", "of": NOISE, "minus": {**NOISE, "model": ["twin"]}},
     "rise": {"statistic": "trend", "along": "strength", "metric": "M2", "where": NOISE},
-    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}},
+    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}, "interval": "fisher"},
     "rho": {"statistic": "spearman", "x": "M2", "y": "dM3", "where": {}},
     "sizes": {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": NOISE},
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
@@ -73,7 +75,7 @@ def test_a_promised_cluster_bootstrap_stands_beside_the_fisher_interval() -> Non
     columns = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.model != "twin"]
     x, y = (table.values[name][:, columns] for name in ("M2", "dM3"))
     how = Resampling(resamples=1000, seed=5)
-    assert record.estimate == estimate.pearson(x, y, how, interval="cluster")
+    assert record.estimate == estimate.pearson(x, y, how, interval="expanded")
     assert record.estimate.value == judged(document).estimates["r"].estimate.value
     assert record.verdict in {"confirmed", "ambiguous", "refuted"}
 
@@ -122,3 +124,50 @@ def test_what_says_nothing_is_not_written() -> None:
     assert "sensitivity" not in verdict
     assert verdict["estimates"]["top"]["estimand"]["where"] == {"perturbation": ["noise"]}
     assert "steps" not in verdict["estimates"]["top"]["estimate"]
+
+
+def specific(family: str = "drift", objections: tuple[Any, ...] = ()) -> tuple[HypothesisVerdict, ...]:
+    """Three rules that subjects meet: the control meets the first, not the second; the third has no meaning on it."""
+    whole, top = ({"x": {"statistic": "mean", "metric": "M2", "where": NOISE}} for _ in range(2))
+    both = {**whole, "gap": ESTIMANDS["gap"]}
+    pair = {"kind": "any_of", "of": [sketch.threshold(name, 0.1, 0.0) for name in both]}
+    document = sketch.document(
+        DESIGN,
+        [
+            sketch.hypothesis("H1", whole, sketch.threshold("x", 0.1, 0.0), family),
+            sketch.hypothesis("H2", top, sketch.threshold("x", 0.7, 0.4), family),
+            sketch.hypothesis("H3", both, pair, family),
+        ],
+    )
+    table = sketch.table(document)
+    subject = np.array([cell.model != "twin" for cell in sketch.video(table.cells)])
+    values = {**table.values, "M2": 0.2 + 0.1 * table.values["M2"] + 0.7 * subject}
+    found = evidence(document, Table(table.cells, table.units, values, table.present))
+    return evaluate(type(found)(**{**vars(found), "objections": objections})).hypotheses
+
+
+def test_the_rule_is_applied_to_the_controls_too() -> None:
+    h1, h2, h3 = specific()
+    assert [one.verdict for one in (h1, h2, h3)] == ["confirmed"] * 3
+    assert (h1.controls_outcome, h2.controls_outcome, h3.controls_outcome) == (
+        {"twin": "confirmed"},
+        {"twin": "refuted"},
+        {},
+    )
+    assert words.not_specific(h1) == "not specific: the control twin passes too"
+    assert words.not_specific(h2) == words.not_specific(h3) == ""
+
+
+def test_a_control_that_passes_a_gate_is_as_it_should_be() -> None:
+    h1, _, _ = specific("calibration")
+    assert h1.controls_outcome == {"twin": "confirmed"}
+    assert words.not_specific(h1) == ""
+
+
+def test_exploratory_controls_have_exploratory_outcomes() -> None:
+    h1, h2, _ = specific(objections=(CellsIncomplete("cells are missing", where="here"),))
+    assert (h1.controls_outcome, h2.controls_outcome) == (
+        {"twin": "exploratory-for"},
+        {"twin": "exploratory-against"},
+    )
+    assert words.not_specific(h1) == "not specific: the control twin passes too"

@@ -130,7 +130,7 @@ def test_cluster_bootstrap(entry: dict[str, Any]) -> None:
     assert np.isfinite(values).sum() == entry["n_rows"]
     weighted = {"row_weighted": values, "clip_weighted": np.nanmean(values, axis=1)}
     for key, weighing in weighted.items():
-        found, samples = given(plan_mean(weighing), STORED["cluster_idx"])
+        found, samples = given(plan_mean(weighing, "percentile"), STORED["cluster_idx"])
         assert found.value == pytest.approx(entry[key]["estimate"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[key]["percentile95"], abs=1e-9)
         assert samples.std(ddof=1) == pytest.approx(entry[key]["se"], abs=1e-9)
@@ -153,7 +153,7 @@ def test_pearson(pair: str) -> None:
         assert found.value == pytest.approx(entry[where]["r"], abs=1e-9)
         assert ends(found) == pytest.approx(entry[where]["fisher_ci95"], abs=1e-9)
         assert found.n == entry[where]["n"]
-    found, _ = given(plan_pearson(left, right, 0.95, "cluster"), STORED["cluster_idx"])
+    found, _ = given(plan_pearson(left, right, 0.95, "percentile"), STORED["cluster_idx"])
     expected = entry["pooled_rows_cluster_bootstrap_percentile95"]
     assert ends(found) == pytest.approx(expected, abs=1e-9)
     clip, cell = np.nonzero(np.isfinite(left))
@@ -217,6 +217,7 @@ def test_jumps(entries: list[dict[str, Any]]) -> None:
     for step, entry in zip(found.steps, entries, strict=True):
         assert step.value == pytest.approx(entry["jump"], abs=1e-9)
         assert step.half_width == pytest.approx(entry["pooled_half_width_root_sum_squares"], abs=1e-9)
+        assert step.half_width is not None
         assert (step.value > step.half_width) == entry["non_monotone_flag"]
         assert step.n == entry["paired_n"]
         middle, half = entry["paired_jump"], entry["paired_half_width_t"]

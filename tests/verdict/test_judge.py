@@ -17,9 +17,9 @@ from vjepa_stress.rules.all_of import AllOf
 from vjepa_stress.rules.any_of import AnyOf
 from vjepa_stress.rules.band import Band
 from vjepa_stress.rules.count import Count
-from vjepa_stress.rules.equivalence import Equivalence
-from vjepa_stress.rules.monotone import Monotone
+from vjepa_stress.rules.monotone_pooled import MonotonePooled
 from vjepa_stress.rules.threshold import Threshold
+from vjepa_stress.rules.tost import Tost
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, Step
 from vjepa_stress.verdict.judge import Verdict, judge, worst
 
@@ -119,16 +119,16 @@ def test_combinations(outcomes: tuple[str, ...]) -> None:
 @st.composite
 def rules(draw: st.DrawFn, depth: int = 2) -> Rule:
     """Any rule over the estimands x, y and z."""
-    kinds = ["band", "threshold", "equivalence", "monotone"] + (["count", "all_of", "any_of"] if depth else [])
+    kinds = ["band", "threshold", "tost", "monotone_pooled"] + (["count", "all_of", "any_of"] if depth else [])
     kind, name = draw(st.sampled_from(kinds)), draw(st.sampled_from("xyz"))
-    if kind == "equivalence":
-        return Equivalence(kind="equivalence", estimand=name, margin=draw(st.floats(0.1, 5)))
-    if kind == "monotone":
+    if kind == "tost":
+        return Tost(kind="tost", estimand=name, margin=draw(st.floats(0.1, 5)), alpha=draw(st.floats(0.001, 0.499)))
+    if kind == "monotone_pooled":
         fields = {
             "order": draw(st.sampled_from(["falling", "rising"])),
             "noise": draw(st.sampled_from([0.5, 1.0, 2.0])),
         }
-        return Monotone.model_validate({"kind": "monotone", "estimand": name, **fields})
+        return MonotonePooled.model_validate({"kind": "monotone_pooled", "estimand": name, **fields})
     low, high = sorted((draw(NUMBERS), draw(NUMBERS)))
     if kind == "band":
         return Band(kind="band", estimand=name, low=low, high=high)
@@ -184,10 +184,10 @@ def defined_regions(rule: Rule, seen: dict[str, Estimate]) -> dict[str, bool]:
     assert one.value is not None
     assert one.high is not None
     assert one.overall is not None
-    if isinstance(rule, Monotone):
+    if isinstance(rule, MonotonePooled):
         sign = -1 if rule.order == "falling" else 1
-        worst_step = max(-sign * part.value - rule.noise * part.half_width for part in one.steps)
-        gain = sign * one.overall.value - rule.noise * one.overall.half_width
+        worst_step = max(-sign * part.value - rule.noise * (part.half_width or 0.0) for part in one.steps)
+        gain = sign * one.overall.value - rule.noise * (one.overall.half_width or 0.0)
         return {
             "confirmed": worst_step <= 0 and gain > 0,
             "refuted": worst_step > 0,
@@ -203,7 +203,7 @@ def defined_regions(rule: Rule, seen: dict[str, Estimate]) -> dict[str, bool]:
             "refuted": far < refute_at,
             "ambiguous": near < confirm_at and far >= refute_at,
         }
-    assert isinstance(rule, Band | Equivalence)
+    assert isinstance(rule, Band | Tost)
     bottom, top = (rule.low, rule.high) if isinstance(rule, Band) else (-rule.margin, rule.margin)
     inside = bottom <= one.low <= one.high <= top
     meets = max(bottom, one.low) <= min(top, one.high)
@@ -243,8 +243,8 @@ def below(verdict: Verdict) -> Iterator[Verdict]:
         (-1, 1, "ambiguous"),
     ],
 )
-def test_equivalence(low: float, high: float, expected: str) -> None:
-    rule = Equivalence(kind="equivalence", estimand="x", margin=0.15)
+def test_tost(low: float, high: float, expected: str) -> None:
+    rule = Tost(kind="tost", estimand="x", margin=0.15, alpha=0.05)
     assert judge(rule, {"x": estimate(low, (low + high) / 2, high)}).outcome == expected
 
 
@@ -264,7 +264,7 @@ def test_equivalence(low: float, high: float, expected: str) -> None:
 def test_monotone(
     changes: Sequence[float], overall: float, order: Literal["falling", "rising"], expected: str
 ) -> None:
-    rule = Monotone(kind="monotone", estimand="x", order=order, noise=2)
+    rule = MonotonePooled(kind="monotone_pooled", estimand="x", order=order, noise=2)
     verdict = judge(rule, {"x": curve(changes, overall)})
     assert verdict.outcome == expected
     assert verdict.numbers["noise"] == 2

@@ -17,7 +17,7 @@ from vjepa_stress.design.video import VideoDesign
 from vjepa_stress.digest import sha256
 from vjepa_stress.report import words
 from vjepa_stress.statistics.numerics.estimate import Note
-from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Resampling, expanded
 from vjepa_stress.verdict.estimate import fisher_ci, pearson, pearson_difference
 from vjepa_stress.verdict.partition import Correlation, Partition, Separation, partition
 from vjepa_stress.verdict.table import Table
@@ -122,7 +122,7 @@ def test_r_against_scipy_with_both_intervals(name: str, control: str | None) -> 
     assert (said.pairs, said.clips, said.left_out, said.missing, said.notes) == (int(both.sum()), CLIPS, 0, 0, ())
     assert said.fisher.value == pytest.approx(expected, abs=1e-12)
     assert (said.fisher.low, said.fisher.high) == pytest.approx(fisher_ci(expected, said.pairs), abs=1e-12)
-    assert said.cluster == pearson(x, y, HOW, interval="cluster").model_copy(update={"notes": ()})
+    assert said.cluster == pearson(x, y, HOW, interval="expanded").model_copy(update={"notes": ()})
     assert said.cluster.n == CLIPS
 
 
@@ -158,8 +158,9 @@ def test_the_difference_against_a_plain_bootstrap(control: str | None, holes: bo
     models = [control] if control else ["base", "large"]
     said = gap(found(table, of), control)
     samples = plain_loop(table, models, HOW)
-    assert said.gap.low == pytest.approx(np.quantile(samples, 0.025), abs=1e-9)
-    assert said.gap.high == pytest.approx(np.quantile(samples, 0.975), abs=1e-9)
+    level = expanded(HOW.level, said.gap.n)
+    assert said.gap.low == pytest.approx(np.quantile(samples, (1 - level) / 2), abs=1e-9)
+    assert said.gap.high == pytest.approx(np.quantile(samples, (1 + level) / 2), abs=1e-9)
     r = [one(found(table, of), name, control).fisher.value or 0 for name in said.families]
     assert said.gap.value == pytest.approx(r[0] - r[1], abs=1e-12)
     if holes:

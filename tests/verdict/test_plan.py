@@ -70,11 +70,11 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     noise, drops = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
     assert found(MEAN).model_dump() == near(estimate.bootstrap_mean(values(**noise), HOW))
     where = {**noise, "model": ["twin"], "dataset": ["davis"]}
-    expected = estimate.bootstrap_mean(values(**where), HOW, interval="bca")
-    assert found({**MEAN, "interval": "bca", "where": where}).model_dump() == near(expected)
+    expected = estimate.bootstrap_mean(values(**where), HOW)
+    assert found({**MEAN, "where": where}).model_dump() == near(expected)
     assert expected.n == 8
-    assert expected.method == "bca"
-    assert words.method(expected) == "BCa bootstrap over clips"
+    assert expected.method == "expanded"
+    assert words.method(expected) == "bootstrap over clips, percentiles at an expanded level"
     sides = (values(**noise), values(**drops))
     ratio = {"statistic": "ratio_of_means", "metric": "M2", "numerator": noise, "denominator": drops}
     assert found(ratio).model_dump() == near(estimate.ratio_of_means(*sides, HOW))
@@ -82,9 +82,13 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     assert found(difference).model_dump() == near(estimate.difference(*sides, HOW))
     where = {**noise, "dataset": ["ssv2"]}
     strengths = STRENGTHS * 3  # models come before strengths
-    expected = estimate.trend(values(**where), strengths, HOW, interval="bca")
-    trend = {"statistic": "trend", "along": "strength", "metric": "M2", "where": where, "interval": "bca"}
-    assert found(trend).model_dump() == near(expected)
+    expected = estimate.trend(values(**where), strengths, HOW)
+    trend = {"statistic": "trend", "along": "strength", "metric": "M2", "where": where}
+    rise = found(trend)
+    assert rise.model_dump(exclude={"overall"}) == near(expected.model_copy(update={"overall": None}))
+    assert rise.overall is not None
+    assert expected.overall is not None
+    assert rise.overall.model_dump() == pytest.approx(expected.overall.model_dump(), abs=1e-12)
     floor = {"statistic": "maximum", "metric": "M1", "where": noise}
     assert found(floor).value == values("M1", **noise)[np.isfinite(values("M1", **noise))].max()
 
@@ -92,11 +96,11 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
 def test_correlations_join_two_metrics_by_clip_and_cell() -> None:
     where = {"dataset": ["davis"], "perturbation": GRADED}
     x, y = values("M2", **where), values("dM3", **where)
-    asked = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": where}
+    asked = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": where, "interval": "fisher"}
     assert found(asked) == estimate.pearson(x, y, HOW)
     assert found(asked).n == 8 * 3 * 2 * 3
-    assert found({**asked, "interval": "cluster"}) == estimate.pearson(x, y, HOW, interval="cluster")
-    assert found({**asked, "statistic": "spearman"}) == estimate.spearman(x, y, HOW)
+    assert found({**asked, "interval": "expanded"}) == estimate.pearson(x, y, HOW, interval="expanded")
+    assert found({**asked, "statistic": "spearman", "interval": "expanded"}) == estimate.spearman(x, y, HOW)
 
 
 def test_jumps_take_models_in_the_order_given() -> None:
@@ -108,7 +112,7 @@ def test_jumps_take_models_in_the_order_given() -> None:
         "levels": ["giant", "base", "large"],
         "where": where,
     }
-    expected = estimate.jumps([values(**where, model=[name]) for name in asked["levels"]], HOW)
+    expected = estimate.jumps([values(**where, model=[name]) for name in asked["levels"]], HOW, interval="max-t")
     assert found(asked) == expected
     assert len(expected.steps) == 2
 
@@ -165,7 +169,13 @@ def test_a_hole_makes_an_estimate_undefined_or_is_left_out() -> None:
     row = int(np.flatnonzero(TABLE.present[:, column])[0])
     holed["M2"][row, column] = np.nan
     table = Table(TABLE.cells, TABLE.units, holed, TABLE.present)
-    pair = {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": ["noise"]}}
+    pair = {
+        "statistic": "pearson",
+        "x": "dM3",
+        "y": "M2",
+        "where": {"perturbation": ["noise"]},
+        "interval": "fisher",
+    }
     jump = {
         "statistic": "jumps",
         "metric": "M2",
@@ -202,9 +212,9 @@ def test_shuffled_rows_and_shards_change_nothing() -> None:
     assert "davis-3" not in tables[0].units
     condition = {"column": "M2_n", "at_least": 1}
     asked = [
-        {**MEAN, "interval": "bca"},
+        MEAN,
         {**MEAN, "where": {**MEAN["where"], "rows": [condition, {"column": "non_finite", "equals": False}]}},
-        {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": GRADED}, "interval": "cluster"},
+        {"statistic": "pearson", "x": "dM3", "y": "M2", "where": {"perturbation": GRADED}},
         {"statistic": "spearman", "x": "dM3", "y": "M2", "where": {"perturbation": GRADED}},
         {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "giant"], "where": MEAN["where"]},
         {"statistic": "trend", "along": "strength", "metric": "M2", "where": MEAN["where"]},

@@ -296,7 +296,7 @@ def test_studies_of_the_published_size_are_simulated_as_they_are_judged() -> Non
     assert said["C1"] == said["H1"] == said["H4"] == said["H6"] == "confirmed"
     table = simulation.world.draw(np.random.default_rng(0))
     how = resampling(document).model_copy(update={"resamples": 1000})
-    for planned in simulation.plans[::7]:
+    for planned in list(simulation.plans.values())[::7]:
         (together,) = evaluate([planned.read(table, how, strict=True)], how)
         alone = compute(planned.estimand, table, document.design, how, strict=True)
         assert alone == together

@@ -59,8 +59,13 @@ def _verdicts(look: Look) -> Table:
     hypotheses = look.evidence.registration.document.hypotheses
     for judged, hypothesis in zip(look.verdict.hypotheses, hypotheses, strict=True):
         estimates = {name: record.estimate for name, record in judged.estimates.items()}
-        text = words.explain(judged.decision, estimates, numbers.number) if judged.decision else words.reason(judged)
-        rows.append((judged.id, words.status(judged), f"{hypothesis.title}\n{text}"))
+        text = (
+            words.explain(judged.decision, estimates, numbers.number, judged.other_levels)
+            if judged.decision
+            else words.reason(judged)
+        )
+        lines = filter(None, (hypothesis.title, text, words.not_specific(judged)))
+        rows.append((judged.id, words.status(judged), "\n".join(lines)))
     return Table(("hypothesis", "verdict", "claim"), tuple(rows))
 
 

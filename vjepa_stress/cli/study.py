@@ -228,6 +228,7 @@ def _examine(
     """Read a draft and simulate its scenarios; raise where it must not be registered."""
     from vjepa_stress import ledger
     from vjepa_stress.prereg import data_status, freeze
+    from vjepa_stress.report import words
     from vjepa_stress.study_root import StudyRoot
     from vjepa_stress.sweep.draft import read_draft, resolve
     from vjepa_stress.verdict.check import with_chances
@@ -263,6 +264,8 @@ def _examine(
         freeze.check_first(root, view, document)
     # Fail before the simulation, which takes long; freezing checks again under the ledger's lock.
     data_status.check(root, view, document, manifests, parent.document if parent else None)
+    for name in document.design.strata(document.design.cells):
+        output.say(words.stratum(name, document.design))
     findings = _say_findings(document, planned=draft.operating_characteristics is not None)
     if draft.operating_characteristics is not None:
         output.say("simulating studies in each scenario; this takes minutes when there are many estimands")

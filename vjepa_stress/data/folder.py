@@ -29,16 +29,16 @@ class Folder(Dataset):
 
     Attributes:
         n_clips: number of clips; a smaller choice is the beginning of a larger one.
-        step: stride between the frames of a clip, in frames; reduced, with a note, if a video is too short.
+        step: stride between the frames of a clip, in frames; reduced, with a note, if a share is too short.
         selection_seed: chooses files and starts; below 2**53.
-        clips_per_video: number of clips per video, each starting in its own equal share of the possible starts.
+        clips_per_video: number of clips per video, each inside its own equal share of the video's frames.
         distribution: name of an installed Python distribution to use instead of a folder; it is found by its metadata
             and never imported.
         files: names of the files in `distribution`.
     """
 
     kind = "dataset/folder"
-    revision = 1
+    revision = 2
 
     n_clips: int = Field(ge=1)
     step: int = Field(ge=1)
@@ -55,6 +55,11 @@ class Folder(Dataset):
             raise ValueError("`files` lists a file twice")
         return self
 
+    @property
+    def n_sources(self) -> int:
+        """Number of chosen videos."""
+        return -(-self.n_clips // self.clips_per_video)
+
     def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
         """Choose files and start frames; read each chosen file once and decode its first frame only.
 
@@ -66,7 +71,7 @@ class Folder(Dataset):
             MissingExtra: when `distribution` is not installed.
         """
         paths = self._paths(home)
-        needed = -(-self.n_clips // self.clips_per_video)
+        needed = self.n_sources
         if len(paths) < needed:
             raise BadInput(
                 "there are not enough videos",
@@ -150,15 +155,15 @@ class Folder(Dataset):
         if step < self.step:
             notes.append(f"stride {step} in place of {self.step}: the video has {known.frames} frames")
         notes += video.remarks(known)
-        for start in self._starts(source, known.frames - (frames - 1) * step):
-            indices = range(start, start + (frames - 1) * step + 1, step)
-            yield ClipRef.of(f"{name}#{start}", source, indices, notes)
+        span = (frames - 1) * step + 1
+        for start in self._starts(source, known.frames, span):
+            yield ClipRef.of(f"{name}#{start}", source, range(start, start + span, step), notes)
 
     def _step(self, available: int, frames: int, where: Path) -> int:
-        """The registered stride, or the largest smaller one that gives each clip its own start."""
-        room = available - self.clips_per_video
-        if room < frames - 1:
-            needed = frames - 1 + self.clips_per_video
+        """The registered stride, or the largest smaller one with which a clip fits into its share of the video."""
+        share = available // self.clips_per_video
+        if share < frames:
+            needed = frames * self.clips_per_video
             raise BadVideo(
                 "the video is too short",
                 where=where,
@@ -166,15 +171,15 @@ class Folder(Dataset):
                 found=f"{available} frames",
                 fix="remove it from the data set",
             )
-        return self.step if frames == 1 else min(self.step, room // (frames - 1))
+        return self.step if frames == 1 else min(self.step, (share - 1) // (frames - 1))
 
-    def _starts(self, source: Digest, possible: int) -> list[int]:
-        """One start in each of `clips_per_video` equal shares of the starts 0 … possible − 1."""
+    def _starts(self, source: Digest, available: int, span: int) -> list[int]:
+        """One start in each of `clips_per_video` equal shares of the frames, so that clips of `span` frames fit."""
         seed = digest_of({"selection_seed": self.selection_seed, "source": source})
         # Raw output: numpy guarantees the bits of PCG64, but not the output of its distributions.
         bits = np.random.PCG64(int(seed.hex, 16))
-        edges = [k * possible // self.clips_per_video for k in range(self.clips_per_video + 1)]
-        return [low + (int(bits.random_raw()) * (high - low) >> 64) for low, high in pairwise(edges)]
+        edges = [k * available // self.clips_per_video for k in range(self.clips_per_video + 1)]
+        return [low + (int(bits.random_raw()) * (high - low - span + 1) >> 64) for low, high in pairwise(edges)]
 
 
 def _find_in_distribution(distribution: str, name: str) -> Path:

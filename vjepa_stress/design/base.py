@@ -103,6 +103,13 @@ class Design(Frozen, ABC):
     def count_units(self, stratum: str) -> int:
         """Number of units of a stratum."""
 
+    def count_sources(self, stratum: str) -> int:
+        """Number of sources of a stratum, such as videos. Units of one source are not independent.
+
+        The default is for designs in which each unit is its own source.
+        """
+        return self.count_units(stratum)
+
     @property
     @abstractmethod
     def identities(self) -> Mapping[str, Mapping[str, Identity]]:
@@ -126,6 +133,10 @@ class Design(Frozen, ABC):
         Raises:
             BadDocument: when the bytes are not such a list.
         """
+
+    def unit_sources(self, data: bytes) -> Mapping[str, str]:
+        """The key of the source of each unit in a list of units. By default each unit is its own source."""
+        return {key: key for key in self.unit_keys(data)}
 
     def known_keys(self, data: bytes) -> frozenset[str]:
         """Keys that identify the units in other studies: their own keys, and those of their sources, if any."""
@@ -193,6 +204,15 @@ class Design(Frozen, ABC):
         """
         if name not in self.columns:
             raise ValueError(f"{path}: unknown metric {name!r}; the design has {', '.join(sorted(self.columns))}")
+
+    def check_factor(self, name: str, path: str) -> None:
+        """Refuse a factor that is not in the design.
+
+        Raises:
+            ValueError: with the path and the factors.
+        """
+        if name not in self.factor_names:
+            raise ValueError(f"{path}: unknown factor {name!r}; the design has {', '.join(self.factor_names)}")
 
     def check_numeric(self, name: str, path: str) -> None:
         """Refuse a factor that is not a numeric factor of the design.

@@ -74,10 +74,20 @@ class BuildingBlock(Frozen):
 
 
 class DatasetEntry(BuildingBlock):
-    """A data set. A null clip manifest is pinned by the first launch."""
+    """A data set. A null clip manifest is pinned by the first launch.
+
+    `n_sources` is the number of videos, or of rendered scenes, that the clips are taken from.
+    """
 
     clip_manifest_digest: Digest | None
     n_clips: int = Field(ge=1)
+    n_sources: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _sources_have_clips(self) -> Self:
+        if self.n_sources > self.n_clips:
+            raise ValueError(f"{self.n_clips} clips cannot have {self.n_sources} sources")
+        return self
 
 
 class ModelEntry(BuildingBlock):
@@ -214,6 +224,10 @@ class VideoDesign(Design):
         """Number of clips of a data set."""
         return self.datasets[stratum].n_clips
 
+    def count_sources(self, stratum: str) -> int:
+        """Number of sources of the clips of a data set."""
+        return self.datasets[stratum].n_sources
+
     @property
     def identities(self) -> Mapping[str, Mapping[str, Identity]]:
         """Weights of models, and clip manifests of data sets."""
@@ -243,6 +257,10 @@ class VideoDesign(Design):
     def unit_keys(self, data: bytes) -> tuple[str, ...]:
         """Digests of the clips of a clip manifest, in order."""
         return tuple(clip["digest"] for clip in _clips(data))
+
+    def unit_sources(self, data: bytes) -> Mapping[str, str]:
+        """Digest of each clip → digest of its source."""
+        return {clip["digest"]: clip["source"] for clip in _clips(data)}
 
     def known_keys(self, data: bytes) -> frozenset[str]:
         """Digests of clips and of their sources, so that other frames of a video count as the same video."""

@@ -18,7 +18,7 @@ from vjepa_stress.rules import AnyRule, Rule
 from vjepa_stress.statistics import Estimand
 from vjepa_stress.study_root import STUDY_NAME
 
-Warned = Literal["moved-positions", "too-few-clips"]
+Warned = Literal["moved-positions", "too-few-clips", "mixes-cells"]
 """Warnings that a draft must resolve, or acknowledge with a reason, before it can be registered."""
 
 CALIBRATION = "calibration"
@@ -75,6 +75,16 @@ class Hypothesis(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _numbers_have_a_rationale(self) -> Self:
+        for leaf in self.rule.leaves():
+            if leaf.rationale is None:
+                raise ValueError(
+                    f"the {leaf.kind} on {leaf.estimand!r} of {self.id} has no `rationale`: add one that says why "
+                    "its numbers have this size"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _rule_reads_estimands(self) -> Self:
         used = {leaf.estimand for leaf in self.rule.leaves()}
         for name in sorted(used - set(self.estimands)):
@@ -83,10 +93,10 @@ class Hypothesis(Frozen):
             )
         for leaf in self.rule.leaves():
             estimand = self.estimands[leaf.estimand]
-            if leaf.reads != estimand.reads:
+            if leaf.reads != estimand.yields:
                 raise ValueError(
-                    f"{leaf.kind} reads a {leaf.reads}, but {self.id}.{leaf.estimand} ({estimand.statistic}) is a "
-                    f"{estimand.reads}"
+                    f"{leaf.kind} reads a {leaf.reads}, but {self.id}.{leaf.estimand} ({estimand.statistic}, "
+                    f"interval {estimand.interval}) is a {estimand.yields}"
                 )
         for name in sorted(set(self.estimands) - used):
             raise ValueError(f"the estimand {name!r} of {self.id} is never read by the rule: remove it or use it")
@@ -107,6 +117,9 @@ class Analysis(Frozen):
     bootstrap_resamples: int = Field(ge=1000, le=1_000_000)
     bootstrap_seed: Seed
     multiplicity: Literal["none", "bonferroni"]
+    within_hypothesis: Literal["adjusted", "none"] = Field(
+        description="whether the levels of the leaves of one rule are corrected for the number of its leaves"
+    )
     exclusions: tuple[ExcludedClip, ...]
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
         description="an undefined value of a clip makes the estimate undefined, or excludes the clip"

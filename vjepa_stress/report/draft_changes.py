@@ -24,7 +24,7 @@ def draft_changes(document: Preregistration, draft: _Draft) -> tuple[Change, ...
 
     Args:
         document: the registered document.
-        draft: plain values, after expansion (`vjepa_stress.prereg.drafts.expand`).
+        draft: plain values, after expansion, with defaults (`vjepa_stress.prereg.draft_defaults`).
 
     Returns:
         One change for each difference; `before` is the registered value. Version, time, parent, amendment and

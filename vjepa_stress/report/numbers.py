@@ -30,6 +30,14 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def level(share: float) -> str:
+    """The level of an interval in per cent, with at least one digit of α."""
+    per_cent = 100 * share
+    decimals = max(1, math.ceil(-math.log10(100 - per_cent))) if per_cent < 100 else 1
+    text = f"{per_cent:.{decimals}f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
+
+
 def chance(one: Chance) -> str:
     """A simulated share with its interval for Monte-Carlo error."""
     return f"{one.p:.1%} [{one.low:.1%}, {one.high:.1%}]"

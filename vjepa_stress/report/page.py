@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,8 +26,9 @@ from vjepa_stress.report.video import (
     video_part,
 )
 from vjepa_stress.terminal import printable
-from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict
+from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
+from vjepa_stress.verdict.judge import Verdict
 
 STAMP = "EXPLORATORY"
 
@@ -89,7 +91,10 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,
         "level": numbers.percent(document.analysis.confidence_level),
-        "unit": design.unit,
+        "unit": "source",  # which intervals resample
+        "strata": [words.stratum(name, design) for name in design.strata(design.cells)],
+        "beside": functools.partial(_beside, "source"),
+        "read": functools.partial(_read, "source"),
     }
     html = {"images": _embedded(curves), "clouds": _embedded(clouds)}
     return Report(
@@ -120,11 +125,12 @@ def _environment(html: bool) -> Environment:
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
         "EXCLUSIONS_DIFFER": EXCLUSIONS_DIFFER,
+        "at_level": numbers.level,
+        "write": numbers.number,
         "chance": numbers.chance,
         "interval": numbers.interval,
         "overlap": overlap,
         "pooled": pooled,
-        "read": _read,
         "separable": separable,
         "separation_notes": separation_notes,
         "shares": shares,
@@ -138,13 +144,38 @@ def _safe(value: object) -> object:
     return type(value)(printable(value)) if isinstance(value, str) else value  # keeps the type of escaped HTML
 
 
-def _read(verdict: HypothesisVerdict, name: str | None) -> str:
-    """The estimate that a clause reads, with its interval; empty for combinations."""
-    if name is None:
+def _read(unit: str, verdict: HypothesisVerdict, part: Verdict | None) -> str:
+    """The estimate that a clause reads, with the intervals that it reads, and its companion."""
+    if part is None or part.estimand is None:
         return ""
-    record = verdict.estimates[name]
-    ends = numbers.interval(record.estimate.low, record.estimate.high) if record.estimand.sampled else ""
-    return f" ({numbers.number(record.estimate.value)}{f' {ends}' if ends else ''})"
+    record, ends = verdict.estimates[part.estimand], list[str]()
+    if record.estimand.sampled and part.levels:
+        for level in dict.fromkeys((part.levels.confirm, part.levels.refute)):
+            one = verdict.other_levels.get((part.estimand, level), record.estimate)
+            ends.append(f"{numbers.interval(one.low, one.high)} at {numbers.level(level)}")
+    elif record.estimand.sampled:
+        ends.append(numbers.interval(record.estimate.low, record.estimate.high))
+    texts = (" ".join([numbers.number(record.estimate.value), ", ".join(ends)]).strip(), _beside(unit, record))
+    return f" ({'; '.join(filter(None, texts))})"
+
+
+def _beside(unit: str, record: EstimateRecord, control: str | None = None) -> str:
+    """The companion of an estimate with its interval, such as "within cells 0.110 [-0.080, 0.310]"; empty if none.
+
+    Args:
+        unit: name of the unit, such as `clip`.
+        record: the estimate.
+        control: the control that it is computed on; None for all subjects together.
+    """
+    if record.companion is None:
+        return ""
+    one = record.companion.estimate if control is None else record.companion.controls.get(control)
+    if one is None:
+        return ""
+    label = words.beside(record.companion.estimand)
+    if not one.defined:
+        return f"{label} undefined: {words.notes(one, unit)}"
+    return f"{label} {numbers.number(one.value)} {numbers.interval(one.low, one.high)}"
 
 
 def _markdown_cell(text: object) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from vjepa_stress.design import Design, VideoDesign
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import Hypothesis
+from vjepa_stress.prereg.draft_defaults import complete
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.prereg.lineage import changes
@@ -16,7 +17,7 @@ from vjepa_stress.report import words
 from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.numbers import percent
-from vjepa_stress.report.video_registration import Grid, cell_grids, counted, header_fields, pinned_blocks
+from vjepa_stress.report.video_registration import Grid, cell_grids, header_fields, pinned_blocks
 from vjepa_stress.terminal import aligned
 
 LONGEST = 240
@@ -88,6 +89,7 @@ def _header(registration: Registration) -> Section:
         "registered": f"{registration.leaf.at}, {registration.lineage[0].digest}",
         "data status": document.data_status,
         "design": f"{design.kind}: {' × '.join(design.factor_names)}",
+        "sources": "; ".join(words.stratum(name, design) for name in design.strata(design.cells)),
     }
     if isinstance(design, VideoDesign):
         fields |= header_fields(design)
@@ -111,7 +113,16 @@ def _hypothesis(hypothesis: Hypothesis) -> Section:
     groups = grouped(hypothesis.estimands)
     estimands = [f"  {group.names}: {words.estimand_over(group.example)}{group.levels}" for group in groups]
     rules = [f"  {line}" for line in words.rule_lines(hypothesis.rule)]
-    lines = (counted(len(hypothesis.estimands), "estimand"), *estimands, "rule", *rules)
+    why = [f"  {line}" for line in words.rationales(hypothesis.rule)]
+    count = words.counted(len(hypothesis.estimands), "estimand")
+    lines = (
+        count,
+        *estimands,
+        "rule",
+        *rules,
+        "why these numbers",
+        *why,
+    )
     return Section(f"{hypothesis.id}: {hypothesis.title}", fields, lines)
 
 
@@ -154,8 +165,9 @@ def _analysis(registration: Registration) -> Section:
         "confidence level": percent(analysis.confidence_level),
         "bootstrap": f"{analysis.bootstrap_resamples} resamples, seed {analysis.bootstrap_seed}",
         "multiplicity": analysis.multiplicity,
+        "within a hypothesis": words.WITHIN[analysis.within_hypothesis],
         "missing data": analysis.missing_data,
-        "exclusions": counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
+        "exclusions": words.counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
     lines = [
         f"sensitivity: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
@@ -185,10 +197,10 @@ def _draft(registration: Registration, draft: Mapping[str, object] | None) -> Se
     if draft is None:
         return Section(title, lines=("there is no draft.yaml",))
     try:
-        found = draft_changes(document, expand(draft, "draft.yaml"))
+        found = draft_changes(document, complete(expand(draft, "draft.yaml"), "draft.yaml"))
     except BadDocument as error:
         return Section(title, lines=("the draft cannot be read:", *str(error).splitlines()))
-    summary = counted(len(found), "change") + ", registered → draft" if found else "no change"
+    summary = words.counted(len(found), "change") + ", registered → draft" if found else "no change"
     footer = f"not compared: {NOT_COMPARED}"
     return Section(title, lines=(summary, *(f"  {_short(words.change(one))}" for one in found), footer))
 

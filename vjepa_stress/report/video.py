@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from vjepa_stress.report import numbers, words
 from vjepa_stress.report.figures import Curve, dose_response
 from vjepa_stress.report.scatter import scatter
 from vjepa_stress.statistics.mean import bootstrap_mean
+from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.verdict.exclusions import LARGEST_DIFFERENCE, Exclusion, exclusions
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.multiplicity import resampling
@@ -93,14 +95,21 @@ def _curves_of(evidence: Evidence, design: VideoDesign, column: str) -> list[Cur
                 by_strength.setdefault(cell.strength, []).append(cell)
         points = []
         for strength, cells in sorted(by_strength.items()):
-            values = evidence.table.take(column, cells)[0]
-            estimate = bootstrap_mean(values[np.isfinite(values).any(axis=1)], how)
+            estimate = bootstrap_mean(_by_source(evidence, design, column, cells), how)
             if estimate.value is not None and estimate.low is not None and estimate.high is not None:
                 points.append((strength, estimate.value, estimate.low, estimate.high))
         if len(points) > 1:
             strengths, means, lows, highs = zip(*points, strict=True)
             curves.append(Curve(dataset, perturbation, model, aligned, strengths, means, lows, highs))
     return curves
+
+
+def _by_source(evidence: Evidence, design: VideoDesign, column: str, cells: Sequence[VideoCell]) -> Floats:
+    """Values of a column in some cells, (sources, clips and cells), for the sources with a value."""
+    table = evidence.table
+    values = table.take(column, cells)[0]
+    kept = np.logical_or.reduce(np.isfinite(values), axis=1)
+    return table.rows(kept, table.columns(cells), design).arrange(values)
 
 
 def _panel_order(design: VideoDesign, key: tuple[str, str, str]) -> tuple[Any, ...]:
@@ -137,10 +146,10 @@ def _probes(evidence: Evidence, design: VideoDesign) -> list[Probe]:
         if entry.role != "probe" or cell not in evidence.cells:
             continue
         for column in design.columns:
-            values = evidence.table.take(column, [cell])[0][:, 0]
-            values = values[np.isfinite(values)]
+            values = _by_source(evidence, design, column, [cell])
             if entry.family == "calibration":
-                measured = f"largest {numbers.number(float(np.abs(values).max()))}" if len(values) else "undefined"
+                largest = numbers.number(float(np.nanmax(np.abs(values)))) if len(values) else None
+                measured = "undefined" if largest is None else f"largest {largest}"
             else:
                 mean = bootstrap_mean(values, how)
                 measured = f"mean {numbers.number(mean.value)} {numbers.interval(mean.low, mean.high)}"
@@ -165,8 +174,8 @@ def separable(one: Separation) -> str:
 
 
 SEPARATION_REFUSED = {
-    "unequal-exclusions": "not compared: the shares of positions that M2 leaves out because a gradient is zero differ "
-    f"by more than {LARGEST_DIFFERENCE:.0%} between these cells",
+    "unequal-exclusions": "not compared: the shares of positions that M2 leaves out because a gradient is zero "
+    f"differ by more than {LARGEST_DIFFERENCE:.0%} between these cells",
 }
 """Why two families are not compared, by code."""
 

@@ -15,8 +15,7 @@ def design_changes(design: VideoDesign, drafted: Mapping[str, Any]) -> Iterator[
     for field in ("datasets", "perturbations", "metrics"):
         yield from differences(f"design.{field}", sorted(getattr(design, field)), sorted(drafted[field]))
     ranks = {name: {"size_rank": model.size_rank, "role": model.role} for name, model in design.models.items()}
-    models = {name: {"role": "subject", **model} for name, model in drafted["models"].items()}
-    yield from differences("design.models", ranks, models)
+    yield from differences("design.models", ranks, drafted["models"])
     for field in ("seed", "frames", "resolution"):
         yield from differences(f"design.{field}", getattr(design, field), drafted[field])
     yield from differences("design.numerics", design.numerics.model_dump(mode="json"), drafted["numerics"])

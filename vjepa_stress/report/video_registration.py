@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vjepa_stress.design.video import BuildingBlock, DatasetEntry, ModelEntry, VideoCell, VideoDesign
 from vjepa_stress.prereg.freeze import Registration
+from vjepa_stress.report.words import counted
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,6 @@ class Grid:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with a noun in the singular or plural."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def header_fields(design: VideoDesign) -> dict[str, str]:
@@ -78,7 +74,7 @@ def pinned_blocks(registration: Registration, design: VideoDesign) -> Grid:
 def _summary(entry: BuildingBlock) -> str:
     values = entry.model_dump(mode="json")
     if isinstance(entry, DatasetEntry):
-        return counted(entry.n_clips, "clip")
+        return f"{counted(entry.n_clips, 'clip')} of {counted(entry.n_sources, 'source')}"
     if isinstance(entry, ModelEntry):
         return f"{entry.role}, size rank {entry.size_rank}" + (", untrained" if entry.untrained else "")
     return str(values.get("role") or ", ".join(values["columns"]))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from vjepa_stress.design import Condition, Where
+from vjepa_stress.design import Condition, Design, Where
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.prereg.lineage import Change
+from vjepa_stress.report import numbers
 from vjepa_stress.rules import RULES, Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode
-from vjepa_stress.verdict.check import Finding
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, NoteCode, Step
+from vjepa_stress.verdict.check import LEAST_SOURCES, Finding
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.gate import Deviation
 from vjepa_stress.verdict.judge import Verdict
@@ -24,11 +25,13 @@ _EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
 """Outcomes in an exploratory result, which never uses the words of a verdict."""
 
 METHODS: Mapping[Method, str] = {
+    "expanded": "bootstrap over {units}, percentiles at an expanded level",
     "percentile": "percentile bootstrap over {units}",
     "bca": "BCa bootstrap over {units}",
-    "cluster": "percentile bootstrap over {units}; the pairs of one {unit} stay together",
     "fisher": "Fisher-z interval, pairs treated as independent",
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
+    "max-t": "paired over {units}, simultaneous intervals by a bootstrap of the largest t",
+    "gee": "generalised estimating equations, robust interval; {units} are clusters",
     "none": "no interval",
 }
 
@@ -44,6 +47,9 @@ NOTES: Mapping[NoteCode, str] = {
     "undefined-values": "{value} undefined values of {columns}",
     "values-left-out": "{value} undefined values left out",
     "cells-missing": "{value} cells missing",
+    "one-class": "all pairs are failures, or none is",
+    "few-units": "fewer than {value} {units}",
+    "no-fit": "the equations have no solution",
 }
 
 
@@ -73,13 +79,23 @@ def method(estimate: Estimate, unit: str = "clip") -> str:
 
 def estimand(one: Statistic) -> str:
     """Description of an estimand, without its filters."""
-    return one.words["of"].format(**{name: str(value) for name, value in dict(one).items()})
+    return one.words["of"].format(**_field_texts(one))
+
+
+def beside(one: Statistic) -> str:
+    """Label of an estimand that is printed beside another."""
+    return one.words["beside"]
 
 
 def estimand_over(one: Statistic) -> str:
     """Description of an estimand with its cells and its interval."""
     over = one.words.get("over") or one.words["of"] + " over " + " and ".join(map(where, one.filters()))
-    values = {
+    return f"{over.format(**_field_texts(one))}; interval: {one.interval}"
+
+
+def _field_texts(one: Statistic) -> dict[str, str]:
+    """The fields of an estimand as text."""
+    return {
         name: where(value)
         if isinstance(value, Where)
         else ", ".join(map(number, value))
@@ -87,7 +103,6 @@ def estimand_over(one: Statistic) -> str:
         else str(value)
         for name, value in dict(one).items()
     }
-    return f"{over.format(**values)}; interval: {one.interval}"
 
 
 def where(one: Where) -> str:
@@ -158,18 +173,67 @@ def clause(verdict: Verdict, unit: str = "clip") -> str:
     """Description of the clause that fired."""
     exploratory = verdict.outcome.startswith("exploratory")
     outcomes = _EXPLORATORY if exploratory else OUTCOMES
+    undefined = "; ".join(f"{name}: {noted(why, unit) or 'undefined'}" for name, why in _undefined(verdict).items())
     if verdict.clause == "undefined":
-        undefined = (
-            f"{name}: {'; '.join(note(one, unit) for one in why) or 'undefined'}"
-            for name, why in verdict.undefined.items()
-        )
-        return f"undefined estimate: {'; '.join(undefined)}"
+        return f"undefined estimate: {undefined}"
     kind = RULES[verdict.kind]
     if verdict.estimand is None:
         counted = "{n_confirmed} {confirmed} and {n_refuted} {refuted} of {n}".format(**verdict.numbers, **outcomes)
-        return f"{verdict.kind}: {counted} ({needs(kind, verdict.numbers, exploratory)})"
+        without = f"; the outcome does not depend on the undefined estimate: {undefined}" if undefined else ""
+        return f"{verdict.kind}: {counted} ({needs(kind, verdict.numbers, exploratory)}){without}"
     text = kind.words[verdict.clause].format(estimand=verdict.estimand, **_values(kind, verdict.numbers), **outcomes)
-    return f"{verdict.kind}: {text}"
+    return f"{verdict.kind}: {text}{_levels(verdict, outcomes)}"
+
+
+def _undefined(verdict: Verdict) -> dict[str, tuple[Note, ...]]:
+    """The undefined estimands of a verdict and of its parts, by name, with the reasons."""
+    if verdict.estimand is not None:
+        return {verdict.estimand: verdict.notes} if verdict.clause == "undefined" else {}
+    found = {name: why for part in verdict.parts for name, why in _undefined(part).items()}
+    return dict(sorted(found.items()))
+
+
+def _levels(verdict: Verdict, outcomes: Mapping[str, str]) -> str:
+    """The levels of the intervals that a leaf read, if they are not that of its hypothesis."""
+    if verdict.levels is None:
+        return ""
+    levels = verdict.levels
+    sides = [(outcomes["confirmed"], levels.confirm, levels.confirm_over)]
+    sides += [(outcomes["refuted"], levels.refute, levels.refute_over)]
+    texts = [
+        f"at {numbers.level(level)}{f': Bonferroni over {over}' if over > 1 else ''}" for _, level, over in sides
+    ]
+    if texts[0] == texts[1]:
+        return f" ({texts[0]})"
+    return f" ({'; '.join(f'{outcome} {text}' for (outcome, _, _), text in zip(sides, texts, strict=True))})"
+
+
+def not_specific(one: HypothesisVerdict) -> str:
+    """The controls that pass the rule like the subjects; empty if none does."""
+    if not one.not_specific:
+        return ""
+    names = ", ".join(one.not_specific)
+    return (
+        f"not specific: the control {names} passes too"
+        if len(one.not_specific) == 1
+        else (f"not specific: the controls {names} pass too")
+    )
+
+
+def rationales(one: Rule) -> list[str]:
+    """Why the numbers of a rule have their size; leaves with the same reason share a line."""
+    alike: dict[str, dict[str, None]] = {}
+    for leaf in one.leaves():
+        alike.setdefault(leaf.rationale or "", {})[leaf.estimand] = None
+    alike.pop("", None)
+    return list(alike) if len(alike) == 1 else [f"{listed(list(names))}: {why}" for why, names in alike.items()]
+
+
+WITHIN: Mapping[str, str] = {
+    "adjusted": "corrected for the number of sub-rules (intersection–union or Bonferroni)",
+    "none": "not corrected for the number of sub-rules",
+}
+"""Texts for `Analysis.within_hypothesis`."""
 
 
 def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:
@@ -177,7 +241,7 @@ def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str
 
     Args:
         one: the verdict.
-        unit: name of the unit, such as `clip`.
+        unit: name of what is resampled, such as `clip`.
         changes: the authors' description of each amendment, by version.
     """
     if one.withdrawal is not None:
@@ -211,7 +275,10 @@ def _leaf_condition(leaf: LeafRule) -> str:
 
 
 def explain(
-    verdict: Verdict, estimates: Mapping[str, Estimate], write: Callable[[float], str] = "{:.6g}".format
+    verdict: Verdict,
+    estimates: Mapping[str, Estimate],
+    write: Callable[[float], str] = "{:.6g}".format,
+    at: Mapping[tuple[str, float], Estimate] | None = None,
 ) -> str:
     """Describe the clause that fired and those of all sub-rules, one line per rule.
 
@@ -219,28 +286,58 @@ def explain(
         verdict: result of `judge`.
         estimates: the estimates that `judge` was given.
         write: formats an estimate. Registered numbers keep the form of the draft.
+        at: the estimates by name and level that `judge` was given; those that are missing are in `estimates`.
     """
-    return "\n".join(_explained(verdict, estimates, write, ""))
+    return "\n".join(_explained(verdict, estimates, write, at or {}, ""))
 
 
 def _explained(
-    verdict: Verdict, estimates: Mapping[str, Estimate], write: Callable[[float], str], indent: str
+    verdict: Verdict,
+    estimates: Mapping[str, Estimate],
+    write: Callable[[float], str],
+    at: Mapping[tuple[str, float], Estimate],
+    indent: str,
 ) -> Iterator[str]:
-    read = "" if verdict.estimand is None else f"; {verdict.estimand} = {_shown(estimates[verdict.estimand], write)}"
+    read = "".join(f"; {text}" for text in _read(verdict, estimates, write, at))
     yield f"{indent}{verdict.outcome}, {clause(verdict)}{read}"
     for part in verdict.parts:
-        yield from _explained(part, estimates, write, indent + "  ")
+        yield from _explained(part, estimates, write, at, indent + "  ")
+
+
+def _read(
+    verdict: Verdict,
+    estimates: Mapping[str, Estimate],
+    write: Callable[[float], str],
+    at: Mapping[tuple[str, float], Estimate],
+) -> Iterator[str]:
+    """The estimates that a leaf read, each level once."""
+    name, levels = verdict.estimand, verdict.levels
+    if name is None:
+        return
+    if levels is None:
+        yield f"{name} = {_shown(estimates[name], write)}"
+        return
+    for level in dict.fromkeys((levels.confirm, levels.refute)):
+        yield f"{name} = {_shown(at.get((name, level), estimates[name]), write)} at {numbers.level(level)}"
 
 
 def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "undefined"
     if estimate.overall is not None:
-        steps = [*estimate.steps, estimate.overall]
-        changes = [f"{write(step.value)} (pooled half-width {write(step.half_width)})" for step in steps]
-        return f"{', '.join(changes[:-1])}; from first to last {changes[-1]}"
+        changes = [change_of(step, write) for step in (*estimate.steps, estimate.overall)]
+        whole = f"from first to last {changes.pop()}"
+        return "; ".join([", ".join(changes) or write(estimate.value), whole]) + f", n = {estimate.n}"
     ends = "" if estimate.low == estimate.high else f" [{write(estimate.low)}, {write(estimate.high)}]"
     return f"{write(estimate.value)}{ends}, n = {estimate.n}"
+
+
+def change_of(step: Step, write: Callable[[float], str] = "{:.6g}".format) -> str:
+    """A change with its interval, or with its pooled half-width if it has no interval."""
+    if step.low is not None and step.high is not None:
+        return f"{write(step.value)} [{write(step.low)}, {write(step.high)}]"
+    half = "" if step.half_width is None else f" (pooled half-width {write(step.half_width)})"
+    return f"{write(step.value)}{half}"
 
 
 FINDINGS = {
@@ -250,10 +347,12 @@ FINDINGS = {
     "vacuous": "the verdict is {outcome} for every possible result",
     "unreachable": "no possible result is {outcome}",
     "moved-positions": "{column} compares positions, but content moves under {moving}{instead}",
-    "too-few-clips": "with {units} units, its interval fits into [{low}, {high}] only if the standard deviation "
-    "between units is {largest} or less",
-    "few-clips": "its interval is resampled from {units} units; intervals from fewer than {least} are too narrow: "
-    "use more units",
+    "too-few-clips": "with {sources} sources, its interval fits into [{low}, {high}] only if the standard deviation "
+    "between sources is {largest} or less",
+    "too-few-sources": "the rule reads its interval, but {stratum} has {sources} sources, and intervals need at "
+    "least {least}: use more sources, or leave {stratum} out of the rule; a report shows it as a case study",
+    "mixes-cells": "it pools {cells} cells, so that differences between cells, such as dose, count as association; "
+    "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
     "low-power": "in every scenario it is confirmed, or refuted, in at most {best} of the studies: use more units or "
     "another rule",
@@ -262,6 +361,18 @@ FINDINGS = {
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
     "no-scenarios": "no scenarios: the chance that the rules detect an effect is unknown",
 }
+
+
+def stratum(name: str, design: Design) -> str:
+    """The numbers of units and sources of a stratum, and whether its data are a case study."""
+    units, sources = design.count_units(name), design.count_sources(name)
+    few = f": a case study, because intervals need {LEAST_SOURCES} sources" if sources < LEAST_SOURCES else ""
+    return f"{name} has {counted(units, design.unit)} of {counted(sources, 'source')}{few}"
+
+
+def counted(many: int, noun: str) -> str:
+    """A number with a noun in the singular or plural."""
+    return f"{many} {noun}" + ("" if many == 1 else "s")
 
 
 def finding(one: Finding) -> str:

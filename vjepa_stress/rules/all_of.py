@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from vjepa_stress.rules.base import Combination, Decision, count
+from vjepa_stress.rules.base import Combination
 
 
 class AllOf(Combination):
@@ -15,7 +15,7 @@ class AllOf(Combination):
 
     kind: Literal["all_of"]
 
-    def combine(self, outcomes: Sequence[str]) -> Decision:
-        """Confirmed by all, refuted by one."""
-        confirmed, refuted = count(outcomes)
-        return Decision(confirmed == len(outcomes), refuted > 0)
+    @property
+    def needed(self) -> tuple[int, int]:
+        """All, and one."""
+        return len(self.of), 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from vjepa_stress.rules.base import Combination, Decision, count
+from vjepa_stress.rules.base import Combination
 
 
 class AnyOf(Combination):
@@ -15,7 +15,7 @@ class AnyOf(Combination):
 
     kind: Literal["any_of"]
 
-    def combine(self, outcomes: Sequence[str]) -> Decision:
-        """Confirmed by one, refuted by all."""
-        confirmed, refuted = count(outcomes)
-        return Decision(confirmed > 0, refuted == len(outcomes))
+    @property
+    def needed(self) -> tuple[int, int]:
+        """One, and all."""
+        return 1, len(self.of)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from vjepa_stress.fields import Finite, Frozen, Name
-from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.fields import Finite, Frozen, Name, Text
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
 
@@ -70,14 +70,18 @@ class LeafRule(Rule):
     """A rule that reads one estimand.
 
     Class attributes:
-        reads: whether it reads a number with an interval, or a curve of steps.
+        reads: the kind of estimate that it reads.
         two_sided: whether the interval must be between two borders.
     """
 
-    reads: ClassVar[Literal["number", "curve"]] = "number"
+    reads: ClassVar[Reads] = "number"
     two_sided: ClassVar[bool] = False
 
     estimand: Name
+    # Omitted from files when it is null. Documents require it.
+    rationale: Text | None = Field(
+        default=None, exclude_if=lambda text: text is None, description="why its numbers have this size"
+    )
 
     @abstractmethod
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:
@@ -90,7 +94,7 @@ class LeafRule(Rule):
 
     @abstractmethod
     def borders(self) -> tuple[float, ...]:
-        """Numbers at which the outcome changes. For a rule that reads a curve, in half-widths."""
+        """Numbers at which the outcome changes. For a rule that reads pooled half-widths, in half-widths."""
 
     def stated(self) -> tuple[float, ...]:
         """Borders that must be in the range of the estimand."""
@@ -100,6 +104,14 @@ class LeafRule(Rule):
     def reads_interval(self) -> bool:
         """Whether the rule reads the interval of its estimand, or only the value."""
         return True
+
+    def interval_alpha(self, study: float) -> float:
+        """1 minus the level of the interval that it reads, before corrections for multiplicity.
+
+        Args:
+            study: 1 minus the confidence level of the study. A rule with an α of its own does not use it.
+        """
+        return study
 
     def leaves(self) -> Iterator[LeafRule]:
         """The rule itself."""
@@ -125,9 +137,15 @@ class Combination(Rule):
 
     of: tuple[AnyRule, ...] = Field(min_length=1)
 
+    @property
     @abstractmethod
+    def needed(self) -> tuple[int, int]:
+        """The numbers of confirmed sub-rules that confirm it, and of refuted sub-rules that refute it."""
+
     def combine(self, outcomes: Sequence[str]) -> Decision:
         """The decision, given the outcomes of its sub-rules."""
+        (confirmed, refuted), (confirm, refute) = count(outcomes), self.needed
+        return Decision(confirmed >= confirm, refuted >= refute)
 
     def numbers(self) -> Numbers:
         """The number of sub-rules."""
@@ -146,6 +164,17 @@ class Combination(Rule):
         """The rule without the sub-rules that read withdrawn estimands."""
         left = tuple(kept for part in self.of if (kept := part.remaining(withdrawn)) is not None)
         return self.model_copy(update={"of": left}) if left else None
+
+
+def whole_change(rule: LeafRule, estimate: Estimate) -> Step:
+    """The change from the first level to the last, for rules that read it.
+
+    Raises:
+        ValueError: when the estimate has none.
+    """
+    if estimate.overall is None:
+        raise ValueError(f"{rule.kind} reads changes, but the estimate of {rule.estimand} has none")
+    return estimate.overall
 
 
 def count(outcomes: Sequence[str]) -> tuple[int, int]:

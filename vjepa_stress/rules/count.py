@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.rules.base import Combination, Decision, Numbers, Rule, count
+from vjepa_stress.rules.base import Combination, Numbers, Rule
 
 
 class Count(Combination):
@@ -36,10 +36,10 @@ class Count(Combination):
             )
         return self
 
-    def combine(self, outcomes: Sequence[str]) -> Decision:
-        """Compare the outcomes with both counts."""
-        confirmed, refuted = count(outcomes)
-        return Decision(confirmed >= self.confirm_at_least, refuted >= self.refute_at_least)
+    @property
+    def needed(self) -> tuple[int, int]:
+        """Both counts."""
+        return self.confirm_at_least, self.refute_at_least
 
     def numbers(self) -> Numbers:
         """The number of sub-rules, and both counts."""

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vjepa_stress.rules.base import Decision, LeafRule, Numbers
-from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.rules.base import Decision, LeafRule, Numbers, whole_change
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
 
 
 class Monotone(LeafRule):
-    """A curve over ordered levels, computed by `jumps`, that falls (or rises) by more than noise.
+    """A curve over ordered levels, computed by `jumps`, that falls (or rises), by paired simultaneous intervals.
 
-    A step against the order by more than `noise` pooled half-widths: refuted. No such step, and a change from the
-    first to the last level along the order by more than `noise` pooled half-widths: confirmed. Otherwise ambiguous,
-    so that a study that is too small confirms nothing.
+    The change from the first level to the last is along the order by `smallest` or more, and no step is against the
+    order by more than `tolerance`, with whole intervals: confirmed. The whole interval of the change is short of
+    `smallest`, or that of one step is against the order by more than `tolerance`: refuted. Otherwise ambiguous, so
+    that a study that is too small confirms nothing.
     """
 
-    reads: ClassVar[Literal["number", "curve"]] = "curve"
+    reads: ClassVar[Reads] = "curve"
     words: ClassVar[Mapping[str, str]] = {
-        "confirmed": "{estimand} has no step {against} by more than {noise} pooled half-widths, and a change {along} "
-        "from first to last by more than that",
-        "refuted": "{estimand} has a step {against} by more than {noise} pooled half-widths",
-        "ambiguous": "{estimand} has neither a step {against} by more than {noise} pooled half-widths nor a change "
-        "{along} from first to last by more than that",
-        "condition": "a change {along} from first to last by more than {noise} pooled half-widths, {refuted} by one "
-        "step {against} by more than that",
+        "confirmed": "{estimand} changes {along} by {smallest} or more from first to last, and no step is {against} "
+        "by more than {tolerance}, with whole simultaneous intervals",
+        "refuted": "{estimand} changes {along} by less than {smallest} from first to last, or has a step {against} "
+        "by more than {tolerance}, with the whole simultaneous interval",
+        "ambiguous": "the simultaneous intervals of {estimand} decide neither whether it changes {along} by "
+        "{smallest} from first to last, nor whether a step is {against} by more than {tolerance}",
+        "condition": "a change {along} by {smallest} or more from first to last without a step {against} by more "
+        "than {tolerance}, {refuted} by a smaller change or by such a step",
         "along order=falling": "downwards",
         "against order=falling": "upwards",
         "along order=rising": "upwards",
@@ -36,21 +39,34 @@ class Monotone(LeafRule):
 
     kind: Literal["monotone"]
     order: Literal["falling", "rising"]
-    noise: float = Field(gt=0, allow_inf_nan=False, description="in pooled half-widths √(h₁² + h₂²)")
+    smallest: float = Field(ge=0, allow_inf_nan=False, description="smallest change from first to last that matters")
+    tolerance: float = Field(ge=0, allow_inf_nan=False, description="largest tolerated step against the order")
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
-        """Compare each step, and the change from first to last, with the noise."""
-        if estimate.overall is None:
-            raise ValueError(f"{self.kind} reads steps, but the estimate of {self.estimand} has none")
-        along = -1.0 if self.order == "falling" else 1.0
-        against = any(-along * step.value > self.noise * step.half_width for step in estimate.steps)
-        gained = along * estimate.overall.value > self.noise * estimate.overall.half_width
-        return Decision(gained and not against, against)
+        """Compare the intervals of each step, and of the change from first to last, with both numbers."""
+        least, most = self._along(whole_change(self, estimate))
+        steps = [self._along(step) for step in estimate.steps]
+        reversed_ = any(high < -self.tolerance for _, high in steps)
+        # With smallest = 0, a change of exactly 0 is no change.
+        gained = least >= self.smallest and least > 0
+        held = all(low >= -self.tolerance for low, _ in steps)
+        return Decision(gained and held, most < self.smallest or reversed_)
+
+    def _along(self, step: Step) -> tuple[float, float]:
+        """Ends of the interval of a change, positive along the order."""
+        low = -math.inf if step.low is None else step.low
+        high = math.inf if step.high is None else step.high
+        return (low, high) if self.order == "rising" else (-high, -low)
 
     def borders(self) -> tuple[float, ...]:
-        """The noise in both directions, in half-widths."""
-        return -self.noise, self.noise
+        """The smallest change and the tolerance; 1 stands for any change if both are 0."""
+        return tuple(number for number in (self.smallest, self.tolerance) if number) or (1.0,)
+
+    def stated(self) -> tuple[float, ...]:
+        """The smallest change along the order, and the tolerated step against it."""
+        along = 1.0 if self.order == "rising" else -1.0
+        return along * self.smallest, -along * self.tolerance
 
     def numbers(self) -> Numbers:
-        """The noise and the order."""
-        return {"noise": self.noise, "order": self.order}
+        """Order, smallest change and tolerance."""
+        return {"order": self.order, "smallest": self.smallest, "tolerance": self.tolerance}

@@ -17,11 +17,12 @@ from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Frozen, Name
 from vjepa_stress.statistics.numerics.arrays import Floats
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate
+from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, Reads
 from vjepa_stress.statistics.numerics.resample import Resampling
 
-Resampled = Literal["percentile", "bca"]
-"""Bootstrap over units, with percentile ends or with bias-corrected and accelerated ends."""
+Resampled = Literal["expanded"]
+"""The bootstrap interval that a document can register: percentiles at an expanded level. Its coverage was measured
+(docs/statistics.md). Percentile and BCa ends do not hold in small samples."""
 
 Span = tuple[float, float]
 """Smallest and largest value."""
@@ -37,6 +38,11 @@ class Defect(NamedTuple):
 
     code: str
     values: Mapping[str, str]
+
+
+def sizes_at(borders: Sequence[float]) -> list[float]:
+    """Changes of both signs below, at and above each border, and 0."""
+    return sorted({0.0, *(sign * border * by for border in borders for sign in (-1, 1) for by in (0.5, 1.0, 2.0))})
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,22 @@ class Statistic(Frozen, ABC):
     """One number computed from the table of a study.
 
     Class attributes:
-        reads: `number` for one value with an interval; `curve` for an estimate with `steps`.
         present_in: whether a unit must be present in every part, or in any part.
         is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
         words: templates of its texts, by code; `report.words` fills them in.
     """
 
-    reads: ClassVar[Literal["number", "curve"]] = "number"
     present_in: ClassVar[Literal["every", "any"]] = "every"
     is_mean: ClassVar[bool] = False
     words: ClassVar[Mapping[str, str]]
 
     statistic: str
     interval: str
+
+    @property
+    def yields(self) -> Reads:
+        """The kind of estimate, which a rule must be able to read."""
+        return "number"
 
     @property
     def filter_fields(self) -> dict[str, Where]:
@@ -132,6 +141,10 @@ class Statistic(Frozen, ABC):
         selected = tuple((design.select(where), frozenset(where.rows or ())) for where in self.filters())
         return self.statistic, self.interval, tuple(sorted(self.columns())), selected
 
+    def companion(self, design: Design) -> Statistic | None:  # noqa: ARG002
+        """The estimand that reports print beside it, computed on the same filter; None for most statistics."""
+        return None
+
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:
         """Representatives of all possible estimates: value and ends at the borders and between them, in all orders.
 
@@ -144,7 +157,7 @@ class Statistic(Frozen, ABC):
         points = sorted({*marks, *((one + other) / 2 for one, other in pairwise(marks))})
         for bottom, value, top in combinations_with_replacement(points, 3):
             if self.sampled or bottom == value == top:
-                yield Estimate(value=value, low=bottom, high=top, n=2, method="percentile")
+                yield Estimate(value=value, low=bottom, high=top, n=2, method="expanded")
 
     @property
     def sampled(self) -> bool:
@@ -154,7 +167,7 @@ class Statistic(Frozen, ABC):
     @property
     def resampled(self) -> bool:
         """Whether its interval is computed by resampling units."""
-        return self.interval in ("percentile", "bca", "cluster")
+        return self.interval not in ("none", "fisher", "pooled")
 
 
 class OfOneMetric(Statistic):

@@ -30,7 +30,7 @@ class Difference(Comparison):
     statistic: Literal["difference"]
     of: Where
     minus: Where
-    interval: Resampled = "percentile"
+    interval: Resampled = "expanded"
 
     @model_validator(mode="after")
     def _two_filters(self) -> Self:
@@ -48,13 +48,13 @@ class Difference(Comparison):
         return plan_difference(sample.parts[0], sample.parts[1], self.interval)
 
 
-def plan_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
+def plan_difference(of: ArrayLike, minus: ArrayLike, ends: Ends = "expanded") -> PendingEstimate | Estimate:
     """Plan `difference`."""
     return compare_means(of, minus, lambda means: means[0] - means[1], ends)
 
 
 def difference(
-    of: ArrayLike, minus: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile"
+    of: ArrayLike, minus: ArrayLike, how: Resampling | None = None, *, interval: Ends = "expanded"
 ) -> Estimate:
     """Difference of two means on the same units, with a paired bootstrap.
 
@@ -62,7 +62,7 @@ def difference(
         of, minus: (units,) or (units, cells), rows of the same units in the same order; NaN for missing values.
             Units without a value on both sides are left out, with a note in the estimate.
         how: level, resamples and seed.
-        interval: percentile or BCa ends.
+        interval: expanded percentile, percentile or BCa ends.
     """
     (first, second), note = complete(of, minus)
     planned = plan_difference(first, second, interval)

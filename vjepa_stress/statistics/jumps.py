@@ -1,11 +1,11 @@
-"""Changes of a metric between consecutive levels of an ordered list, with Student's t intervals."""
+"""Changes of a metric between consecutive levels of an ordered list, with paired simultaneous intervals."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import combinations_with_replacement, product
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -16,21 +16,22 @@ from scipy import special
 from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Where
 from vjepa_stress.fields import Level, Name
-from vjepa_stress.statistics.base import OfOneMetric, Sample, Span
+from vjepa_stress.statistics.base import OfOneMetric, Sample, Span, sizes_at
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, count_and_mean, unit_means
 from vjepa_stress.statistics.numerics.complete import note_of_values
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, Step, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, PendingEstimate, Reads, Step, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.simultaneous import simultaneous_half_widths
 
 
 class Jumps(OfOneMetric):
     """Changes of a metric between consecutive levels of an ordered list. Each unit is averaged over cells first.
 
-    The mean of each level has a half-width from Student's t. A jump has the pooled half-width of both means,
-    √(h₁² + h₂²), and a paired interval over the units that both levels have.
+    `max-t` computes paired changes on the units that both levels have, with simultaneous intervals over all steps and
+    the whole change. `pooled` is the published form: each mean has a half-width from Student's t, and a change has
+    the pooled half-width √(h₁² + h₂²), as if both levels had different units. On shared units it is far too wide.
     """
 
-    reads: ClassVar[Literal["number", "curve"]] = "curve"
     present_in: ClassVar[Literal["every", "any"]] = "any"
     words: ClassVar[Mapping[str, str]] = {
         "name": "jumps",
@@ -42,7 +43,12 @@ class Jumps(OfOneMetric):
     along: Name
     levels: tuple[Level, ...] = Field(min_length=2)
     where: Where
-    interval: Literal["t"] = "t"
+    interval: Literal["max-t", "pooled"] = "max-t"
+
+    @property
+    def yields(self) -> Reads:
+        """Changes with simultaneous intervals, or with pooled half-widths."""
+        return "curve" if self.interval == "max-t" else "pooled-curve"
 
     @model_validator(mode="after")
     def _levels_are_unique(self) -> Self:
@@ -74,57 +80,86 @@ class Jumps(OfOneMetric):
                 raise ValueError(f"{path}: {self.levels[0]} and {level} do not have the same cells")
 
     def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
-        """Compute Student's t intervals; nothing is resampled."""
-        return _jumps(sample.parts, how.level)
+        """Compute all changes with their intervals."""
+        return _jumps(sample.parts, how, self.interval, sample.strata)
 
     def on_control(self, factor: str, control: str) -> Self | None:
         """None if the levels are levels of the control factor; else the same jumps on the control."""
         return None if factor == self.along else super().on_control(factor, control)
 
     def possible(self, borders: Sequence[float], within: Span) -> Iterator[Estimate]:  # noqa: ARG002
-        """Curves with jumps below, at and above each border, in both directions. Borders are in half-widths."""
-        sizes = {0.0, *(border * by for border in borders for by in (0.5, 1.0, 2.0))}
-        for size, whole in product(sorted(sizes), repeat=2):
-            jump = Step(value=size, half_width=1.0, low=None, high=None, n=2)
+        """Curves with changes below, at and above each border, in both directions.
+
+        Borders are in the unit of the metric, or in pooled half-widths.
+        """
+        sizes = sizes_at(borders)
+        ends = list(combinations_with_replacement(sizes, 2)) if self.interval == "max-t" else [(s, s) for s in sizes]
+        changes = [Step(value=(low + high) / 2, half_width=1.0, low=low, high=high, n=2) for low, high in ends]
+        for step, whole in product(changes, repeat=2):
+            steps = (step,) * (len(self.levels) - 1)
             yield Estimate(
-                value=whole,
-                low=whole,
-                high=whole,
+                value=whole.value,
+                low=whole.low,
+                high=whole.high,
                 n=2,
-                method="student-t",
-                steps=(jump,) * (len(self.levels) - 1),
-                overall=jump.model_copy(update={"value": whole}),
+                method="max-t" if self.interval == "max-t" else "student-t",
+                steps=steps,
+                overall=whole,
             )
 
 
-def jumps(models: Sequence[ArrayLike], how: Resampling | None = None) -> Estimate:
-    """Changes of a metric between consecutive models, with Student's t half-widths. Units are averaged over cells.
+def jumps(
+    models: Sequence[ArrayLike],
+    how: Resampling | None = None,
+    *,
+    interval: Literal["max-t", "pooled"] = "pooled",
+) -> Estimate:
+    """Changes of a metric between consecutive models. Units are averaged over cells.
 
     Args:
         models: for each model in order, (units,) or (units, cells), with rows of the same units in the same order;
             NaN for missing values.
-        how: only its level is used.
+        how: level, and for `max-t` resamples and seed.
+        interval: `max-t` has paired changes with simultaneous intervals over all steps and the whole change. `pooled`
+            has the difference of both means with the pooled half-width, and a paired Student's t interval for each
+            change on its own.
 
     Returns:
-        The last model minus the first, with the pooled half-width on either side. `steps` has each jump.
+        The last model minus the first, with its interval (`pooled`: plus and minus the pooled half-width). `steps`
+        has each change, and `overall` the whole one.
     """
     note = note_of_values(*models)
-    return _jumps(models, (how or Resampling()).level).noted(note)
+    return _jumps(models, how or Resampling(), interval).noted(note)
 
 
-def _jumps(models: Sequence[ArrayLike], level: float) -> Estimate:
+def _jumps(
+    models: Sequence[ArrayLike],
+    how: Resampling,
+    interval: Literal["max-t", "pooled"],
+    strata: tuple[int, ...] = (),
+) -> Estimate:
     means = np.hstack([unit_means(as_table(values)) for values in models])
     n = int(np.isfinite(means).any(axis=1).sum())
+    method: Method = "max-t" if interval == "max-t" else "student-t"
     if means.shape[1] < 2:
-        return undefined(n, "student-t", Note(code="too-few-groups"))
+        return undefined(n, method, Note(code="too-few-groups"))
     if np.isfinite(means).sum(axis=0).min() < 2:
-        return undefined(n, "student-t", Note(code="too-few-units"))
-    centres, halves, _ = _student(means, level)
+        return undefined(n, method, Note(code="too-few-units"))
+    centres, halves, _ = _student(means, how.level)
     firsts, lasts = [*range(means.shape[1] - 1), 0], [*range(1, means.shape[1]), -1]
-    middles, pairs, shared = _student(means[:, lasts] - means[:, firsts], level)
+    changes = means[:, lasts] - means[:, firsts]
+    middles, pairs, shared = _student(changes, how.level)
+    if interval == "max-t":
+        if min(shared) < 2:
+            return undefined(n, method, Note(code="too-few-units"))
+        values, pairs = middles, simultaneous_half_widths(changes, how, strata).tolist()
+        if not all(map(math.isfinite, pairs)):
+            return undefined(n, method, Note(code="no-value-in-resamples"))
+    else:
+        values = [centres[last] - centres[first] for first, last in zip(firsts, lasts, strict=True)]
     steps = [
         Step(
-            value=centres[last] - centres[first],
+            value=values[at],
             half_width=math.hypot(halves[first], halves[last]),
             low=middles[at] - pairs[at] if shared[at] > 1 else None,
             high=middles[at] + pairs[at] if shared[at] > 1 else None,
@@ -133,9 +168,10 @@ def _jumps(models: Sequence[ArrayLike], level: float) -> Estimate:
         for at, (first, last) in enumerate(zip(firsts, lasts, strict=True))
     ]
     overall = steps.pop()
-    low, high = overall.value - overall.half_width, overall.value + overall.half_width
+    pooled = math.hypot(halves[0], halves[-1])
+    ends = (overall.low, overall.high) if interval == "max-t" else (overall.value - pooled, overall.value + pooled)
     return Estimate(
-        value=overall.value, low=low, high=high, n=n, method="student-t", steps=tuple(steps), overall=overall
+        value=overall.value, low=ends[0], high=ends[1], n=n, method=method, steps=tuple(steps), overall=overall
     )
 
 

@@ -28,7 +28,7 @@ class Mean(OfOneMetric):
 
     statistic: Literal["mean"]
     where: Where
-    interval: Resampled = "percentile"
+    interval: Resampled = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """The range of the metric."""
@@ -39,23 +39,23 @@ class Mean(OfOneMetric):
         return plan_mean(sample.parts[0], self.interval)
 
 
-def plan_mean(values: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
+def plan_mean(values: ArrayLike, ends: Ends = "expanded") -> PendingEstimate | Estimate:
     """Plan `bootstrap_mean`."""
     table = as_table(values)
     if table.shape[0] < 2 or not np.isfinite(table).any():
         return undefined(table.shape[0], ends, Note(code="too-few-units"))
     statistic = MeansStatistic(table, Groups.side_by_side(table.shape[1]), lambda means: means[0])
-    return PendingEstimate(statistic, ends, ends)
+    return PendingEstimate(statistic, ends)
 
 
-def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "percentile") -> Estimate:
+def bootstrap_mean(values: ArrayLike, how: Resampling | None = None, *, interval: Ends = "expanded") -> Estimate:
     """Mean over (unit, cell) pairs, with a bootstrap over units.
 
     Args:
         values: (units,) or (units, cells); NaN for missing values. Units without a value are left out, with a note
             in the estimate.
         how: level, resamples and seed.
-        interval: percentile or BCa ends.
+        interval: expanded percentile, percentile or BCa ends.
     """
     (table,), note = complete(values)
     planned = plan_mean(table, interval)
@@ -77,7 +77,7 @@ def cluster_bootstrap(
         clips: (rows,), the clip of each row.
         how: level, resamples and seed.
         weighting: `row` gives each row the same weight, `clip` gives each clip the same weight (mean of clip means).
-        interval: percentile or BCa ends.
+        interval: percentile (the classic form), expanded percentile or BCa ends.
     """
     note = note_of_values(values)
     (table,) = rows_by_unit(clips, values)

@@ -15,13 +15,13 @@ from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.fisher import fisher_ci
 from vjepa_stress.statistics.numerics.moments import correlation_of_means, why_undefined
-from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 
 class Pearson(Correlation):
     """Pearson correlation of two metrics over all (unit, cell) pairs of a filter.
 
-    `fisher` treats all pairs as independent, although pairs of one unit are not. `cluster` resamples whole units.
+    `expanded` resamples whole units. `fisher` treats all pairs as independent, although pairs of one unit are not.
     """
 
     words: ClassVar[Mapping[str, str]] = {
@@ -32,7 +32,7 @@ class Pearson(Correlation):
     }
 
     statistic: Literal["pearson"]
-    interval: Literal["fisher", "cluster"] = "fisher"
+    interval: Literal["expanded", "fisher"] = "expanded"
 
     def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Plan a bootstrap over units, or compute Fisher's interval."""
@@ -40,7 +40,7 @@ class Pearson(Correlation):
 
 
 def plan_pearson(
-    x: ArrayLike, y: ArrayLike, level: float, interval: Literal["fisher", "cluster"] = "fisher"
+    x: ArrayLike, y: ArrayLike, level: float, interval: Ends | Literal["fisher"] = "expanded"
 ) -> PendingEstimate | Estimate:
     """Plan `pearson`, for values of shape (units, cells)."""
     left, right = paired(as_table(x), as_table(y))
@@ -48,10 +48,10 @@ def plan_pearson(
     n = pairs if interval == "fisher" else units
     if reason := why_undefined(left, right):
         return undefined(n, interval, Note(code=reason), pairs=pairs)
-    if interval == "cluster":
+    if interval != "fisher":
         if units < 2:  # all resamples of a single unit are equal
             return undefined(n, interval, Note(code="too-few-units"), pairs=pairs)
-        return PendingEstimate(correlation_of_means((left, right)), "percentile", "cluster", pairs=pairs)
+        return PendingEstimate(correlation_of_means((left, right)), interval, pairs=pairs)
     r = correlation_of_means((left, right)).value()
     low, high = fisher_ci(r, pairs, level)
     return Estimate(value=r, low=low, high=high, n=n, method="fisher", pairs=pairs)
@@ -62,7 +62,7 @@ def pearson(
     y: ArrayLike,
     how: Resampling | None = None,
     *,
-    interval: Literal["fisher", "cluster"] = "fisher",
+    interval: Literal["fisher", "cluster", "expanded"] = "fisher",
     clips: ArrayLike | None = None,
 ) -> Estimate:
     """Pearson correlation over the (unit, cell) pairs with two values.
@@ -70,13 +70,14 @@ def pearson(
     Args:
         x, y: (units,) or (units, cells), of the same shape; or (pairs,) with `clips`. NaN for missing values.
         how: level, resamples and seed.
-        interval: `fisher` treats pairs as independent; `cluster` is the percentile bootstrap over units.
+        interval: `fisher` treats pairs as independent; `cluster` and `expanded` resample units, with percentile or
+            expanded ends.
         clips: (pairs,), the unit of each pair.
     """
     how, note = how or Resampling(), note_of_pairs(x, y)
     if clips is not None:
         x, y = rows_by_unit(clips, x, y)
-    planned = plan_pearson(x, y, how.level, interval)
+    planned = plan_pearson(x, y, how.level, "percentile" if interval == "cluster" else interval)
     return evaluate([planned.noted(note)], how)[0]
 
 
@@ -99,8 +100,8 @@ def plan_pearson_difference(
     for side, defined in zip(sides, both, strict=True):
         reason = why_undefined(*side) or ("too-few-units" if defined.any(axis=1).sum() < 2 else None)
         if reason:
-            return undefined(units, "cluster", Note(code=reason), pairs=pairs)
-    return PendingEstimate(correlation_of_means(*sides), "percentile", "cluster", pairs=pairs)
+            return undefined(units, "expanded", Note(code=reason), pairs=pairs)
+    return PendingEstimate(correlation_of_means(*sides), pairs=pairs)
 
 
 def pearson_difference(

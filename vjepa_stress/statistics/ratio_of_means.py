@@ -29,7 +29,7 @@ class RatioOfMeans(Comparison):
     statistic: Literal["ratio_of_means"]
     numerator: Where
     denominator: Where
-    interval: Resampled = "percentile"
+    interval: Resampled = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """Smallest and largest possible quotient."""
@@ -44,7 +44,7 @@ class RatioOfMeans(Comparison):
         return plan_ratio(sample.parts[0], sample.parts[1], self.interval)
 
 
-def plan_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "percentile") -> PendingEstimate | Estimate:
+def plan_ratio(numerator: ArrayLike, denominator: ArrayLike, ends: Ends = "expanded") -> PendingEstimate | Estimate:
     """Plan `ratio_of_means`."""
     return compare_means(numerator, denominator, lambda means: means[0] / means[1], ends)
 
@@ -54,7 +54,7 @@ def ratio_of_means(
     denominator: ArrayLike,
     how: Resampling | None = None,
     *,
-    interval: Ends = "percentile",
+    interval: Ends = "expanded",
 ) -> Estimate:
     """Ratio of two means on the same units, with a paired bootstrap.
 
@@ -62,7 +62,7 @@ def ratio_of_means(
         numerator, denominator: (units,) or (units, cells), rows of the same units in the same order; NaN for missing
             values. Units without a value on both sides are left out, with a note in the estimate.
         how: level, resamples and seed.
-        interval: percentile or BCa ends.
+        interval: expanded percentile, percentile or BCa ends.
     """
     (above, below), note = complete(numerator, denominator)
     planned = plan_ratio(above, below, interval)

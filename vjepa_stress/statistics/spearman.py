@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.statistics.base import Sample
+from vjepa_stress.statistics.base import Resampled, Sample
 from vjepa_stress.statistics.base_correlation import Correlation
 from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_unit
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
-from vjepa_stress.statistics.numerics.resample import Resampling, percentile_ends, unit_counts
+from vjepa_stress.statistics.numerics.resample import Resampling, expanded, percentile_ends, unit_counts
 
 
 class Spearman(Correlation):
@@ -29,17 +29,17 @@ class Spearman(Correlation):
     }
 
     statistic: Literal["spearman"]
-    interval: Literal["cluster"] = "cluster"
+    interval: Resampled = "expanded"
 
     def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
         """Compute it with a bootstrap over units. Ranks do not depend on means, so it cannot be pending."""
-        return _spearman(sample.parts[0], sample.parts[1], how)
+        return _spearman(sample.parts[0], sample.parts[1], how, sample.strata)
 
 
 def spearman(
     x: ArrayLike, y: ArrayLike, how: Resampling | None = None, *, clips: ArrayLike | None = None
 ) -> Estimate:
-    """Spearman correlation over (unit, cell) pairs, with mid-ranks for ties; percentile bootstrap over units.
+    """Spearman correlation over (unit, cell) pairs, with mid-ranks for ties, and a bootstrap over units.
 
     Args:
         x, y: (units,) or (units, cells), of the same shape; or (pairs,) with `clips`. NaN for missing values.
@@ -52,19 +52,19 @@ def spearman(
     return _spearman(x, y, how or Resampling()).noted(note)
 
 
-def _spearman(x: ArrayLike, y: ArrayLike, how: Resampling) -> Estimate:
+def _spearman(x: ArrayLike, y: ArrayLike, how: Resampling, strata: tuple[int, ...] = ()) -> Estimate:
     left, right = paired(as_table(x), as_table(y))
     unit, cell = np.nonzero(np.isfinite(left))
     units, pairs = left.shape[0], len(unit)
     if pairs < 3 or units < 2:
-        return undefined(units, "cluster", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs=pairs)
+        return undefined(units, "expanded", Note(code="too-few-pairs" if pairs < 3 else "too-few-units"), pairs=pairs)
     left, right = left[unit, cell][None], right[unit, cell][None]
     value = float(spearman_rho(left, right)[0])
     if not math.isfinite(value):
-        return undefined(units, "cluster", Note(code="constant"), pairs=pairs)
-    samples = spearman_rho(left, right, unit_counts(units, how.resamples, how.seed)[:, unit])
+        return undefined(units, "expanded", Note(code="constant"), pairs=pairs)
+    samples = spearman_rho(left, right, unit_counts(units, how.resamples, how.seed, strata)[:, unit])
     if not np.isfinite(samples).all():
         share = float(np.mean(~np.isfinite(samples)))
-        return undefined(units, "cluster", Note(code="no-value-in-resamples", value=share), pairs=pairs)
-    low, high = percentile_ends(samples, how.level).tolist()
-    return Estimate(value=value, low=low, high=high, n=units, method="cluster", pairs=pairs)
+        return undefined(units, "expanded", Note(code="no-value-in-resamples", value=share), pairs=pairs)
+    low, high = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).tolist()
+    return Estimate(value=value, low=low, high=high, n=units, method="expanded", pairs=pairs)

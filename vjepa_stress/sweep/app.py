@@ -25,7 +25,8 @@ from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig, strictly
-from vjepa_stress.sweep.draft import clip_manifest, exploratory_design
+from vjepa_stress.sweep.clips import clip_manifest
+from vjepa_stress.sweep.draft import exploratory_design
 from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.progress import progress
 from vjepa_stress.sweep.request import FIELDS, Request, refused

@@ -19,7 +19,7 @@ from vjepa_stress.interfaces import Dataset, Sample
 from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 from vjepa_stress.sweep.bind import Blocks, ExecConfig
-from vjepa_stress.sweep.draft import clip_manifest
+from vjepa_stress.sweep.clips import clip_manifest
 from vjepa_stress.sweep.progress import duration, progress
 
 CLIPS_ON_SHEET = 30

@@ -11,21 +11,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjepa_stress.blocks import Block, ModelRole
-from vjepa_stress.data.inspection import ReadOptions, inspecting
 from vjepa_stress.design.video import Frames, Resolution, VideoCell, VideoDesign, as_video, combinations
-from vjepa_stress.digest import Digest, parse_json, sha256
+from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import AlreadyRegistered, BadDocument, BadInput, NotHere
 from vjepa_stress.fields import now
 from vjepa_stress.interfaces import Dataset, Encoder, Metric, Perturbation
 from vjepa_stress.prereg.document import Preregistration
+from vjepa_stress.prereg.draft_defaults import complete
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.lineage import Edition
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.records import ClipManifest
 from vjepa_stress.study_root import StudyRoot, check_study_name
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, strictly
-from vjepa_stress.sweep.progress import counting
+from vjepa_stress.sweep.clips import check_sources, clip_manifest
 from vjepa_stress.sweep.selection import CellFilter
 from vjepa_stress.sweep.yaml_file import load_yaml
 
@@ -35,10 +34,10 @@ class _Part(BaseModel):
 
 
 class DraftModel(_Part):
-    """What a draft declares of a model in addition to its name."""
+    """What a draft declares of a model by its place in `models` or `controls`."""
 
     size_rank: int
-    role: ModelRole = "subject"
+    role: ModelRole
 
 
 class DraftCells(_Part):
@@ -86,7 +85,7 @@ class Draft(_Part):
 
 
 def read_draft(path: Path) -> Draft:
-    """Read a draft, expand its `lists` and `each`, and validate its fields.
+    """Read a draft, expand its `lists` and `each`, write out its defaults, and validate its fields.
 
     Raises:
         BadDocument, BadConfiguration: with every mistake and its path in the expanded draft.
@@ -107,7 +106,7 @@ def read_draft(path: Path) -> Draft:
             found="\n    ".join(["", *blanks]),
             fix="replace each of these values with a text of your own",
         )
-    return strictly(Draft, expand(value, path), path)
+    return strictly(Draft, complete(expand(value, path), path), path)
 
 
 def new_draft(root: StudyRoot, study: str) -> Path:
@@ -180,30 +179,13 @@ def cells_of(draft: DraftDesign, blocks: Blocks) -> tuple[VideoCell, ...]:
     return tuple(sorted(cells, key=VideoCell.order))
 
 
-def clip_manifest(name: str, blocks: Blocks, exec_config: ExecConfig, frames: int) -> bytes:
-    """Identify the clips of a data set and build the bytes of its clip manifest.
-
-    Raises:
-        BadInput: when files are missing or unusable.
-    """
-    with counting(f"reading {name}") as progress, inspecting(ReadOptions(exec_config.verify == "full", progress)):
-        try:
-            clips = blocks.dataset(name).identify(exec_config.home(name), frames)
-        except NotHere as error:  # a data set does not know its name, which the setting in the fix needs
-            fix = (error.fix or "").replace("NAME", name)
-            raise NotHere(error.what, where=name, expected=error.expected, found=error.found, fix=fix) from error
-    data = ClipManifest(schema="vjepa-stress/clips/v1", dataset=name, clips=clips).to_bytes()
-    parse_json(data, f"clips of {name}")  # refuses names that no document can contain, before anything is logged
-    return data
-
-
 def _with_spec(block: Block, **more: Any) -> dict[str, Any]:
     return {"spec": block.spec(), "spec_digest": block.spec_digest(), **more}
 
 
 def dataset_entry(block: Dataset, clips: Digest | None) -> dict[str, Any]:
     """The entry of a data set in a document."""
-    return _with_spec(block, clip_manifest_digest=clips, n_clips=block.n_clips)
+    return _with_spec(block, clip_manifest_digest=clips, n_clips=block.n_clips, n_sources=block.n_sources)
 
 
 def model_entry(
@@ -325,6 +307,7 @@ def resolve(
 
     def identify_clips(name: str) -> Digest:
         manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
+        check_sources(name, manifests[name], blocks.dataset(name).n_sources)
         return sha256(manifests[name])
 
     def identify_weights(name: str) -> Digest:

@@ -37,7 +37,7 @@ from vjepa_stress.records import (
 )
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
-from vjepa_stress.sweep.draft import clip_manifest
+from vjepa_stress.sweep.clips import check_sources, clip_manifest
 from vjepa_stress.sweep.selection import CellFilter, select
 
 
@@ -211,13 +211,14 @@ def identify_clips(
 
     Raises:
         IdentityChanged: when the clips differ.
-        BadInput: when files are missing or unusable.
+        BadInput: when files are missing or unusable, or the clips have another number of sources than registered.
     """
     design, manifests = as_video(registration.document.design), {}
     for name in datasets:
         manifests[name] = clip_manifest(name, blocks, exec_config, design.frames)
         expected = design.datasets[name].clip_manifest_digest or registration.pinned("clips", name)
         _same("clips", name, expected, sha256(manifests[name]), "restore the registered source files")
+        check_sources(name, manifests[name], design.datasets[name].n_sources)
     return manifests
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,26 +15,46 @@ from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Sensitivity
 from vjepa_stress.prereg.lineage import find, has_same_meaning
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
-from vjepa_stress.rules import AnyRule, Outcome
+from vjepa_stress.rules import AnyRule, Outcome, Rule
 from vjepa_stress.statistics import Estimand, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
-from vjepa_stress.statistics.numerics.estimate import evaluate as evaluate_planned
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.study_root import StudyRoot
+from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Deviation, Evidence
-from vjepa_stress.verdict.judge import Exploratory, Verdict, closed_gates, exploratory, judge
-from vjepa_stress.verdict.multiplicity import holm, p_value, resampling
+from vjepa_stress.verdict.judge import Exploratory, Levels, Verdict, closed_gates, exploratory, judge
+from vjepa_stress.verdict.multiplicity import holm, leaf_levels, p_value, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
 
 
-class EstimateRecord(Frozen):
-    """An estimate, with its estimand and shards."""
+class Companion(Frozen):
+    """An estimate that is printed beside another, such as the correlation within cells beside a pooled correlation.
+
+    It decides nothing.
+    """
 
     estimand: Estimand
     estimate: Estimate
+    controls: dict[str, Estimate] = Field(description="the same estimand computed on each control")
+
+
+class AtLevel(Frozen):
+    """An estimate at a level that is not that of its hypothesis."""
+
+    level: Finite
+    estimate: Estimate
+
+
+class EstimateRecord(Frozen):
+    """An estimate at the level of its hypothesis, with its estimand, shards, and the other levels that were read."""
+
+    estimand: Estimand
+    estimate: Estimate
+    companion: Companion | None = Field(default=None, exclude_if=lambda one: one is None)
+    others: tuple[AtLevel, ...] = Field(default=(), exclude_if=lambda others: not others)
     shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the order of the design")
 
 
@@ -69,6 +89,8 @@ class HypothesisVerdict(Frozen):
         gates: failed calibration hypotheses with their outcomes. If there are any, the hypothesis was not judged.
         withdrawal: set if the whole hypothesis is withdrawn.
         controls: control → estimand → estimate on the control.
+        controls_outcome: control → outcome of the rule on the control, if all estimands of the rule have a meaning
+            there. It decides nothing.
         level: level of its intervals, if corrected for multiplicity.
         p: smallest α at which the rule confirms; `p_holm` is adjusted within the family. They decide nothing.
         withdrawn: estimands that the rule no longer reads.
@@ -83,12 +105,27 @@ class HypothesisVerdict(Frozen):
     rule: AnyRule
     estimates: dict[str, EstimateRecord]
     controls: dict[str, dict[str, Estimate]]
+    controls_outcome: dict[str, Literal[Outcome, Exploratory]] = Field(
+        default={}, exclude_if=lambda outcomes: not outcomes
+    )
     sensitivity: tuple[SensitivityRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
     multiplicity: Literal["none", "bonferroni"]
     level: Finite | None = Field(default=None, exclude_if=lambda level: level is None)
     p: Finite | None = Field(default=None, exclude_if=lambda p: p is None)
     p_holm: Finite | None = Field(default=None, exclude_if=lambda p: p is None)
     withdrawn: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+
+    @property
+    def other_levels(self) -> dict[tuple[str, float], Estimate]:
+        """Estimates by name and level, for all levels that were read besides that of the hypothesis."""
+        return {(name, one.level): one.estimate for name, record in self.estimates.items() for one in record.others}
+
+    @property
+    def not_specific(self) -> tuple[str, ...]:
+        """Controls that are confirmed like the subjects. Every control should pass a gate."""
+        if self.family == CALIBRATION or self.verdict not in ("confirmed", "exploratory-for"):
+            return ()
+        return tuple(name for name, outcome in self.controls_outcome.items() if outcome == self.verdict)
 
     def exploratory(self) -> HypothesisVerdict:
         """The verdict with exploratory outcomes in every part."""
@@ -98,6 +135,7 @@ class HypothesisVerdict(Frozen):
                 "verdict": exploratory(self.verdict),
                 "decision": self.decision.exploratory() if self.decision else None,
                 "gates": {name: exploratory(outcome) for name, outcome in self.gates.items()},
+                "controls_outcome": {name: exploratory(one) for name, one in self.controls_outcome.items()},
                 "sensitivity": tuple(records),
             }
         )
@@ -137,7 +175,7 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
         judged = _with_p_values(judged, evidence)
     closed = closed_gates({one.id: one.verdict for one in judged if one.family == CALIBRATION})
     if closed:
-        not_judged = {"verdict": "not-evaluable", "decision": None, "gates": closed}
+        not_judged = {"verdict": "not-evaluable", "decision": None, "gates": closed, "controls_outcome": {}}
         judged = [
             one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=not_judged)
             for one in judged
@@ -192,36 +230,51 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         for name, one in hypothesis.estimands.items()
         if name in active or has_same_meaning(evidence.registration.lineage, hypothesis, name)
     }
-    controls = {
-        (control, name): other
+    on_controls = {
+        control: {
+            name: other
+            for name, estimand in subjects.items()
+            if (other := for_control(estimand, control, document.design))
+        }
         for control in document.design.controls
-        for name, estimand in subjects.items()
-        if (other := for_control(estimand, control, document.design))
     }
     # Withdrawn estimands are computed and reported, but decide nothing.
     rule = hypothesis.rest
     read = {leaf.estimand for leaf in rule.leaves()} if rule else set()
     analyses = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
-    others = [subjects[analysis.estimand].model_copy(update={"interval": "cluster"}) for analysis in analyses]
+    others = [
+        {analysis.estimand: subjects[analysis.estimand].model_copy(update={"interval": "expanded"})}
+        for analysis in analyses
+    ]
     how = resampling(document, hypothesis)
-    estimates = iter(_estimates([*subjects.values(), *controls.values(), *others], evidence, how))
+    levels = leaf_levels(document, hypothesis)
+    # The same rule on the subjects, on each control, and with each sensitivity analysis.
+    seen, *found = _estimates([subjects, *on_controls.values(), *others], hypothesis, levels, evidence, how)
+    controls, analysed = found[: len(on_controls)], found[len(on_controls) :]
+    companions = _companions(subjects, evidence, how)
 
     records = {
-        name: EstimateRecord(estimand=estimand, estimate=next(estimates), shards=_shards(estimand, evidence))
+        name: EstimateRecord(
+            estimand=estimand,
+            estimate=seen[name, how.level],
+            others=tuple(
+                AtLevel(level=level, estimate=one)
+                for (other, level), one in seen.items()
+                if other == name and level != how.level
+            ),
+            companion=companions.get(name),
+            shards=_shards(estimand, evidence),
+        )
         for name, estimand in subjects.items()
     }
-    estimated = {name: record.estimate for name, record in records.items()}
-    decision = judge(rule, estimated) if rule else None
-    on_controls: dict[str, dict[str, Estimate]] = {}
-    for control, name in controls:
-        on_controls.setdefault(control, {})[name] = next(estimates)
+    decision = _judge(rule, seen, levels, how) if rule else None
     sensitivity = [
         SensitivityRecord(
             analysis=analysis,
-            estimate=estimate,
-            verdict=judge(rule, estimated | {analysis.estimand: estimate}).outcome,
+            estimate=one[analysis.estimand, how.level],
+            verdict=_judge(rule, seen | one, levels, how).outcome,
         )
-        for analysis, estimate in zip(analyses, estimates, strict=True)
+        for analysis, one in zip(analyses, analysed, strict=True)
         if rule is not None
     ]
     lost = len(subjects) < len(hypothesis.estimands)
@@ -233,12 +286,45 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         withdrawal=None if decision else Withdrawal(version=_withdrawn_in(hypothesis, evidence), cells_lost=lost),
         rule=hypothesis.rule,
         estimates=records,
-        controls=on_controls,
+        controls={
+            control: {name: one[name, how.level] for name in on_controls[control]}
+            for control, one in zip(on_controls, controls, strict=True)
+            if on_controls[control]
+        },
+        controls_outcome={
+            control: _judge(rule, one, levels, how).outcome
+            for control, one in zip(on_controls, controls, strict=True)
+            if rule is not None and read <= on_controls[control].keys()
+        },
         sensitivity=tuple(sensitivity),
         multiplicity=document.analysis.multiplicity,
         level=how.level if how.level != document.analysis.confidence_level else None,
         withdrawn=hypothesis.withdrawn,
     )
+
+
+def _companions(subjects: Mapping[str, Statistic], evidence: Evidence, how: Resampling) -> dict[str, Companion]:
+    """The estimates that are printed beside others, by the names of the others."""
+    design = evidence.registration.document.design
+    beside = {name: other for name, one in subjects.items() if (other := one.companion(design)) is not None}
+    estimands: dict[tuple[str, str | None], Statistic] = {(name, None): one for name, one in beside.items()}
+    estimands |= {
+        (name, control): other
+        for name, one in beside.items()
+        for control in design.controls
+        if (other := for_control(one, control, design)) is not None
+    }
+    plans = {key: _plan(one, evidence) for key, one in estimands.items()}
+    strict = evidence.registration.document.analysis.strict
+    found = ByLevel(plans, evidence.table, how, strict=strict).at([(key, how.level) for key in plans])
+    controls: dict[str, dict[str, Estimate]] = {name: {} for name in beside}
+    for name, control in estimands:
+        if control is not None:
+            controls[name][control] = found[(name, control), how.level]
+    return {
+        name: Companion(estimand=one, estimate=found[(name, None), how.level], controls=controls[name])
+        for name, one in beside.items()
+    }
 
 
 def _withdrawn_in(hypothesis: Hypothesis, evidence: Evidence) -> str:
@@ -275,13 +361,49 @@ def _shards(estimand: Statistic, evidence: Evidence) -> tuple[Digest, ...]:
     return tuple(evidence.cells[cell].manifest.shard_digest for cell in used if cell in evidence.cells)
 
 
-def _estimates(estimands: Sequence[Statistic], evidence: Evidence, how: Resampling) -> list[Estimate]:
-    document, planned = evidence.registration.document, list[PendingEstimate | Estimate]()
-    for estimand in estimands:
-        missing = [cell for cell in _cells(estimand, document.design) if cell not in evidence.cells]
-        if missing:  # only in an exploratory evaluation
-            planned.append(undefined(0, "none", Note(code="cells-missing", value=len(missing))))
-        else:
-            plan = EstimationPlan.of(estimand, evidence.table, document.design)
-            planned.append(plan.read(evidence.table, how, strict=document.analysis.strict))
-    return evaluate_planned(planned, how)
+_AtLevels = dict[tuple[str, float], Estimate]
+"""Estimates by name and level."""
+
+
+def _judge(rule: Rule, seen: _AtLevels, levels: Sequence[Levels | None], how: Resampling) -> Verdict:
+    """Apply a rule to estimates at the level of the hypothesis, and at those of its leaves."""
+    return judge(rule, {name: one for (name, level), one in seen.items() if level == how.level}, levels, seen)
+
+
+def _estimates(
+    several: Sequence[Mapping[str, Statistic]],
+    hypothesis: Hypothesis,
+    levels: Sequence[Levels | None],
+    evidence: Evidence,
+    how: Resampling,
+) -> list[_AtLevels]:
+    """Several sets of estimands with the names of a hypothesis, at the level of `how` and at those of its leaves."""
+    leaves = list(hypothesis.rest.leaves()) if hypothesis.rest else []
+    read = {
+        (leaf.estimand, level)
+        for leaf, one in zip(leaves, levels, strict=False)
+        if one
+        for level in (one.confirm, one.refute)
+    }
+    plans: dict[tuple[int, str], EstimationPlan | Estimate] = {}
+    for n, estimands in enumerate(several):
+        plans |= {(n, name): _plan(estimand, evidence) for name, estimand in estimands.items()}
+    strict = evidence.registration.document.analysis.strict
+    wanted = [
+        ((n, name), level)
+        for n, name in plans
+        for level in (how.level, *sorted(level for other, level in read if other == name and level != how.level))
+    ]
+    found = ByLevel(plans, evidence.table, how, strict=strict).at(wanted)
+    return [
+        {(name, level): found[(n, name), level] for (other, name), level in wanted if other == n}
+        for n in range(len(several))
+    ]
+
+
+def _plan(estimand: Statistic, evidence: Evidence) -> EstimationPlan | Estimate:
+    design = evidence.registration.document.design
+    missing = [cell for cell in _cells(estimand, design) if cell not in evidence.cells]
+    if missing:  # only in an exploratory evaluation
+        return undefined(0, "none", Note(code="cells-missing", value=len(missing)))
+    return EstimationPlan.of(estimand, evidence.table, design)

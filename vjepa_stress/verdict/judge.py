@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Literal
 
 from pydantic import Field
 
-from vjepa_stress.fields import Frozen
-from vjepa_stress.rules import Combination, LeafRule, Outcome, Rule
+from vjepa_stress.fields import Finite, Frozen
+from vjepa_stress.rules import Combination, Decision, LeafRule, Outcome, Rule
 from vjepa_stress.rules.base import Numbers, count
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
 
@@ -31,17 +32,33 @@ _CLAUSES: dict[str, Literal[Outcome, "undefined"]] = {
 }
 
 
+class Levels(Frozen):
+    """Levels of the intervals with which one leaf of a rule is confirmed and refuted.
+
+    Attributes:
+        confirm, refute: levels of the intervals, between 0 and 1.
+        confirm_over, refute_over: by how much α is divided within the hypothesis, 1 or more.
+    """
+
+    confirm: Finite
+    refute: Finite
+    confirm_over: int = 1
+    refute_over: int = 1
+
+
 class Verdict(Frozen):
     """Verdict of a rule on its estimates.
 
     Attributes:
-        outcome: exactly one of four, `not-evaluable` if an estimate is undefined; or the exploratory form of it.
+        outcome: exactly one of four, or the exploratory form of it. A leaf is `not-evaluable` if its estimate is
+            undefined, and a combination if its outcome depends on such a leaf.
         rule: path of the rule in the hypothesis: `rule`, `rule.of[0]`, …
         kind: kind of the rule.
         numbers: registered values and counts that the fired clause names. Estimates are not included: they may
             differ in the last digit on another machine, and a recomputed verdict must agree exactly.
         estimand: the estimand that the clause reads; null for a combination.
-        undefined: if `not-evaluable`, the undefined estimands and the reasons.
+        notes: for a leaf that is `not-evaluable`, the reasons why its estimate is undefined.
+        levels: for a leaf, the levels of the intervals that it read, if they differ from that of the hypothesis.
         parts: verdicts of the sub-rules, in order.
     """
 
@@ -50,7 +67,8 @@ class Verdict(Frozen):
     kind: str
     numbers: Numbers = Field(default={}, exclude_if=lambda numbers: not numbers)
     estimand: str | None = Field(default=None, exclude_if=lambda name: name is None)
-    undefined: dict[str, tuple[Note, ...]] = Field(default={}, exclude_if=lambda names: not names)
+    notes: tuple[Note, ...] = Field(default=(), exclude_if=lambda notes: not notes)
+    levels: Levels | None = Field(default=None, exclude_if=lambda levels: levels is None)
     parts: tuple[Verdict, ...] = Field(default=(), exclude_if=lambda parts: not parts)
 
     @property
@@ -69,12 +87,20 @@ def exploratory(outcome: str) -> str:
     return _EXPLORATORY.get(outcome, outcome)
 
 
-def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
+def judge(
+    rule: Rule,
+    estimates: Mapping[str, Estimate],
+    levels: Sequence[Levels | None] | None = None,
+    at: Mapping[tuple[str, float], Estimate] | None = None,
+) -> Verdict:
     """Apply a rule.
 
     Args:
         rule: a rule of the closed set.
         estimates: estimates by name, for all leaves of the rule.
+        levels: for each leaf of the rule in order, the levels of the intervals with which it is decided; None for a
+            leaf that is decided with `estimates`. The default is None for all leaves.
+        at: estimates by name and level, for all leaves with levels.
 
     Returns:
         Exactly one verdict for every possible estimate, because the regions are exhaustive and disjoint.
@@ -82,42 +108,89 @@ def judge(rule: Rule, estimates: Mapping[str, Estimate]) -> Verdict:
     Raises:
         KeyError: when an estimate is not given.
     """
-    read = sorted({leaf.estimand for leaf in rule.leaves()})
-    undefined = {name: estimates[name].notes for name in read if not estimates[name].defined}
-    if undefined:
-        return Verdict(outcome="not-evaluable", rule="rule", kind=rule.kind, undefined=undefined)
-    return _judge(rule, estimates, "rule")
+    each = iter(levels) if levels is not None else repeat(None)
+    verdict, _, _ = _judge(rule, estimates, each, at or {}, "rule")
+    return verdict
 
 
-def _judge(rule: Rule, estimates: Mapping[str, Estimate], path: str) -> Verdict:
+def _judge(
+    rule: Rule,
+    estimates: Mapping[str, Estimate],
+    levels: Iterator[Levels | None],
+    at: Mapping[tuple[str, float], Estimate],
+    path: str,
+) -> tuple[Verdict, Outcome, Outcome]:
+    """The verdict, and its outcomes if all undefined leaves were refuted and if all were confirmed.
+
+    Combinations are monotone in the outcomes of their parts. If both outcomes are equal, no outcomes of the undefined
+    leaves would change it.
+    """
     if isinstance(rule, LeafRule):
-        outcome = decide(rule, estimates[rule.estimand])
-        return Verdict(
-            outcome=outcome,
-            rule=path,
-            kind=rule.kind,
-            numbers=rule.numbers(),
-            estimand=rule.estimand,
-        )
+        leaf, outcome = _leaf(rule, estimates, next(levels), at, path)
+        return (leaf, "refuted", "confirmed") if outcome == "not-evaluable" else (leaf, outcome, outcome)
     if not isinstance(rule, Combination):
         raise TypeError(f"neither a LeafRule nor a Combination: {rule!r}")
-    parts = tuple(_judge(part, estimates, f"{path}.of[{n}]") for n, part in enumerate(rule.of))
-    outcomes = [part.outcome for part in parts]
-    outcome = rule.combine(outcomes).outcome
+    judged = [_judge(part, estimates, levels, at, f"{path}.of[{n}]") for n, part in enumerate(rule.of)]
+    parts = tuple(part for part, _, _ in judged)
+    worst = rule.combine([low for _, low, _ in judged]).outcome
+    best = rule.combine([high for _, _, high in judged]).outcome
+    outcomes: list[str] = [part.outcome for part in parts]
     confirmed, refuted = count(outcomes)
-    numbers = {**rule.numbers(), "n_confirmed": confirmed, "n_refuted": refuted}
-    return Verdict(outcome=outcome, rule=path, kind=rule.kind, numbers=numbers, parts=parts)
+    numbers: Numbers = {**rule.numbers(), "n_confirmed": confirmed, "n_refuted": refuted}
+    if undefined := outcomes.count("not-evaluable"):
+        numbers["n_undefined"] = undefined
+    combined: Outcome = worst if worst == best else "not-evaluable"
+    return Verdict(outcome=combined, rule=path, kind=rule.kind, numbers=numbers, parts=parts), worst, best
 
 
-def decide(rule: LeafRule, estimate: Estimate) -> Outcome:
+def _leaf(
+    rule: LeafRule,
+    estimates: Mapping[str, Estimate],
+    levels: Levels | None,
+    at: Mapping[tuple[str, float], Estimate],
+    path: str,
+) -> tuple[Verdict, Outcome]:
+    name = rule.estimand
+    confirming, refuting = (
+        (at[name, levels.confirm], at[name, levels.refute]) if levels else (estimates[name], estimates[name])
+    )
+    undefined = next((one for one in (confirming, refuting) if not one.defined), None)
+    outcome: Outcome = "not-evaluable" if undefined else decide(rule, confirming, refuting)
+    verdict = Verdict(
+        outcome=outcome,
+        rule=path,
+        kind=rule.kind,
+        numbers=rule.numbers(),
+        estimand=name,
+        notes=undefined.notes if undefined else (),
+        levels=levels,
+    )
+    return verdict, outcome
+
+
+def decide(rule: LeafRule, estimate: Estimate, refuting: Estimate | None = None) -> Outcome:
     """The outcome of a rule for a defined estimate.
+
+    Args:
+        rule: the rule.
+        estimate: the estimate that can confirm.
+        refuting: the estimate that can refute, if its interval has another level. A rule that is confirmed by one and
+            refuted by the other is ambiguous. This is impossible if the wider interval implies the narrower one.
 
     Raises:
         ValueError: for an undefined estimate.
     """
+    first = _decision(rule, estimate)
+    if refuting is None or refuting is estimate:
+        return first.outcome
+    second = _decision(rule, refuting)
+    return Decision(first.confirmed and not second.refuted, second.refuted and not first.confirmed).outcome
+
+
+def _decision(rule: LeafRule, estimate: Estimate) -> Decision:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         raise ValueError(f"{rule.estimand} is undefined")
-    return rule.decide(estimate.value, estimate.low, estimate.high, estimate).outcome
+    return rule.decide(estimate.value, estimate.low, estimate.high, estimate)
 
 
 def closed_gates(gates: Mapping[str, str]) -> dict[str, str]:

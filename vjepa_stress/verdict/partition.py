@@ -1,14 +1,14 @@
 """Partition: does drift (M2) predict the loss of tracking (dM3) under some families of perturbations and not others?
 
-It is a finding, not a verdict: no rule reads it. Pairs of one clip are not independent, so every Fisher interval is
-reported with a bootstrap over clips.
+It is a finding, not a verdict: no rule reads it. Pairs of one source are not independent, so every Fisher interval is
+reported with a bootstrap over sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,9 @@ from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.statistics.pearson import plan_pearson, plan_pearson_difference
+from vjepa_stress.statistics.within_cell import plan_within_cell
 from vjepa_stress.verdict.exclusions import differ
+from vjepa_stress.verdict.gee import gee
 from vjepa_stress.verdict.table import Table
 
 DRIFT, LOSS = "M2", "dM3"
@@ -34,7 +36,8 @@ class Correlation:
         name: name of the perturbation or family.
         control: the control that it is computed on; None for all subjects together.
         fisher: r with a Fisher interval, which treats pairs as independent.
-        cluster: r with the interval of a bootstrap over clips.
+        cluster: r with the interval of a bootstrap over sources.
+        within: r after both columns are centred within cells, with the interval of a bootstrap over sources.
         pairs, clips: number of pairs and of clips.
         left_out: number of undefined values in these cells.
         missing: number of cells without a shard.
@@ -45,6 +48,7 @@ class Correlation:
     control: str | None
     fisher: Estimate
     cluster: Estimate
+    within: Estimate
     pairs: int
     clips: int
     left_out: int
@@ -53,10 +57,23 @@ class Correlation:
     @property
     def notes(self) -> tuple[Note, ...]:
         """Reasons why an estimate is undefined, and what was left out."""
-        notes = [*self.fisher.notes, *self.cluster.notes]
+        notes = [*self.fisher.notes, *self.cluster.notes, *self.within.notes]
         notes += [Note(code="values-left-out", value=self.left_out)] if self.left_out else []
         notes += [Note(code="cells-missing", value=self.missing)] if self.missing else []
         return tuple(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Change of dM3 per unit of M2, net of perturbation and strength; see `gee`.
+
+    Attributes:
+        control: see `Correlation`.
+        slope: the coefficient of M2 with its robust interval.
+    """
+
+    control: str | None
+    slope: Estimate
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class Separation:
     Attributes:
         families: names of both families.
         control: see `Correlation`.
-        gap: r of the first minus r of the second, both on the same resampled clips.
+        gap: r of the first minus r of the second, both on the same resampled sources.
         overlap: whether their Fisher intervals overlap, which is the criterion of the published report; None if one
             is undefined.
         refused: why the families are not compared, as a code; None if they are.
@@ -109,12 +126,14 @@ class Partition:
     Attributes:
         datasets: data sets with at least one pair.
         correlations: one per perturbation, one per family, one for all; each for the subjects and for each control.
+        adjusted: over all perturbations, for the subjects and for each control.
         separations: one per pair of families; each for the subjects and for each control.
         clouds: one per perturbation and model, ordered by family and by size.
     """
 
     datasets: tuple[str, ...]
     correlations: tuple[Correlation, ...]
+    adjusted: tuple[Adjusted, ...]
     separations: tuple[Separation, ...]
     clouds: tuple[Cloud, ...]
 
@@ -153,7 +172,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     if not selected:
         return None
     groups = list(_groups(selected, design))
-    planned = [one for group in groups for one in _correlate(table, group, how)]
+    planned = [one for group in groups for one in _correlate(table, group, design, how)]
     families = {(group.name, group.control): group for group in groups if group.kind == "family"}
     controls = dict.fromkeys(group.control for group in groups)
     names = sorted({name for name, _ in families})
@@ -163,11 +182,9 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         for control in controls
         if (one, control) in families and (other, control) in families
     ]
-    planned += [
-        plan_pearson_difference(_pairs(table, one.cells)[:2], _pairs(table, other.cells)[:2]) for one, other in pairs
-    ]
+    planned += [plan_pearson_difference(*_by_source(table, design, one.cells, other.cells)) for one, other in pairs]
     estimates = iter(evaluate(planned, how))
-    correlations = tuple(_correlation(table, group, next(estimates), next(estimates)) for group in groups)
+    correlations = tuple(_correlation(table, group, *islice(estimates, 3)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
     separations = tuple(
         Separation(
@@ -180,7 +197,9 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
         )
         for one, other in pairs
     )
-    return Partition(tuple(sorted(datasets)), correlations, separations, tuple(_clouds(table, selected, design)))
+    adjusted = tuple(_adjusted(table, group, design, how.level) for group in groups if group.kind == "all")
+    clouds = tuple(_clouds(table, selected, design))
+    return Partition(tuple(sorted(datasets)), correlations, adjusted, separations, clouds)
 
 
 def _groups(cells: Sequence[VideoCell], design: VideoDesign) -> Iterator[_Group]:
@@ -221,23 +240,47 @@ def _pairs(table: Table, cells: Sequence[VideoCell]) -> tuple[Floats, Floats, in
     return np.where(both, drift, np.nan), np.where(both, loss, np.nan), int(both.sum())
 
 
-def _correlate(table: Table, group: _Group, how: Resampling) -> list[PendingEstimate | Estimate]:
-    """r with its Fisher interval, and with a bootstrap over clips."""
-    drift, loss, pairs = _pairs(table, group.cells)
-    if np.isfinite(drift).any(axis=1).sum() < 2:
-        # Pairs of a single clip would have a Fisher interval, but it does not generalise to other clips.
-        return [undefined(pairs, "none", Note(code="too-few-units"))] * 2
-    return [plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level, "cluster")]
+def _by_source(table: Table, design: VideoDesign, *groups: Sequence[VideoCell]) -> list[tuple[Floats, Floats]]:
+    """Drift and loss of each group of cells, (sources, clips and cells), for the sources with a pair in any group."""
+    pairs = [_pairs(table, cells)[:2] for cells in groups]
+    kept = np.logical_or.reduce([np.isfinite(drift).any(axis=1) for drift, _ in pairs])
+    columns = table.columns([cell for cells in groups for cell in _stored(table, cells)])
+    rows = table.rows(kept, columns, design)
+    return [(rows.arrange(drift), rows.arrange(loss)) for drift, loss in pairs]
 
 
-def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate) -> Correlation:
+def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
+    """r with its Fisher interval, r with a bootstrap over sources, and r within cells."""
+    ((drift, loss),) = _by_source(table, design, group.cells)
+    if len(drift) < 2:
+        # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
+        return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
+    return [
+        plan_pearson(drift, loss, how.level, "fisher"),
+        plan_pearson(drift, loss, how.level),
+        plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift)),
+    ]
+
+
+def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:
+    """The cell of each column of values, in which the cells are repeated for each clip of a row."""
+    return [cell for _ in range(values.shape[1] // max(1, len(cells))) for cell in cells]
+
+
+def _adjusted(table: Table, group: _Group, design: VideoDesign, level: float) -> Adjusted:
+    ((drift, loss),) = _by_source(table, design, group.cells)
+    doses = [(cell.perturbation, cell.strength) for cell in _repeated(_stored(table, group.cells), drift)]
+    return Adjusted(group.control, gee(drift, loss, doses, level))
+
+
+def _correlation(table: Table, group: _Group, fisher: Estimate, cluster: Estimate, within: Estimate) -> Correlation:
     stored = _stored(table, group.cells)
     drift, _, pairs = _pairs(table, stored)
     clips = int(np.isfinite(drift).any(axis=1).sum())
     expected = int(table.present[:, table.columns(stored)].sum())
     missing = len(group.cells) - len(stored)
     return Correlation(
-        group.kind, group.name, group.control, fisher, cluster, pairs, clips, expected - pairs, missing
+        group.kind, group.name, group.control, fisher, cluster, within, pairs, clips, expected - pairs, missing
     )
 
 

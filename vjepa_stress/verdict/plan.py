@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from vjepa_stress.statistics.base import Sample
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.verdict.rows import Rows
 from vjepa_stress.verdict.table import Table
 
 
@@ -26,15 +26,19 @@ class EstimationPlan:
         estimand: the estimand.
         parts: each filter of the estimand, with the columns of the table that it selects.
         cells: cells that the first filter selects.
-        units: units that are present in every part (or in any part, see `Statistic.present_in`).
         present: `Table.present` of the table of the plan; most tables share it.
+        source, stratum: number of the source of each unit, and of the stratum of that source.
+        rows: the rows of the sample, with the units that are present in every part (or in any part, see
+            `Statistic.present_in`).
     """
 
     estimand: Statistic
     parts: tuple[tuple[Where, NDArray[np.int64]], ...]
     cells: tuple[Cell, ...]
-    units: slice | NDArray[np.bool_]
     present: NDArray[np.bool_]
+    source: NDArray[np.int64]
+    stratum: NDArray[np.int64]
+    rows: Rows
 
     @classmethod
     def of(cls, estimand: Statistic, table: Table, design: Design) -> EstimationPlan:
@@ -45,33 +49,37 @@ class EstimationPlan:
         """
         chosen = [(where, design.select(where)) for where in estimand.filters()]
         parts = tuple((where, table.columns(cells)) for where, cells in chosen)
-        combine = np.logical_or if estimand.present_in == "any" else np.logical_and
-        kept = combine.reduce([table.present[:, columns].any(1) for _, columns in parts])
-        return cls(estimand, parts, chosen[0][1], _rows(kept), table.present)
+        stratum = table.stratum(np.concatenate([columns for _, columns in parts]), design)
+        present = [np.logical_or.reduce(table.present[:, columns], axis=1) for _, columns in parts]
+        rows = Rows.of(_combine(estimand, present), table.source, stratum)
+        return cls(estimand, parts, chosen[0][1], table.present, table.source, stratum, rows)
 
     def read(self, table: Table, how: Resampling, *, strict: bool) -> PendingEstimate | Estimate:
         """Read a table and plan the estimate.
 
         Args:
-            table: a table with the same cells as the table of the plan.
+            table: a table with the same cells, units and sources as the table of the plan.
             how: level, resamples and seed.
             strict: if true, an undefined value makes the estimate undefined; else undefined values are left out.
         """
         names = self.estimand.columns()
         if self._is_whole(table, names):
-            values = [table.values[name][self.units][:, columns] for _, columns in self.parts for name in names]
-            return self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
+            values = [
+                self.rows.arrange_columns(table.values[name], columns) for _, columns in self.parts for name in names
+            ]
+            return self._plan(values, self.rows, how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
         missing = sum(count for _, _, count in read)
         if strict and missing:
             return undefined(0, "none", Note(code="undefined-values", value=missing, columns=names))
-        values = [part for parts, _, _ in read for part in parts]
-        if self.estimand.present_in == "every":
-            # Units without a value in these cells, such as those of other strata, are not observations.
-            rows = functools.reduce(np.logical_and, [kept for _, kept, _ in read])
-            values = [part[rows] for part in values]
-        planned = self.estimand.plan(Sample(values, self.cells, (len(values[0]),)), how)
+        # Units without a value in these cells, such as those of other strata, are not observations.
+        rows = Rows.of(_combine(self.estimand, [kept for _, kept, _ in read]), self.source, self.stratum)
+        planned = self._plan([rows.arrange(part) for parts, _, _ in read for part in parts], rows, how)
         return planned.noted(Note(code="values-left-out", value=missing)) if missing else planned
+
+    def _plan(self, values: Sequence[Floats], rows: Rows, how: Resampling) -> PendingEstimate | Estimate:
+        planned = self.estimand.plan(Sample(values, self.cells * rows.width, rows.strata), how)
+        return planned.within(rows.strata) if isinstance(planned, PendingEstimate) else planned
 
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
         """Whether the table has the same units present as that of the plan, without missing values or row filters."""
@@ -80,11 +88,10 @@ class EstimationPlan:
         )
 
 
-def _rows(kept: NDArray[np.bool_]) -> slice | NDArray[np.bool_]:
-    """Index of the kept rows; a slice if they are contiguous, which avoids a copy."""
-    rows = np.flatnonzero(kept)
-    contiguous = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
-    return slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else kept
+def _combine(estimand: Statistic, kept: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """The units that are kept in every part, or in any part (see `Statistic.present_in`)."""
+    found: NDArray[np.bool_] = (np.logical_or if estimand.present_in == "any" else np.logical_and).reduce(kept)
+    return found
 
 
 def _read(

@@ -20,9 +20,10 @@ from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
 from vjepa_stress.prereg.scenarios import Chance, Chances, Given, OperatingCharacteristics, Plan
 from vjepa_stress.rules import Outcome
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate_each
+from vjepa_stress.statistics.numerics.estimate import Estimate
+from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.judge import closed_gates, judge
-from vjepa_stress.verdict.multiplicity import resampling
+from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World
@@ -115,30 +116,39 @@ class Simulation:
         self.withdrawn_gates = {
             one.id: "withdrawn" for one in document.hypotheses if one.family == CALIBRATION and one.judged is None
         }
-        self.names = [(one, name) for one in self.hypotheses for name in one.estimands]
-        fewer = {"resamples": plan.resamples}
-        self.hows = [resampling(document, one).model_copy(update=fewer) for one, _ in self.names]
-        # Intervals that no rule reads are not computed, because they would take most of the time.
-        read = {
-            (one.id, leaf.estimand) for one in self.hypotheses for leaf in one.rule.leaves() if leaf.reads_interval
+        self.how = resampling(document).model_copy(update={"resamples": plan.resamples})
+        self.own = {one.id: resampling(document, one).level for one in self.hypotheses}
+        self.levels = {one.id: leaf_levels(document, one) for one in self.hypotheses}
+        self.plans = {
+            (one.id, name): EstimationPlan.of(estimand, self.world.skeleton, document.design)
+            for one in self.hypotheses
+            for name, estimand in one.estimands.items()
         }
-        self.by_point = [(one.id, name) not in read for one, name in self.names]
-        self.plans = [
-            EstimationPlan.of(one.estimands[name], self.world.skeleton, document.design) for one, name in self.names
-        ]
+        # Intervals that no rule reads are not computed, because they would take most of the time.
+        self.wanted: dict[tuple[str, str], list[float]] = {}
+        for one in self.hypotheses:
+            for leaf, levels in zip(one.rule.leaves(), self.levels[one.id], strict=True):
+                if leaf.reads_interval:
+                    read = (levels.confirm, levels.refute) if levels else (self.own[one.id],)
+                    self.wanted.setdefault((one.id, leaf.estimand), []).extend(read)
+        self.points = self.plans.keys() - self.wanted.keys()
+        self.wanted |= {key: [self.how.level] for key in self.points}
 
     def study(self, number: int) -> list[str]:
         """The verdicts of one simulated study, one per hypothesis."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
-        planned = list[PendingEstimate | Estimate]()
-        for plan, how, by_point in zip(self.plans, self.hows, self.by_point, strict=True):
-            one = plan.read(table, how, strict=self.strict)
-            planned.append(one.point() if by_point and isinstance(one, PendingEstimate) else one)
-        estimates = iter(evaluate_each(planned, self.hows))
+        first = {key: levels[0] for key, levels in self.wanted.items()}
+        by_level = ByLevel(self.plans, table, self.how, strict=self.strict, first=first, points=self.points)
+        estimates = by_level.at((key, level) for key, levels in self.wanted.items() for level in levels)
+        seen: dict[str, dict[tuple[str, float], Estimate]] = {one.id: {} for one in self.hypotheses}
+        for ((hypothesis_id, name), level), estimate in estimates.items():
+            seen[hypothesis_id][name, level] = estimate
         outcomes: list[str] = []
         for hypothesis in self.hypotheses:
-            estimated = {name: next(estimates) for name in hypothesis.estimands}
-            outcomes.append(judge(hypothesis.rule, estimated).outcome)
+            at, own = seen[hypothesis.id], self.own[hypothesis.id]
+            # A leaf without levels reads the level of the hypothesis, or only a value, which is equal at all levels.
+            estimated = {name: at.get((name, own), estimate) for (name, _), estimate in at.items()}
+            outcomes.append(judge(hypothesis.rule, estimated, self.levels[hypothesis.id], at).outcome)
         judged = list(zip(self.hypotheses, outcomes, strict=True))
         gates = {hypothesis.id: outcome for hypothesis, outcome in judged if hypothesis.family == CALIBRATION}
         if closed_gates(self.withdrawn_gates | gates):

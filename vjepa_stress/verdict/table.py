@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vjepa_stress.design import Cell, Condition
+from vjepa_stress.design import Cell, Condition, Design
 from vjepa_stress.errors import BadInput
 from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.verdict.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,19 @@ class Table:
         values: for each shard column, (units, cells); NaN if undefined or if the unit is of another stratum. True is
             1, false is 0.
         present: (units, cells), whether the shard of the cell has a row for the unit.
+        sources: key of the source of each unit; if not given, each unit is its own source.
     """
 
     cells: tuple[Cell, ...]
     units: tuple[str, ...]
     values: Mapping[str, Floats]
     present: NDArray[np.bool_]
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """By default each unit is its own source."""
+        if not self.sources:
+            object.__setattr__(self, "sources", self.units)
 
     @classmethod
     def of(
@@ -41,6 +49,7 @@ class Table:
         columns: Sequence[str],
         unit: str = "clip",
         excluded: frozenset[str] = frozenset(),
+        sources: Mapping[str, str] | None = None,
     ) -> Table:
         """Assemble shards. The order of their rows has no effect.
 
@@ -49,6 +58,7 @@ class Table:
             columns: metric columns. Counts and flags of the shards are also read.
             unit: name of the key column of rows.
             excluded: units that are left out.
+            sources: unit → source; a unit that is not listed is its own source.
         """
         cells = tuple(sorted(shards, key=Cell.order))
         by_cell = [shards[cell][unit].to_pylist() for cell in cells]
@@ -70,12 +80,39 @@ class Table:
                 if name in columns or name in shards[cell].column_names:
                     numbers = shards[cell][name].to_numpy(zero_copy_only=False).astype(np.float64)
                     values[name][rows, column] = numbers[kept]
-        return cls(cells, units, values, present)
+        return cls(cells, units, values, present, tuple((sources or {}).get(name, name) for name in units))
 
     def take(self, metric: str, cells: Sequence[Cell]) -> tuple[Floats, NDArray[np.bool_]]:
         """Values of a metric in some cells, (units, cells), and `present` of these cells."""
         columns = self.columns(cells)
         return self.values[metric][:, columns], self.present[:, columns]
+
+    @functools.cached_property
+    def source(self) -> NDArray[np.int64]:
+        """Number of the source of each unit; sources are numbered in the order of their first units."""
+        number = {name: n for n, name in enumerate(dict.fromkeys(self.sources))}
+        return np.array([number[name] for name in self.sources], dtype=np.int64)
+
+    def rows(self, kept: NDArray[np.bool_], columns: NDArray[np.int64], design: Design) -> Rows:
+        """Arrange the kept units by the source and by the stratum of the given cells; see `stratum`."""
+        return Rows.of(kept, self.source, self.stratum(columns, design))
+
+    def stratum(self, columns: NDArray[np.int64], design: Design) -> NDArray[np.int64]:
+        """Number of the stratum of each unit's source, (units,), among the strata of some cells.
+
+        A source with units in several strata counts in the first one.
+
+        Args:
+            columns: column indices of the cells.
+            design: the design, which knows the stratum of a cell.
+        """
+        names = [design.stratum(self.cells[column]) for column in columns]
+        order = {name: n for n, name in enumerate(sorted(set(names)))}
+        number = np.array([order[name] for name in names], dtype=np.int64)
+        of_unit = np.where(self.present[:, columns], number, len(order))
+        of_source = np.full(len(self.units), len(order))
+        np.minimum.at(of_source, self.source, of_unit.min(axis=1, initial=len(order)))
+        return of_source[self.source]
 
     @functools.cached_property
     def _position(self) -> dict[Cell, int]:

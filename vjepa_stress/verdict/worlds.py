@@ -31,11 +31,16 @@ class World(Protocol):
 
 
 def skeleton(design: Design, cells: Iterable[Cell]) -> Table:
-    """A table without values: the given cells, and the registered number of units of each of their strata."""
+    """A table without values: the given cells, and the registered numbers of units and sources of their strata.
+
+    Units are distributed evenly over the sources of their stratum.
+    """
     ordered = tuple(sorted(set(cells), key=Cell.order))
     units = [(name, n) for name in design.strata(ordered) for n in range(design.count_units(name))]
     present = np.array([[design.stratum(cell) == name for cell in ordered] for name, _ in units], dtype=bool)
-    return Table(ordered, tuple(f"{name} {n:09}" for name, n in units), {}, present)
+    sources = [(name, n * design.count_sources(name) // design.count_units(name)) for name, n in units]
+    unit_keys, source_keys = (tuple(f"{name} {n:09}" for name, n in numbered) for numbered in (units, sources))
+    return Table(ordered, unit_keys, {}, present, source_keys)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,45 @@ def attacked(finished: StudyRoot, tmp_path: Path) -> Iterator[StudyRoot]:
     shutil.copytree(finished.path, tmp_path / "root")
     with toy.only_toys():
         yield StudyRoot(tmp_path / "root")
+
+
+class Paired(toy.ToyDesign):
+    """Two questions of each source."""
+
+    def count_sources(self, stratum: str) -> int:
+        """Half as many as questions."""
+        return self.count_units(stratum) // 2
+
+    def unit_sources(self, data: bytes) -> Mapping[str, str]:
+        """Each pair of questions has a source."""
+        return {name: f"s{n // 2}" for n, name in enumerate(self.unit_keys(data))}
+
+
+class Claimed(Paired):
+    """It registers more sources than there are."""
+
+    def count_sources(self, stratum: str) -> int:
+        """As many as questions."""
+        return self.count_units(stratum)
+
+
+def test_sources_are_those_of_the_registered_list(tmp_path: Path) -> None:
+    root = toy.root(tmp_path / "root")
+    with toy.only_toys(Paired):
+        toy.run(root, toy.document())
+        evidence = gate(root, "toy")
+        assert evidence.table.sources == tuple(f"s{n // 2}" for n in range(len(toy.QUESTIONS)))
+        (verdict,) = evaluate(evidence).hypotheses
+        assert verdict.estimates["share"].estimate.n == len(toy.QUESTIONS) // 2
+
+
+def test_another_number_of_sources_than_registered_is_refused(tmp_path: Path) -> None:
+    root = toy.root(tmp_path / "root")
+    with toy.only_toys(Claimed):
+        toy.run(root, toy.document())
+        with pytest.raises(ManifestTampered, match="number of sources") as error:
+            gate(root, "toy")
+        assert (error.value.expected, error.value.found) == (24, 12)
 
 
 def state(root: StudyRoot) -> GateState:

@@ -17,13 +17,18 @@ from vjepa_stress.statistics.numerics.resample import (
     MeansStatistic,
     Resampling,
     bca_ends,
+    expanded,
     percentile_ends,
     resample,
 )
 
-Method = Literal["percentile", "bca", "cluster", "fisher", "student-t", "none"]
-"""Method of an interval: bootstrap over units with percentile or BCa ends, percentile bootstrap over the units of
-pairs (`cluster`), Fisher's z, Student's t, or no interval."""
+Method = Literal["expanded", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "none"]
+"""Method of an interval: bootstrap over units with expanded percentile, percentile or BCa ends, Fisher's z, Student's
+t, simultaneous intervals by the bootstrap of the largest t, generalised estimating equations, or no interval."""
+
+Reads = Literal["number", "curve", "pooled-curve", "trend"]
+"""What a statistic yields and a rule reads: one value with an interval, changes with simultaneous intervals, changes
+with pooled half-widths, or a rank correlation with the interval of the whole change."""
 
 NoteCode = Literal[
     "too-few-units",
@@ -37,6 +42,9 @@ NoteCode = Literal[
     "undefined-values",
     "values-left-out",
     "cells-missing",
+    "one-class",
+    "few-units",
+    "no-fit",
 ]
 """Reason why an estimate is undefined, or what was left out of it."""
 
@@ -59,14 +67,14 @@ class Step(Frozen):
     """Change of a metric from one level to another.
 
     Attributes:
-        value: mean at the second level minus mean at the first, each over its own units.
-        half_width: pooled half-width of both means, √(h₁² + h₂²).
+        value: mean at the second level minus mean at the first.
+        half_width: pooled half-width of both means, √(h₁² + h₂²), as if for different units; null if not computed.
         low, high: paired interval over the units that both levels have; null for fewer than two units.
         n: number of units that both levels have.
     """
 
     value: Finite
-    half_width: Finite
+    half_width: Finite | None = Field(default=None, exclude_if=lambda half: half is None)
     low: Finite | None
     high: Finite | None
     n: int
@@ -83,7 +91,7 @@ class Estimate(Frozen):
         notes: reasons why it is undefined, or what was left out.
         pairs: for a correlation, the number of pairs.
         steps: for `jumps`, the change from each level to the next.
-        overall: for `jumps`, the change from the first level to the last.
+        overall: for `jumps` and `trend`, the change from the first level to the last.
     """
 
     value: Finite | None
@@ -117,21 +125,27 @@ class PendingEstimate:
 
     Attributes:
         statistic: the statistic to resample.
-        ends: percentile or BCa ends.
-        method: method of the interval, for the estimate.
+        ends: method of the interval.
         notes: what was left out.
         pairs: for a correlation, the number of pairs.
+        rank: for `trend`, its value. The resampled statistic is then the change from the first level to the last.
     """
 
     statistic: MeansStatistic
-    ends: Ends = "percentile"
-    method: Method = "percentile"
+    ends: Ends = "expanded"
     notes: tuple[Note, ...] = ()
     pairs: int | None = None
+    rank: float | None = None
 
     def noted(self, note: Note | None) -> PendingEstimate:
         """The pending estimate with an additional note, if there is one."""
         return replace(self, notes=(*self.notes, note)) if note else self
+
+    def within(self, strata: tuple[int, ...]) -> PendingEstimate:
+        """The pending estimate with units drawn within strata, given the number of units of each."""
+        if len(strata) < 2:
+            return self
+        return replace(self, statistic=replace(self.statistic, strata=strata))
 
     def point(self) -> Estimate:
         """The estimate without an interval (both ends equal the value), for rules that do not read the interval."""
@@ -145,12 +159,16 @@ class PendingEstimate:
         n = self.statistic.units
         low, high = ends.tolist()
         if not math.isfinite(value):
-            return undefined(n, self.method, Note(code="no-value"), *self.notes, pairs=self.pairs)
+            return undefined(n, self.ends, Note(code="no-value"), *self.notes, pairs=self.pairs)
         if not math.isfinite(low + high):
             share = float(np.mean(~np.isfinite(samples)))
             note = Note(code="no-value-in-resamples", value=share) if share else Note(code="no-bias-correction")
-            return undefined(n, self.method, note, *self.notes, pairs=self.pairs)
-        return Estimate(value=value, low=low, high=high, n=n, method=self.method, notes=self.notes, pairs=self.pairs)
+            return undefined(n, self.ends, note, *self.notes, pairs=self.pairs)
+        whole = Estimate(value=value, low=low, high=high, n=n, method=self.ends, notes=self.notes, pairs=self.pairs)
+        if self.rank is None:
+            return whole
+        overall = Step(value=value, low=low, high=high, n=n)
+        return whole.model_copy(update={"value": self.rank, "low": self.rank, "high": self.rank, "overall": overall})
 
 
 def evaluate(planned: Sequence[PendingEstimate | Estimate], how: Resampling) -> list[Estimate]:
@@ -160,15 +178,6 @@ def evaluate(planned: Sequence[PendingEstimate | Estimate], how: Resampling) -> 
     return [next(finished) if isinstance(one, PendingEstimate) else one for one in planned]
 
 
-def evaluate_each(planned: Sequence[PendingEstimate | Estimate], hows: Sequence[Resampling]) -> list[Estimate]:
-    """Finish many estimates, each with its own resampling. Those with equal resampling are finished together."""
-    estimates: dict[int, Estimate] = {}
-    for how in dict.fromkeys(hows):
-        members = [n for n, one in enumerate(hows) if one == how]
-        estimates |= dict(zip(members, evaluate([planned[n] for n in members], how), strict=True))
-    return [estimates[n] for n in range(len(planned))]
-
-
 def finish(
     pending: Sequence[PendingEstimate], resampled: Iterator[list[tuple[float, Floats]]], level: float
 ) -> Iterator[Estimate]:
@@ -176,9 +185,13 @@ def finish(
     first = 0
     for batch in resampled:
         members = pending[first : first + len(batch)]
-        ends = percentile_ends(np.stack([samples for _, samples in batch]), level)
-        for n, (one, (value, samples)) in enumerate(zip(members, batch, strict=True)):
-            if one.ends == "bca" and math.isfinite(value) and np.isfinite(ends[n]).all():
-                ends[n] = bca_ends(value, samples, one.statistic.leaving_one_out(), level)
-            yield one.finish(value, samples, ends[n])
+        # All members of a batch have the same units and strata.
+        one = members[0].statistic
+        wider = expanded(level, one.units, len(one.strata) or 1)
+        both = percentile_ends(np.stack([samples for _, samples in batch]), level, wider)
+        for n, (member, (value, samples)) in enumerate(zip(members, batch, strict=True)):
+            ends = both[n, 2:] if member.ends == "expanded" else both[n, :2]
+            if member.ends == "bca" and math.isfinite(value) and np.isfinite(ends).all():
+                ends = bca_ends(value, samples, member.statistic.leaving_one_out(), level)
+            yield member.finish(value, samples, ends)
         first += len(batch)

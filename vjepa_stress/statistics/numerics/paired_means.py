@@ -20,7 +20,7 @@ def compare_means(
     Args:
         first, second: (units,) or (units, cells), with rows of the same units in the same order.
         of: the function: means of shape (2, rows) → (rows,).
-        ends: percentile or BCa ends.
+        ends: method of the interval.
 
     Raises:
         ValueError: when the numbers of units differ.
@@ -30,4 +30,4 @@ def compare_means(
     if left.shape[0] < 2:
         return undefined(left.shape[0], ends, Note(code="too-few-units"))
     groups = Groups.side_by_side(left.shape[1], right.shape[1])
-    return PendingEstimate(MeansStatistic(np.hstack([left, right]), groups, of), ends, ends)
+    return PendingEstimate(MeansStatistic(np.hstack([left, right]), groups, of), ends)

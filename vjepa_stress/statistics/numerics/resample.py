@@ -1,8 +1,9 @@
 """The bootstrap over units: draws, statistics of the resamples, and ends of intervals.
 
-Whole units are drawn, so that the values of a unit in several cells stay together. Statistics over several cells are
-therefore clustered by unit, and comparisons of two filters are paired. The counts of drawn units are one matrix,
-shared by all statistics over the same number of units. A statistic that depends only on means needs its sums on every
+The units drawn here are the rows of a sample: sources, with all of their clips. Whole units are drawn, so that the
+values of a unit in several cells stay together. Statistics over several cells are therefore clustered by unit, and
+comparisons of two filters are paired. Units are drawn within strata. The counts of drawn units are one matrix, shared
+by all statistics over the same numbers of units. A statistic that depends only on means needs its sums on every
 resample. One matrix product gives the sums of many statistics at once.
 """
 
@@ -20,8 +21,9 @@ from scipy import special
 
 from vjepa_stress.statistics.numerics.arrays import Floats
 
-Ends = Literal["percentile", "bca"]
-"""Ends of an interval: percentiles of the resamples, or bias-corrected and accelerated (BCa, Efron 1987)."""
+Ends = Literal["expanded", "percentile", "bca"]
+"""Ends of an interval: percentiles of the resamples at an expanded level (Hesterberg 2015), at the level itself, or
+bias-corrected and accelerated (BCa, Efron 1987)."""
 
 _AT_ONCE = 300_000
 """Maximum number of values per batch, so that a batch fits into the cache of the processor."""
@@ -47,10 +49,38 @@ class Resampling(BaseModel):
 
 
 @functools.lru_cache(maxsize=8)
-def unit_counts(units: int, resamples: int, seed: int) -> Floats:
-    """Number of times that each unit is drawn in each resample: (resamples, units); rows sum to `units`."""
-    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(resamples, units))
-    return counts_of(drawn, units)
+def unit_counts(units: int, resamples: int, seed: int, strata: tuple[int, ...] = ()) -> Floats:
+    """Number of times that each unit is drawn in each resample, (resamples, units).
+
+    Args:
+        units: number of units.
+        resamples: number of resamples.
+        seed: seed of the draws.
+        strata: numbers of units of consecutive strata, which sum to `units`; empty for one stratum. The counts of
+            each stratum sum to its number of units.
+    """
+    chance = np.random.Generator(np.random.PCG64(seed))
+    sizes = [size for size in strata or (units,) if size]
+    drawn = [counts_of(chance.integers(0, size, size=(resamples, size)), size) for size in sizes]
+    counts = drawn[0] if len(drawn) == 1 else np.hstack(drawn)
+    counts.setflags(write=False)
+    return counts
+
+
+def expanded(level: float, units: int, strata: int = 1) -> float:
+    """Level of the percentile interval that corrects a small sample (Hesterberg 2015, section 4.4).
+
+    A percentile interval is too narrow by √((n − 1)/n), and its quantiles are normal instead of Student's t. Its
+    level is expanded so that both would be right for a mean of normal values.
+
+    Args:
+        level: nominal coverage.
+        units: number of units.
+        strata: number of strata; each loses one degree of freedom.
+    """
+    freedom = max(1, units - strata)
+    quantile = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(units / freedom)
+    return float(2 * special.ndtr(quantile) - 1)
 
 
 def counts_of(drawn: ArrayLike, units: int) -> Floats:
@@ -105,11 +135,13 @@ class MeansStatistic:
         values: (units, columns); NaN for missing values.
         groups: the columns of each mean.
         of: the statistic: means of shape (groups, rows) → (rows,); NaN if undefined.
+        strata: numbers of units of consecutive strata; empty for one stratum.
     """
 
     values: Floats
     groups: Groups
     of: Callable[[Floats], Floats]
+    strata: tuple[int, ...] = ()
 
     @property
     def units(self) -> int:
@@ -145,17 +177,22 @@ class MeansStatistic:
 def resample(statistics: Sequence[MeansStatistic], how: Resampling) -> Iterator[list[tuple[float, Floats]]]:
     """Each statistic on the original sample and on every resample, (resamples,), in the given order.
 
-    Consecutive statistics over the same number of units share a matrix product and are returned in one list.
+    Consecutive statistics over the same numbers of units share a matrix product and are returned in one list.
     """
+
+    def resampled(batch: Sequence[MeansStatistic]) -> list[tuple[float, Floats]]:
+        return resample_with(unit_counts(batch[0].units, how.resamples, how.seed, batch[0].strata), batch)
+
     batch, columns = list[MeansStatistic](), 0
     for statistic in statistics:
         columns += statistic.sums.shape[1]
-        if batch and (batch[0].units != statistic.units or columns * how.resamples > _AT_ONCE):
-            yield resample_with(unit_counts(batch[0].units, how.resamples, how.seed), batch)
+        same = bool(batch) and (batch[0].units, batch[0].strata) == (statistic.units, statistic.strata)
+        if batch and (not same or columns * how.resamples > _AT_ONCE):
+            yield resampled(batch)
             batch, columns = [], statistic.sums.shape[1]
         batch.append(statistic)
     if batch:
-        yield resample_with(unit_counts(batch[0].units, how.resamples, how.seed), batch)
+        yield resampled(batch)
 
 
 def resample_with(counts: Floats, statistics: Sequence[MeansStatistic]) -> list[tuple[float, Floats]]:
@@ -174,9 +211,9 @@ def resample_with(counts: Floats, statistics: Sequence[MeansStatistic]) -> list[
     return results
 
 
-def percentile_ends(samples: Floats, level: float) -> Floats:
-    """Percentile interval with coverage `level`: (..., resamples) → (..., 2). NaN if a resample is NaN."""
-    return _quantiles(samples, (1 - level) / 2, (1 + level) / 2)
+def percentile_ends(samples: Floats, *levels: float) -> Floats:
+    """Percentile intervals: (..., resamples) → (..., 2 · levels), both ends of each level; NaN if a sample is NaN."""
+    return _quantiles(samples, *(share for level in levels for share in ((1 - level) / 2, (1 + level) / 2)))
 
 
 def bca_ends(value: float, samples: Floats, leaving_one_out: Floats, level: float) -> Floats:

@@ -16,11 +16,13 @@ from vjepa_stress.verdict.check.reach import check_rule, value_range
 Severity = Literal["error", "warning", "acknowledged", "suggestion"]
 _ORDER: tuple[Severity, ...] = get_args(Severity)
 
-_UNITS = 10
-"""Bootstrap intervals from fewer units are too narrow."""
+LEAST_SOURCES = 30
+"""Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
+
+Data from fewer sources are a case study: estimates are shown, and no rule reads their intervals."""
 
 _SPREAD = 0.02
-"""A band gives a warning if it requires a standard deviation between units below this share of the range."""
+"""A band gives a warning if it requires a standard deviation between sources below this share of the range."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,18 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
         cells = [cell for where in estimand.filters() for cell in design.select(where)]
         for concern in design.concerns(estimand.columns(), cells):
             yield _warning(document, concern.code, hypothesis, name, concern.values)
+        if estimand.companion(design) is not None:
+            yield _warning(document, "mixes-cells", hypothesis, name, {"cells": len(cells)})
     for leaf in hypothesis.rule.leaves():
         if narrow := _too_few(document, hypothesis.estimands[leaf.estimand], leaf):
             yield _warning(document, "too-few-clips", hypothesis, leaf.estimand, narrow)
     for name in sorted({leaf.estimand for leaf in hypothesis.rule.leaves() if leaf.reads_interval}):
         estimand = hypothesis.estimands[name]
-        units = sum(design.count_units(stratum) for stratum in _strata(document, estimand))
-        if estimand.resampled and units < _UNITS:
-            yield Finding("suggestion", "few-clips", f"{hypothesis.id}.{name}", {"units": units, "least": _UNITS})
+        for stratum in _strata(document, estimand) if estimand.sampled else ():
+            sources = design.count_sources(stratum)
+            if sources < LEAST_SOURCES:
+                found: dict[str, str | int] = {"stratum": stratum, "sources": sources, "least": LEAST_SOURCES}
+                yield Finding("error", "too-few-sources", f"{hypothesis.id}.{name}", found)
 
 
 def _warning(
@@ -93,17 +99,18 @@ def _warning(
 
 
 def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> dict[str, float | int]:
-    """Values of the finding if the interval of a mean fits into its band only if units hardly differ; else empty."""
+    """Values of the finding if the interval of a mean fits its band only if sources hardly differ; else empty."""
     if not (leaf.two_sided and estimand.is_mean):
         return {}
     low, high = leaf.borders()
     bottom, top = value_range(estimand, document.design)
-    units = min(document.design.count_units(stratum) for stratum in _strata(document, estimand))
-    z = float(special.ndtri((1 + document.analysis.confidence_level) / 2))
-    largest = (min(high, top) - max(low, bottom)) / 2 * units**0.5 / z
+    sources = min(document.design.count_sources(stratum) for stratum in _strata(document, estimand))
+    alpha = leaf.interval_alpha(1 - document.analysis.confidence_level)
+    z = float(special.ndtri(1 - alpha / 2))
+    largest = (min(high, top) - max(low, bottom)) / 2 * sources**0.5 / z
     if largest >= _SPREAD * (top - bottom):
         return {}
-    return {"units": units, "low": low, "high": high, "largest": largest}
+    return {"sources": sources, "low": low, "high": high, "largest": largest}
 
 
 def _strata(document: Preregistration, estimand: Statistic) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def gate(root: StudyRoot, study: str, *, exploratory: bool = False, as_of: int |
         registration,
         state.attempt,
         state.stored,
-        Table.of(shards, tuple(document.design.columns), document.design.unit, excluded),
+        Table.of(shards, tuple(document.design.columns), document.design.unit, excluded, state.sources),
         deviations(state),
         view.checkpoint(last + 1),
         tuple(results),

@@ -8,7 +8,7 @@ continue. No check is skipped because files are missing, and no check writes fil
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -163,7 +163,9 @@ def _check_completions(state: GateState, found: dict[str, StoredCell], *, incomp
 
 def check_manifests(state: GateState) -> None:
     """Every manifest matches its launch, and the launch matches the registration."""
-    units = {pair: _units(state, *pair) for pair in _launched_units(state)}
+    lists = {pair: _units(state, *pair) for pair in _launched_units(state)}
+    for sources in lists.values():
+        state.sources |= sources
     for cell, stored in state.stored.items():
         leaf = state.launch_of[stored.folder.name] = _launch_of(state, stored)
         manifest, design = stored.manifest, state.design
@@ -182,7 +184,12 @@ def check_manifests(state: GateState) -> None:
             ]
         name = bound[design.units]
         launched = leaf.bound(design.units).get(name)
-        expectations.append((design.units, units.get((name, launched)) if launched else None, manifest.units))
+        units = lists.get((name, launched), {}) if launched else {}
+        registered = design.count_sources(design.stratum(cell))
+        expectations += [
+            (design.units, tuple(units), manifest.units),
+            ("number of sources", registered, len(set(units.values()))),
+        ]
         for field, expected, found in expectations:
             if expected != found:
                 raise ManifestTampered(
@@ -200,8 +207,9 @@ def _launched_units(state: GateState) -> set[tuple[str, Digest]]:
     return {(name, digest) for name, digest in pairs if name in used}
 
 
-def _units(state: GateState, name: str, digest: Digest) -> tuple[str, ...]:
-    return state.design.unit_keys(clips.verified(state.units_path(name, digest), digest))
+def _units(state: GateState, name: str, digest: Digest) -> Mapping[str, str]:
+    """Each unit of a list with its source, in order."""
+    return state.design.unit_sources(clips.verified(state.units_path(name, digest), digest))
 
 
 def _launch_of(state: GateState, stored: StoredCell) -> Launched:

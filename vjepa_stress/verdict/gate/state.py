@@ -28,6 +28,7 @@ class GateState:
         stored: verified cells of the newest document; filled in by `check_cells`.
         former: stored cells of earlier documents that the newest document does not have; filled in by `check_cells`.
         launch_of: the launch of each stored cell, by folder name; filled in by `check_manifests`.
+        sources: unit → source; filled in by `check_manifests`.
         objections: reasons against an evaluation.
     """
 
@@ -39,6 +40,7 @@ class GateState:
     stored: Mapping[Cell, StoredCell] = field(default_factory=dict)
     former: Mapping[str, Cell] = field(default_factory=dict)
     launch_of: dict[str, Launched] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     objections: list[NotEvaluable] = field(default_factory=list)
 
     @property

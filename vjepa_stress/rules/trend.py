@@ -1,0 +1,81 @@
+"""Trend: cell means that are ordered by a numeric factor, and differ enough between its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vjepa_stress.rules.base import Decision, LeafRule, Numbers, whole_change
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads
+
+Rho = Field(ge=-1, le=1, allow_inf_nan=False)
+
+
+class TrendRule(LeafRule):
+    """Cell means, summarised by `trend`, that rise (or fall) with a numeric factor.
+
+    The rank correlation along the order is at or above `confirm_at`, and the whole interval of the change between
+    the lowest and the highest level is at or above `smallest`: confirmed. The correlation is below `refute_at`, or
+    the whole interval is below `smallest`: refuted. Otherwise ambiguous. The rank correlation alone would confirm an
+    order of differences that are too small to matter, and three levels without any trend in one of six studies.
+    """
+
+    reads: ClassVar[Reads] = "trend"
+    words: ClassVar[Mapping[str, str]] = {
+        "confirmed": "the rank correlation of {estim"
+        "and}, positive when {order}, is at or above {confirm_at}, "
+        "and the whole interval of its change is at or above {smallest}",
+        "refuted": "the rank correlation of {estimand}, positive when {order}, is below {refute_at}, or the "
+        "whole interval of its change is below {smallest}",
+        "ambiguous": "the rank correlation of {estimand}, positive when {order}, is below {confirm_at} but "
+        "not below {refute_at}, or the interval of its change contains {smallest}",
+        "condition": "{order}: rank correlation at or above {confirm_at} and a change of {smallest} or more, "
+        "{refuted} by a correlation below {refute_at} or a smaller change",
+    }
+
+    kind: Literal["trend"]
+    order: Literal["falling", "rising"]
+    confirm_at: float = Rho
+    refute_at: float = Rho
+    smallest: float = Field(gt=0, allow_inf_nan=False, description="smallest change that matters, from end to end")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        if self.refute_at > self.confirm_at:
+            raise ValueError(
+                f"the regions of confirmation and refutation overlap: refute_at {self.refute_at} is above confirm_at "
+                f"{self.confirm_at}"
+            )
+        return self
+
+    def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
+        """Compare the rank correlation and the interval of the change."""
+        change = whole_change(self, estimate)
+        if change.low is None or change.high is None:
+            raise ValueError(f"the change of {self.estimand} has no interval")
+        along = 1.0 if self.order == "rising" else -1.0
+        least, most = sorted((along * change.low, along * change.high))
+        rho = along * value
+        return Decision(
+            rho >= self.confirm_at and least >= self.smallest, rho < self.refute_at or most < self.smallest
+        )
+
+    def borders(self) -> tuple[float, ...]:
+        """Both correlations, and the smallest change."""
+        along = 1.0 if self.order == "rising" else -1.0
+        return along * self.confirm_at, along * self.refute_at, self.smallest
+
+    def stated(self) -> tuple[float, ...]:
+        """Both correlations."""
+        return self.confirm_at, self.refute_at
+
+    def numbers(self) -> Numbers:
+        """Order, both correlations, and the smallest change."""
+        return {
+            "order": self.order,
+            "confirm_at": self.confirm_at,
+            "refute_at": self.refute_at,
+            "smallest": self.smallest,
+        }
