@@ -126,11 +126,11 @@ def replayed_inputs() -> str:
     above, noise = published["noise_above_drops"], published["numbers_of_rules"]["H4"]["noise"]
     low, high = published["reverse_M2"]
     sentences = (
-        f"*H4*: the smallest upward jump of the {found['curves']} scaling curves is {found['smallest_upward_jump']}",
-        f"or {found['in_half_widths']} pooled half-widths, and every curve has one of at least",
+        f"*H4*: the smallest upward jump of the {found['curves']} scaling curves is",
+        f"{found['smallest_upward_jump']} or {found['in_half_widths']} pooled half-widths, and every curve has one of at least",
         f"{found['every_curve_at_least']}. The criterion is {noise}. All curves are refuted, whatever the half-width.",
-        f"Size and number of half-widths imply a pooled half-width of {jumps.implied:.4f}. The median of cell means",
-        f"would give {jumps.independent:.4f} if the strengths of a clip were independent, and {jumps.equal:.4f} if they",
+        f"Size and number of half-widths imply a pooled half-width of {jumps.implied:.4f}. The median of cell",
+        f"means would give {jumps.independent:.4f} if the strengths of a clip were independent, and {jumps.equal:.4f} if they",
         "were equal: the curves have narrower half-widths than that median implies.",
     )
     cells = (
@@ -142,9 +142,10 @@ def replayed_inputs() -> str:
         f"{above['models_at_least']} of {above['of']} models. Only these signs were published.",
     )
     reversal = (
-        f"*Reversal on DAVIS*: mean {davis['mean']:.3f}, standard deviation {davis['sd']}, n = {davis['n']}; interval",
-        f"{interval(back.low, back.high)}. An interval of SSv2 does not overlap it only if the standard deviation",
-        f"between clips is below {back.largest_sd[low]:.4f} (mean {low}) or {back.largest_sd[high]:.4f} (mean {high}).",
+        f"*Reversal on DAVIS*: mean {davis['mean']:.3f}, standard deviation {davis['sd']}, n = {davis['n']};",
+        f"interval {interval(back.low, back.high)}. An interval of SSv2 does not overlap it only if the standard deviation",
+        f"between clips is below {back.largest_sd[low]:.4f} (mean {low}) or",
+        f"{back.largest_sd[high]:.4f} (mean {high}).",
     )
     return "\n".join(f"- {' '.join(lines)}" for lines in (sentences, cells, signs, reversal))
 
