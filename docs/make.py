@@ -127,10 +127,13 @@ def replayed_inputs() -> str:
     low, high = published["reverse_M2"]
     sentences = (
         f"*H4*: the smallest upward jump of the {found['curves']} scaling curves is",
-        f"{found['smallest_upward_jump']} or {found['in_half_widths']} pooled half-widths, and every curve has one of at least",
-        f"{found['every_curve_at_least']}. The criterion is {noise}. All curves are refuted, whatever the half-width.",
+        f"{found['smallest_upward_jump']} or {found['in_half_widths']} pooled half-widths, and every",
+        "curve has one of at least",
+        f"{found['every_curve_at_least']}. The criterion is {noise}. All curves are refuted, whatever",
+        "the half-width.",
         f"Size and number of half-widths imply a pooled half-width of {jumps.implied:.4f}. The median of cell",
-        f"means would give {jumps.independent:.4f} if the strengths of a clip were independent, and {jumps.equal:.4f} if they",
+        f"means would give {jumps.independent:.4f} if the strengths of a clip were independent, and",
+        f"{jumps.equal:.4f} if they",
         "were equal: the curves have narrower half-widths than that median implies.",
     )
     cells = (
@@ -143,7 +146,8 @@ def replayed_inputs() -> str:
     )
     reversal = (
         f"*Reversal on DAVIS*: mean {davis['mean']:.3f}, standard deviation {davis['sd']}, n = {davis['n']};",
-        f"interval {interval(back.low, back.high)}. An interval of SSv2 does not overlap it only if the standard deviation",
+        f"interval {interval(back.low, back.high)}. An interval of SSv2 does not overlap it only if the",
+        "standard deviation",
         f"between clips is below {back.largest_sd[low]:.4f} (mean {low}) or",
         f"{back.largest_sd[high]:.4f} (mean {high}).",
     )
