@@ -110,6 +110,69 @@ def correlations_replayed() -> str:
     return table(["", "r", "pairs", "published", "recomputed", "within ±0.15"], rows)
 
 
+def rule_numbers() -> str:
+    """Which numbers in the replication's rules the published report names."""
+    rows = [
+        [one.hypothesis, one.kind, f"`{one.name}: {one.value:g}`", "published" if one.published else "reconstructed"]
+        for one in replay.rule_numbers()
+    ]
+    return table(["", "rule", "number", "source"], rows)
+
+
+def replayed_inputs() -> str:
+    """What the published numbers determine, and what they do not."""
+    published, jumps, back = replay.PUBLISHED, replay.scaling(), replay.reversal()
+    found, half, davis = published["scaling"], published["half_width_of_cell_means"], published["reverse_M2_davis"]
+    above, noise = published["noise_above_drops"], published["numbers_of_rules"]["H4"]["noise"]
+    low, high = published["reverse_M2"]
+    sentences = (
+        f"*H4*: the smallest upward jump of the {found['curves']} scaling curves is",
+        f"{found['smallest_upward_jump']} or {found['in_half_widths']} pooled half-widths, and every",
+        "curve has one of at least",
+        f"{found['every_curve_at_least']}. The criterion is {noise}. All curves are refuted, whatever",
+        "the half-width.",
+        f"Size and number of half-widths imply a pooled half-width of {jumps.implied:.4f}. The median of cell",
+        f"means would give {jumps.independent:.4f} if the strengths of a clip were independent, and",
+        f"{jumps.equal:.4f} if they",
+        "were equal: the curves have narrower half-widths than that median implies.",
+    )
+    cells = (
+        f"*Half-widths of cell means*: median {half['median']}, largest {half['largest']}. The median of",
+        f"{published['ssv2_clips']} clips implies a standard deviation of {back.sd_of_cells:.3f}.",
+    )
+    signs = (
+        f"*H5*: at all {above['strengths']} strengths, M2 is larger under noise on at least",
+        f"{above['models_at_least']} of {above['of']} models. Only these signs were published.",
+    )
+    reversal = (
+        f"*Reversal on DAVIS*: mean {davis['mean']:.3f}, standard deviation {davis['sd']}, n = {davis['n']};",
+        f"interval {interval(back.low, back.high)}. An interval of SSv2 does not overlap it only if the",
+        "standard deviation",
+        f"between clips is below {back.largest_sd[low]:.4f} (mean {low}) or",
+        f"{back.largest_sd[high]:.4f} (mean {high}).",
+    )
+    return "\n".join(f"- {' '.join(lines)}" for lines in (sentences, cells, signs, reversal))
+
+
+def separability() -> str:
+    """The published criterion of separability, and that of the partition finding, on the published correlations."""
+    gap, needs = replay.gap(), replay.dependence()
+    names = f"{gap.low_of} and {gap.high_of}".replace("_", " ")
+    rows = [
+        [
+            "published",
+            f"gap between the intervals of {names}, the extremes of their families",
+            f"{gap.printed:+.3f} as printed, {gap.recomputed:+.4f} recomputed, "
+            f"{replay.PUBLISHED['separability_gap']:+.3f} published",
+        ],
+        ["partition finding", "interval of r₁ − r₂ of pooled families, clips resampled", "needs the pairs"],
+    ]
+    for name, one in needs.items():
+        result = f"for a correlation within clips up to {one.within_clip:.2f}"
+        rows.append([f"{name}, for {names}", f"needs {one.pairs:.0f} independent pairs", result])
+    return table(["criterion", "compares", "result"], rows)
+
+
 def tracking() -> str:
     """Time and memory of label propagation."""
     rows = [
@@ -267,6 +330,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "statistics_costs": statistics_costs,
     "replay": verdicts_replayed,
     "correlations": correlations_replayed,
+    "rule_numbers": rule_numbers,
+    "replayed_inputs": replayed_inputs,
+    "separability": separability,
     "tracking": tracking,
     "metric_costs": metric_costs,
     "pocket_m3": lambda: pocket("m3"),

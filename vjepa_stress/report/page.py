@@ -17,7 +17,15 @@ from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, verdicts, words
 from vjepa_stress.report.simulated import power_figure, size, world
-from vjepa_stress.report.video import overlap, pooled, separable, video_part
+from vjepa_stress.report.video import (
+    EXCLUSIONS_DIFFER,
+    overlap,
+    pooled,
+    separable,
+    separation_notes,
+    shares,
+    video_part,
+)
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
@@ -124,6 +132,7 @@ def _environment(html: bool) -> Environment:
     )
     environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
     environment.globals |= {
+        "EXCLUSIONS_DIFFER": EXCLUSIONS_DIFFER,
         "at_level": numbers.level,
         "write": numbers.number,
         "chance": numbers.chance,
@@ -133,6 +142,8 @@ def _environment(html: bool) -> Environment:
         "separable": separable,
         "size": size,
         "verdicts": verdicts,
+        "separation_notes": separation_notes,
+        "shares": shares,
         "words": words,
         "world": world,
     }

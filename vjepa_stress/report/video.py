@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from vjepa_stress.design.video import MetricEntry, VideoCell, VideoDesign
-from vjepa_stress.report import numbers
+from vjepa_stress.report import numbers, words
 from vjepa_stress.report.figures import Curve, dose_response
 from vjepa_stress.report.scatter import scatter
 from vjepa_stress.statistics.mean import bootstrap_mean
 from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.verdict.exclusions import LARGEST_DIFFERENCE, Exclusion, exclusions
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, Partition, Separation, partition
@@ -40,12 +41,14 @@ class VideoPart:
         clouds: scatter figures of the partition finding, SVG text by file name.
         probes: calibration measurements.
         partition: the finding; None if the design lacks its columns.
+        exclusions: cells in which the models lose different shares of positions.
     """
 
     curves: dict[str, str]
     clouds: dict[str, str]
     probes: tuple[Probe, ...]
     partition: Partition | None
+    exclusions: tuple[Exclusion, ...]
 
 
 def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart:
@@ -65,7 +68,8 @@ def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart
     }
     finding = partition(evidence.table, design, resampling(document))
     clouds = {f"report-{DRIFT}-{LOSS}.svg": scatter(finding, stamp)} if finding and finding.clouds else {}
-    return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding)
+    unequal = tuple(one for one in exclusions(evidence.table, design) if one.differs)
+    return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding, unequal)
 
 
 def _curves(evidence: Evidence, design: VideoDesign, metric: MetricEntry) -> list[Curve]:
@@ -167,6 +171,29 @@ def overlap(one: Separation) -> str:
 def separable(one: Separation) -> str:
     """Whether two families are separable, as text."""
     return _one_of(one.separable, "yes", "no")
+
+
+SEPARATION_REFUSED = {
+    "unequal-exclusions": "not compared: the shares of positions that M2 leaves out because a gradient is zero "
+    f"differ by more than {LARGEST_DIFFERENCE:.0%} between these cells",
+}
+"""Why two families are not compared, by code."""
+
+EXCLUSIONS_DIFFER = (
+    "Warning: in these cells, the shares of positions that are left out because a vector is zero differ by more than "
+    f"{LARGEST_DIFFERENCE:.0%} between models. Their means are over different positions: do not compare these models."
+)
+
+
+def separation_notes(one: Separation, unit: str) -> str:
+    """Notes on the comparison of two families, as one line of text."""
+    refused = [SEPARATION_REFUSED[one.refused]] if one.refused else []
+    return "; ".join([*refused, *([words.notes(one.gap, unit)] if one.gap.notes else [])])
+
+
+def shares(one: Exclusion) -> str:
+    """The share of each model, as text."""
+    return ", ".join(f"{model} {share:.0%}" for model, share in one.shares.items())
 
 
 def _one_of(value: bool | None, yes: str, no: str) -> str:

@@ -19,6 +19,7 @@ from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEst
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.statistics.pearson import plan_pearson, plan_pearson_difference
 from vjepa_stress.statistics.within_cell import plan_within_cell
+from vjepa_stress.verdict.exclusions import differ
 from vjepa_stress.verdict.gee import gee
 from vjepa_stress.verdict.table import Table
 
@@ -85,17 +86,19 @@ class Separation:
         gap: r of the first minus r of the second, both on the same resampled sources.
         overlap: whether their Fisher intervals overlap, which is the criterion of the published report; None if one
             is undefined.
+        refused: why the families are not compared, as a code; None if they are.
     """
 
     families: tuple[str, str]
     control: str | None
     gap: Estimate
     overlap: bool | None
+    refused: Literal["unequal-exclusions"] | None = None
 
     @property
     def separable(self) -> bool | None:
-        """Whether the interval of the difference excludes zero; None if it is undefined."""
-        if self.gap.low is None or self.gap.high is None:
+        """Whether the interval of the difference excludes zero; None if it is undefined, or refused."""
+        if self.refused or self.gap.low is None or self.gap.high is None:
             return None
         return self.gap.low > 0 or self.gap.high < 0
 
@@ -191,6 +194,8 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
             one.control,
             next(estimates),
             _overlap(fisher[one.name, one.control], fisher[other.name, one.control]),
+            # M2 over different shares of positions is not the same metric in both families, or in all models.
+            "unequal-exclusions" if differ(table, DRIFT, _stored(table, [*one.cells, *other.cells])) else None,
         )
         for one, other in pairs
     )

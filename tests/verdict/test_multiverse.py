@@ -1,0 +1,87 @@
+"""Rules under registered alternatives: which agree, which disagree, and which do not apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.verdict import sketch
+from vjepa_stress.prereg.alternatives import Alternative
+from vjepa_stress.verdict.multiverse import AlternativeRecord, agreement, multiverse
+from vjepa_stress.verdict.table import Table
+
+DESIGN = sketch.design(
+    sketch.cells(["davis"], ["base", "large"], ["noise", "drops"], [0.2, 1.0]), clips={"davis": 30}
+)
+BAND = {"kind": "band", "estimand": "r", "low": -0.72, "high": 0.72, "rationale": "a sketch"}
+FISHER = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}, "interval": "fisher"}
+
+
+def outcomes(*changes: dict[str, Any], estimand: Any = FISHER, rule: Any = BAND) -> dict[str, str | None]:
+    """30 clips that are alike in every cell: 240 pairs for Fisher's interval, 30 for a bootstrap. r is 0.6."""
+    document = sketch.document(DESIGN, [sketch.hypothesis("H1", {"r": estimand}, rule)])
+    table, chance = sketch.table(document), np.random.default_rng(1)
+    x, noise = chance.normal(size=(2, 30))
+    x = (x - x.mean()) / x.std()
+    noise -= noise.mean() + x * (noise @ x) / 30
+    y = 0.6 * x + 0.8 * noise / noise.std()
+    alike = {"M2": x, "dM3": y}
+    values = {
+        **table.values,
+        **{name: np.repeat(one[:, None], len(table.cells), axis=1) for name, one in alike.items()},
+    }
+    changed = [Alternative.model_validate({"name": f"a{n}", **change}) for n, change in enumerate(changes)]
+    records = multiverse(
+        document.hypotheses[0], changed, Table(table.cells, table.units, values, table.present), document
+    )
+    return {one.name: one.outcome for one in records}
+
+
+def test_an_alternative_disagrees() -> None:
+    # The registered sensitivity of the replica: a bootstrap over clips instead of Fisher's interval.
+    found = outcomes({"level": 0.9}, {"interval": "expanded", "hypothesis": "H1"}, {"interval": "percentile"})
+    assert found == {"a0": "confirmed", "a1": "ambiguous", "a2": "ambiguous"}
+
+
+def test_strata_seeds_statistics_and_sources() -> None:
+    found = outcomes(
+        {"where": {"perturbation": ["noise"]}},
+        {"leave_one_source_out": True, "where": {"model": ["base"], "perturbation": ["noise"]}},
+        {"where": {"dataset": ["films"]}},
+        {"seed": 9},
+        {"hypothesis": "H2", "level": 0.9},
+        estimand={**FISHER, "interval": "expanded"},
+        rule=sketch.threshold("r", 0.05, 0.01) | {"rationale": "a sketch"},
+    )
+    assert found == {"a0": "confirmed", "a1": "confirmed", "a2": None, "a3": "confirmed"}
+    # A border so near to the end of the interval that one clip decides.
+    near = sketch.threshold("r", 0.2, 0.1) | {"rationale": "a sketch"}
+    alone = outcomes({"leave_one_source_out": True}, estimand={**FISHER, "interval": "expanded"}, rule=near)
+    assert alone == {"a0": "differs"}
+
+
+def test_what_does_not_apply_is_no_disagreement() -> None:
+    mean = {"statistic": "mean", "metric": "M2", "where": {}}
+    rule = sketch.threshold("r", 0.5, 0.1) | {"rationale": "a sketch"}
+    found = outcomes({"interval": "fisher"}, {"statistic": "spearman"}, {"interval": "bca"}, estimand=mean, rule=rule)
+    assert (found["a0"], found["a1"]) == (None, None)
+    assert found["a2"] is not None
+    assert outcomes({"statistic": "spearman"}, estimand={**FISHER, "interval": "expanded"})["a0"] is not None
+
+
+def test_agreement_counts_what_applies() -> None:
+    records = [
+        AlternativeRecord(name="a", outcome="confirmed"),
+        AlternativeRecord(name="b", outcome="refuted"),
+        AlternativeRecord(name="c", outcome=None),
+        AlternativeRecord(name="d", outcome="differs"),
+    ]
+    assert agreement("confirmed", records) == (1, 3)
+
+
+def test_an_alternative_changes_something() -> None:
+    with pytest.raises(ValidationError, match="changes nothing"):
+        Alternative.model_validate({"name": "same", "hypothesis": "H1"})
