@@ -25,6 +25,7 @@ class Auroc(TwoMetrics):
     failures includes differences between cells.
     """
 
+    least_sources: ClassVar[int] = 60
     words: ClassVar[Mapping[str, str]] = {
         "name": "area under the ROC curve",
         "of": "area under the ROC curve of {x} for failures, {y} ≥ {failure_at}",

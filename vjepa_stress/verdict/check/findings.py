@@ -15,11 +15,6 @@ from vjepa_stress.verdict.check.reach import check_rule, value_range
 from vjepa_stress.verdict.check.simulated import scenarios, simulated
 from vjepa_stress.verdict.check.structure import structure
 
-LEAST_SOURCES = 30
-"""Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
-
-Data from fewer sources are a case study: estimates are shown, and no rule reads their intervals."""
-
 _SPREAD = 0.02
 """A band gives a warning if it requires a standard deviation between sources below this share of the range."""
 
@@ -57,8 +52,12 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
         estimand = hypothesis.estimands[name]
         for stratum in _strata(document, estimand) if estimand.sampled else ():
             sources = design.count_sources(stratum)
-            if sources < LEAST_SOURCES:
-                found: dict[str, str | int] = {"stratum": stratum, "sources": sources, "least": LEAST_SOURCES}
+            if sources < estimand.least_sources:
+                found: dict[str, str | int] = {
+                    "stratum": stratum,
+                    "sources": sources,
+                    "least": estimand.least_sources,
+                }
                 yield Finding("error", "too-few-sources", f"{hypothesis.id}.{name}", found)
 
 
