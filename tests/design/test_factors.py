@@ -18,7 +18,7 @@ VIDEO = (
     "cli/",
     "columns.py",
     "data/",
-    "design/video.py",
+    "design/video",
     "encoders/",
     "interfaces.py",
     "metrics/",

@@ -40,7 +40,7 @@ from vjepa_stress.study_root import StudyRoot
 TEMPERATURES = (0.0, 0.5, 1.0, 1.5)
 PROMPTS = ("chatty", "silence", "terse")
 CONTROL = "silence"
-QUESTIONS = tuple(f"q{n:02}" for n in range(24))
+QUESTIONS = tuple(f"q{n:02}" for n in range(30))
 LISTED = canonical_json({"questions": list(QUESTIONS)})
 """The file that lists the questions."""
 

@@ -90,8 +90,10 @@ def hypothesis(name: str, estimands: dict[str, Any], rule: dict[str, Any], famil
     return {"id": name, **prose, "estimands": estimands, "rule": rule, "family": family, "status": "active"}
 
 
-def explained(rule: dict[str, Any]) -> dict[str, Any]:
+def explained(rule: Any) -> Any:
     """The same rule with a rationale for every leaf that has none."""
+    if not isinstance(rule, dict):
+        return rule  # an object that is already built
     if "of" in rule:
         return {**rule, "of": [explained(part) for part in rule["of"]]}
     return {"rationale": "…", **rule}

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 DOSES = [("noise", 0.2), ("noise", 1.0), ("noise", 1.0), ("drops", 0.2), ("drops", 1.0), ("drops", 1.0)]
 
 
-def data(units: int = 25, seed: int = 0) -> tuple[Floats, Floats]:
+def data(units: int = 40, seed: int = 0) -> tuple[Floats, Floats]:
     """Values with effects of units and doses, and an association within doses."""
     chance = np.random.default_rng(seed)
     dose = np.array([strength for _, strength in DOSES])
@@ -48,7 +48,7 @@ def test_it_is_that_of_statsmodels_on_a_long_table() -> None:
     found = gee(x, y, DOSES, 0.9)
     assert found.value == pytest.approx(fitted.params["x"], abs=1e-8)
     assert (found.low, found.high) == pytest.approx(tuple(fitted.conf_int(alpha=0.1).loc["x"]), abs=1e-8)
-    assert (found.n, found.pairs, found.method) == (24, len(frame), "gee")
+    assert (found.n, found.pairs, found.method) == (39, len(frame), "gee")
 
 
 def test_a_balanced_case_in_closed_form() -> None:

@@ -12,8 +12,11 @@ from vjepa_stress.design import Cell, Where
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.statistics import Estimand, Statistic
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note
+from vjepa_stress.statistics.difference import plan_difference
+from vjepa_stress.statistics.mean import plan_mean
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.ratio_of_means import plan_ratio
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import for_control
 from vjepa_stress.verdict.plan import compute
@@ -66,9 +69,15 @@ def near(expected: Estimate) -> Any:
     return pytest.approx(expected.model_dump(exclude={"notes"}), abs=1e-12)
 
 
+def of_both(planned: PendingEstimate | Estimate, davis: int = 8, ssv2: int = 20) -> Estimate:
+    """An estimate over both data sets, whose clips are drawn within their data set."""
+    assert isinstance(planned, PendingEstimate)
+    return evaluate([planned.within((davis, ssv2))], HOW)[0]
+
+
 def test_filters_and_arguments_reach_the_statistics() -> None:
     noise, drops = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
-    assert found(MEAN).model_dump() == near(estimate.bootstrap_mean(values(**noise), HOW))
+    assert found(MEAN).model_dump() == near(of_both(plan_mean(values(**noise))))
     where = {**noise, "model": ["twin"], "dataset": ["davis"]}
     expected = estimate.bootstrap_mean(values(**where), HOW)
     assert found({**MEAN, "where": where}).model_dump() == near(expected)
@@ -77,9 +86,9 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     assert words.method(expected) == "bootstrap over clips, percentiles at an expanded level"
     sides = (values(**noise), values(**drops))
     ratio = {"statistic": "ratio_of_means", "metric": "M2", "numerator": noise, "denominator": drops}
-    assert found(ratio).model_dump() == near(estimate.ratio_of_means(*sides, HOW))
+    assert found(ratio).model_dump() == near(of_both(plan_ratio(*sides)))
     difference = {"statistic": "difference", "metric": "M2", "of": noise, "minus": drops}
-    assert found(difference).model_dump() == near(estimate.difference(*sides, HOW))
+    assert found(difference).model_dump() == near(of_both(plan_difference(*sides)))
     where = {**noise, "dataset": ["ssv2"]}
     strengths = STRENGTHS * 3  # models come before strengths
     expected = estimate.trend(values(**where), strengths, HOW)
@@ -131,8 +140,10 @@ def test_rows_are_filtered_by_any_column() -> None:
 
     m1, n = TABLE.values["M1"], TABLE.values["M2_n"]
     some = found(asked({"column": "M2_n", "at_least": 3}, {"column": "M1", "at_most": 0.5}))
-    expected = estimate.bootstrap_mean(filtered("M2", (n >= 3) & (m1 <= 0.5)), HOW)
-    assert some == expected.model_copy(update={"notes": ()})  # rows that a filter leaves out do not count as missing
+    keep, in_davis = (n >= 3) & (m1 <= 0.5), np.arange(len(TABLE.units))[:, None] < 8
+    sizes = [len(filtered("M2", keep & part)) for part in (in_davis, ~in_davis)]
+    assert some.model_dump() == near(of_both(plan_mean(filtered("M2", keep)), *sizes))
+    assert some.notes == ()  # rows that a filter leaves out do not count as missing
     assert found(asked({"column": "M2_n", "equals": 4})).value == pytest.approx(
         np.nanmean(filtered("M2", n == 4)), abs=1e-12
     )
