@@ -173,16 +173,32 @@ class Size(Frozen):
     confirmed: Chance
 
 
+class Severity(Frozen):
+    """Chances in the scenario that expects confirmation, with every estimate moved so that its truth is at a border.
+
+    Gates count as passed.
+
+    Attributes:
+        at_refuting: each part of the rule at its border of refutation.
+        at_confirming: each part of the rule at its border of confirmation.
+    """
+
+    at_refuting: Chances
+    at_confirming: Chances
+
+
 class OperatingCharacteristics(Plan):
     """Results of the simulation.
 
     Attributes:
         chances: scenario, or world that needs no author → hypothesis → chance of each verdict.
         curves: hypothesis → chance of confirmation by size of the study, from the smallest.
+        severity: hypothesis → chances at the borders of its rule, over `studies` studies.
     """
 
     chances: dict[Name, dict[Name, Chances]]
     curves: dict[Name, tuple[Size, ...]] = Field(default={})
+    severity: dict[Name, Severity] = Field(default={})
 
     @model_validator(mode="after")
     def _every_scenario(self) -> Self:

@@ -41,6 +41,10 @@ class Band(LeafRule):
         """Both ends of the band."""
         return self.low, self.high
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """The end that is nearest to the truth, for both."""
+        return min(self.borders(), key=lambda end: abs(end - truth))
+
     def numbers(self) -> Numbers:
         """Both ends of the band."""
         return {"low": self.low, "high": self.high}

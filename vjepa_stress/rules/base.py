@@ -98,6 +98,18 @@ class LeafRule(Rule):
     def borders(self) -> tuple[float, ...]:
         """Numbers at which the outcome changes. For a rule that reads pooled half-widths, in half-widths."""
 
+    def border(self, confirming: bool, truth: float) -> float | None:  # noqa: ARG002
+        """The true value at which confirmation, or refutation, begins; None leaves simulated values where they are.
+
+        Args:
+            confirming: the border of confirmation, or that of refutation.
+            truth: the true value in the scenario that expects confirmation. It matters if there are several borders.
+
+        Returns:
+            A value; for curves and trends, a change from first to last; for pooled curves, that in half-widths.
+        """
+        return None
+
     def stated(self) -> tuple[float, ...]:
         """Borders that must be in the range of the estimand."""
         return self.borders() if self.reads == "number" else ()

@@ -62,6 +62,10 @@ class Monotone(LeafRule):
         """The smallest change and the tolerance; 1 stands for any change if both are 0."""
         return tuple(number for number in (self.smallest, self.tolerance) if number) or (1.0,)
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """The smallest change along the order, for both."""
+        return self.smallest if self.order == "rising" else -self.smallest
+
     def stated(self) -> tuple[float, ...]:
         """The smallest change along the order, and the tolerated step against it."""
         along = 1.0 if self.order == "rising" else -1.0

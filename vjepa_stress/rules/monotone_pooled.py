@@ -51,6 +51,10 @@ class MonotonePooled(LeafRule):
         """The noise in both directions, in half-widths."""
         return -self.noise, self.noise
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """The noise along the order, for both. A refuting step against the order is no change from first to last."""
+        return self.noise if self.order == "rising" else -self.noise
+
     def numbers(self) -> Numbers:
         """The noise and the order."""
         return {"noise": self.noise, "order": self.order}

@@ -59,6 +59,10 @@ class Threshold(LeafRule):
         """Both thresholds."""
         return self.confirm_at, self.refute_at
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """`confirm_at` or `refute_at`."""
+        return self.confirm_at if confirming else self.refute_at
+
     @property
     def reads_interval(self) -> bool:
         """True with `use: interval`."""

@@ -43,6 +43,10 @@ class Tost(LeafRule):
         """Both ends of the margin."""
         return -self.margin, self.margin
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """The end that is nearest to the truth, for both."""
+        return min(self.borders(), key=lambda end: abs(end - truth))
+
     def stated(self) -> tuple[float, ...]:
         """The margin alone: its negative may be outside the range of the estimand."""
         return (self.margin,)

@@ -67,6 +67,10 @@ class TrendRule(LeafRule):
         along = 1.0 if self.order == "rising" else -1.0
         return along * self.confirm_at, along * self.refute_at, self.smallest
 
+    def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
+        """The smallest change along the order, for both."""
+        return self.smallest if self.order == "rising" else -self.smallest
+
     def stated(self) -> tuple[float, ...]:
         """Both correlations."""
         return self.confirm_at, self.refute_at

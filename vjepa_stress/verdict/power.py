@@ -21,7 +21,16 @@ import numpy as np
 from vjepa_stress.design import Cell
 from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
-from vjepa_stress.prereg.scenarios import WORLDS, Chance, Chances, Given, OperatingCharacteristics, Plan, Size
+from vjepa_stress.prereg.scenarios import (
+    WORLDS,
+    Chance,
+    Chances,
+    Given,
+    OperatingCharacteristics,
+    Plan,
+    Severity,
+    Size,
+)
 from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled, dose_factor, null_of_pilot, null_of_scenario
@@ -29,11 +38,15 @@ from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.judge import closed_gates, judge
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
+from vjepa_stress.verdict.severity import BORDERS, Border, at_borders
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World, scaled
 
 SCALES = (0.5, 2.0, 4.0)
 """Sizes of the power curves, as factors of the registered numbers of units and sources."""
+
+Judged = tuple[str, Border | None]
+"""A hypothesis, judged as simulated or with its truth at a border."""
 
 _AT_ONCE = 50
 """Number of simulated studies per task of a process."""
@@ -62,16 +75,25 @@ def operating_characteristics(
     except ValueError as error:
         raise BadDocument(str(error), where="operating_characteristics", fix="correct the scenario") from error
     runs = plan_runs(document, plan)
-    counts = {run: {name: Counter[str]() for name in run.hypotheses} for run in runs}
+    counts: dict[Run, dict[Judged, Counter[str]]] = {run: {} for run in runs}
     for run, outcomes in _outcomes(document, plan, pilots or {}, runs, workers):
-        for name, outcome in zip(run.hypotheses, outcomes, strict=True):
-            counts[run][name][outcome] += 1
-    found = {run: {name: _chances(one, run.studies) for name, one in counts[run].items()} for run in runs}
+        for judged, outcome in outcomes.items():
+            counts[run].setdefault(judged, Counter())[outcome] += 1
+    found = {
+        run: {name: _chances(one[name, None], run.studies) for name in run.hypotheses} for run, one in counts.items()
+    }
+    moved = {key: _chances(one, plan.studies) for of in counts.values() for key, one in of.items() if key[1]}
+    severity = {
+        one.id: Severity(**{border: moved[one.id, border] for border in BORDERS})
+        for one in document.hypotheses
+        if (one.id, BORDERS[0]) in moved
+    }
     chances: dict[str, dict[str, Chances]] = {}
     for run in runs:
         if run.scale == 1:
             chances.setdefault(run.world, {}).update(found[run])
-    return OperatingCharacteristics(**vars(plan), chances=chances, curves=_curves(document, plan, found))
+    curves = _curves(document, plan, found)
+    return OperatingCharacteristics(**vars(plan), chances=chances, curves=curves, severity=severity)
 
 
 @dataclass(frozen=True)
@@ -210,9 +232,12 @@ class Simulation:
                     self.wanted.setdefault((one.id, leaf.estimand), []).extend(read)
         self.points = self.plans.keys() - self.wanted.keys()
         self.wanted |= {key: [self.how.level] for key in self.points}
+        severe = [] if run.scale != 1 else [one for one in self.hypotheses if plan.claimed(one.id) == run.world]
+        severe = [one for one in severe if one.family != CALIBRATION]
+        self.at_borders = at_borders(document, severe, self.plans, self.world, self.how, plan.seed)
 
-    def study(self, number: int) -> list[str]:
-        """The verdicts of one simulated study, one per hypothesis."""
+    def study(self, number: int) -> dict[Judged, str]:
+        """The verdicts of one simulated study."""
         table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
         first = {key: levels[0] for key, levels in self.wanted.items()}
         by_level = ByLevel(self.plans, table, self.how, strict=self.strict, first=first, points=self.points)
@@ -220,21 +245,21 @@ class Simulation:
         seen: dict[str, dict[tuple[str, float], Estimate]] = {one.id: {} for one in self.hypotheses}
         for ((hypothesis_id, name), level), estimate in estimates.items():
             seen[hypothesis_id][name, level] = estimate
-        outcomes: list[str] = []
+        outcomes: dict[str, str] = {}
+        moved: dict[Judged, str] = {}
         for hypothesis in self.hypotheses:
             at, own = seen[hypothesis.id], self.own[hypothesis.id]
             # A leaf without levels reads the level of the hypothesis, or only a value, which is equal at all levels.
             estimated = {name: at.get((name, own), estimate) for (name, _), estimate in at.items()}
-            outcomes.append(judge(hypothesis.rule, estimated, self.levels[hypothesis.id], at).outcome)
-        if not self.gated:
-            return outcomes
-        judged = list(zip(self.hypotheses, outcomes, strict=True))
-        gates = {hypothesis.id: outcome for hypothesis, outcome in judged if hypothesis.family == CALIBRATION}
-        if closed_gates(self.withdrawn_gates | gates):
-            return [
-                outcome if hypothesis.family == CALIBRATION else "not-evaluable" for hypothesis, outcome in judged
-            ]
-        return outcomes
+            levels = self.levels[hypothesis.id]
+            outcomes[hypothesis.id] = judge(hypothesis.rule, estimated, levels, at).outcome
+            if hypothesis.id in self.at_borders:
+                of_borders = self.at_borders[hypothesis.id].outcomes(estimated, levels, at)
+                moved |= {(hypothesis.id, border): outcome for border, outcome in of_borders}
+        gates = {one.id: outcomes[one.id] for one in self.hypotheses if one.family == CALIBRATION}
+        if self.gated and closed_gates(self.withdrawn_gates | gates):
+            outcomes = {name: gates.get(name, "not-evaluable") for name in outcomes}
+        return {(name, None): outcome for name, outcome in outcomes.items()} | moved
 
 
 def _needed(document: Preregistration, hypotheses: Sequence[Hypothesis]) -> dict[Cell, frozenset[str]]:
@@ -285,7 +310,7 @@ def _world(
 
 def _outcomes(
     document: Preregistration, plan: Plan, pilots: Mapping[str, Table], runs: Sequence[Run], workers: int
-) -> Iterator[tuple[Run, list[str]]]:
+) -> Iterator[tuple[Run, dict[Judged, str]]]:
     """The run and the verdicts of each simulated study."""
     tasks = [
         (run, range(first, min(first + _AT_ONCE, run.studies)))
@@ -317,7 +342,7 @@ class _Worker:
         self.document, self.plan, self.pilots = document, plan, pilots
         self.prepared: dict[Run, Simulation] = {}
 
-    def __call__(self, task: tuple[Run, range]) -> list[list[str]]:
+    def __call__(self, task: tuple[Run, range]) -> list[dict[Judged, str]]:
         run, numbers = task
         if run not in self.prepared:
             self.prepared = {run: Simulation(self.document, self.plan, run, self.pilots)}
@@ -332,7 +357,7 @@ def _start(document: Preregistration, plan: Plan, pilots: Mapping[str, Table]) -
     _worker = _Worker(document, plan, pilots)
 
 
-def _simulate(task: tuple[Run, range]) -> list[list[str]]:
+def _simulate(task: tuple[Run, range]) -> list[dict[Judged, str]]:
     assert _worker is not None  # noqa: S101  # `_start` ran first
     return _worker(task)
 
