@@ -39,4 +39,6 @@ class Alternative(Frozen):
     def _changes_something(self) -> Self:
         if not (self.model_fields_set - {"name", "hypothesis"}):
             raise ValueError(f"the alternative {self.name} changes nothing")
+        if self.where is not None and self.where.rows:
+            raise ValueError(f"the alternative {self.name} filters rows: `where` names levels of factors only")
         return self

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from vjepa_stress.design import Design, Where
 from vjepa_stress.fields import Frozen
@@ -17,7 +17,7 @@ from vjepa_stress.prereg.document import Hypothesis, Preregistration
 from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import judge
+from vjepa_stress.verdict.judge import Exploratory, exploratory, judge
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
@@ -33,7 +33,11 @@ class AlternativeRecord(Frozen):
     """
 
     name: str
-    outcome: Outcome | Literal["differs"] | None = Field(default=None)
+    outcome: Outcome | Exploratory | Literal["differs"] | None
+
+    def exploratory(self) -> AlternativeRecord:
+        """The record with an exploratory outcome."""
+        return self.model_copy(update={"outcome": self.outcome and exploratory(self.outcome)})
 
 
 def multiverse(
