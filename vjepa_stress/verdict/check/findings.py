@@ -20,6 +20,9 @@ LEAST_SOURCES = 30
 
 Data from fewer sources are a case study: estimates are shown, and no rule reads their intervals."""
 
+LEAST_ALTERNATIVES = 5
+"""A document with fewer alternatives gets a suggestion."""
+
 _SPREAD = 0.02
 """A band gives a warning if it requires a standard deviation between sources below this share of the range."""
 
@@ -89,5 +92,8 @@ def _suggestions(document: Preregistration) -> Iterator[Finding]:
     for family in sorted(set(families)):
         if document.analysis.multiplicity == "none" and families.count(family) > 1:
             yield Finding("suggestion", "multiplicity", f"family {family}", {"n": families.count(family)})
+    if families and len(document.sensitivity) < LEAST_ALTERNATIVES:
+        found = {"n": len(document.sensitivity), "least": LEAST_ALTERNATIVES}
+        yield Finding("suggestion", "few-alternatives", "sensitivity", found)
     if not any(hypothesis.family == CALIBRATION for hypothesis in document.hypotheses):
         yield Finding("suggestion", "no-calibration", "hypotheses")
