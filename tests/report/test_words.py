@@ -216,7 +216,7 @@ def test_no_reason_of_an_exploratory_study_is_a_verdict(at: float) -> None:
         assert one.verdict.startswith("exploratory-") or one.gates
         assert not VERDICTS.search(verdicts.reason(one))
         assert not VERDICTS.search(verdicts.status(one))
-        assert all(record.verdict.startswith("exploratory-") for record in one.sensitivity)
+        assert all(record.outcome.startswith("exploratory-") for record in one.alternatives if record.outcome)
 
 
 def test_withdrawn_hypotheses_quote_their_amendment() -> None:

@@ -18,7 +18,7 @@ from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Frozen, Name
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, Reads
-from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 Resampled = Literal["expanded"]
 """The bootstrap interval that a document can register: percentiles at an expanded level. Its coverage was measured
@@ -74,12 +74,14 @@ class Statistic(Frozen, ABC):
         present_in: whether a unit must be present in every part, or in any part.
         least_sources: number of sources from which on its interval holds its level.
         is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
+        other_ends: intervals that an alternative may have in place of the expanded one.
         words: templates of its texts, by code; `report.words` fills them in.
     """
 
     present_in: ClassVar[Literal["every", "any"]] = "every"
     least_sources: ClassVar[int] = LEAST_SOURCES
     is_mean: ClassVar[bool] = False
+    other_ends: ClassVar[tuple[Ends, ...]] = ("percentile", "bca")
     words: ClassVar[Mapping[str, str]]
 
     statistic: str

@@ -15,6 +15,9 @@ from vjepa_stress.verdict.check.reach import check_rule, value_range
 from vjepa_stress.verdict.check.simulated import scenarios, simulated
 from vjepa_stress.verdict.check.structure import structure
 
+LEAST_ALTERNATIVES = 5
+"""A document with fewer alternatives gets a suggestion."""
+
 _SPREAD = 0.02
 """A band gives a warning if it requires a standard deviation between sources below this share of the range."""
 
@@ -88,5 +91,8 @@ def _suggestions(document: Preregistration) -> Iterator[Finding]:
     for family in sorted(set(families)):
         if document.analysis.multiplicity == "none" and families.count(family) > 1:
             yield Finding("suggestion", "multiplicity", f"family {family}", {"n": families.count(family)})
+    if families and len(document.sensitivity) < LEAST_ALTERNATIVES:
+        found = {"n": len(document.sensitivity), "least": LEAST_ALTERNATIVES}
+        yield Finding("suggestion", "few-alternatives", "sensitivity", found)
     if not any(hypothesis.family == CALIBRATION for hypothesis in document.hypotheses):
         yield Finding("suggestion", "no-calibration", "hypotheses")
