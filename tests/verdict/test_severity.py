@@ -1,4 +1,4 @@
-"""Severity against closed forms: at its border, an interval rule is wrong at its level, and a point rule half the time."""
+"""Severity: the chance of each verdict when the truth is exactly at the border of a rule."""
 
 import functools
 import math
