@@ -217,7 +217,7 @@ def test_controls_are_levels_of_its_own_factor() -> None:
 
 
 def test_check_finds_what_is_wrong_with_it() -> None:
-    assert {one.code for one in check(toy.document())} == {"no-calibration", "no-scenarios"}
+    assert {one.code for one in check(toy.document())} == {"no-calibration", "no-scenarios", "few-alternatives"}
     band = {"kind": "band", "estimand": "x", "low": 0.0, "high": 1.0}
     for estimand, rule, code in (
         (ESTIMANDS["share"], band, "vacuous"),

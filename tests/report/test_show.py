@@ -143,6 +143,8 @@ def _set(*path: Any, value: object) -> Callable[[Any], None]:
         (_set("hypotheses", 1, "id", value="H9"), "H1 is not in the draft"),
         (_set("hypotheses", 1, "rule", value="yes"), "hypotheses: invalid in the draft"),
         (_set("analysis", "bootstrap_seed", value=9), "analysis.bootstrap_seed: 3 → 9"),
+        (_set("sensitivity", value=[{"name": "seed", "seed": 9}]), "sensitivity"),
+        (_set("sensitivity", value=[{"name": "nothing"}]), "sensitivity or acknowledged: invalid in the draft"),
         (_set("analysis", value={}), "analysis, sensitivity or acknowledged: invalid in the draft"),
         (
             _set("operating_characteristics", value={"studies": 1}),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from tests.verdict import sketch
 from tests.verdict.test_judge import estimates, rules
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.rules import Rule
@@ -257,6 +258,16 @@ def test_suggestions_do_not_block() -> None:
     document = draft({"x": NOISE}, above(0.5, 0.3))
     assert {"no-control", "no-calibration"} <= codes(document, "suggestion")
     assert not blocking(document)
+
+
+def test_few_alternatives_are_a_suggestion() -> None:
+    document = draft({"x": NOISE}, above(0.5, 0.3))
+    several = tuple(Alternative(name=f"seed_{n}", seed=n) for n in range(5))
+    for n in range(6):
+        changed = document.model_copy(update={"sensitivity": several[:n]})
+        assert ("few-alternatives" in codes(changed, "suggestion")) == (n < 5)
+    gates = tuple(one.model_copy(update={"family": "calibration"}) for one in document.hypotheses)
+    assert "few-alternatives" not in codes(document.model_copy(update={"hypotheses": gates}), "suggestion")
 
 
 def wide(seen: Estimate) -> Estimate:
