@@ -31,7 +31,8 @@ POOLED = """  - id: H3
     family: drift
     prediction: confirmed
     estimands: {pooled: {statistic: spearman, x: M2, y: dM3, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval}
+    rule: {kind: threshold, estimand: pooled, direction: above, confirm_at: 0.5, refute_at: 0.2, use: interval,
+           rationale: Half of the ranks agree.}
 acknowledged:
   - {warning: mixes-cells, hypothesis: H3, estimand: pooled, reason: the report says what is within cells}
 """
