@@ -99,7 +99,7 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     ),
     (
         [put("hypotheses", 1, "rule", value=sketch.explained(sketch.threshold("sizes", 0.5, 0.1)))],
-        ["hypotheses.1: threshold reads a", "H2.sizes (jumps, interval max-t)"],
+        ["hypotheses.1: threshold reads a", "H2.sizes (jumps, interval max-t) is a curve"],
     ),
     (
         [put("hypotheses", 0, "rule", value=nested(DEEPEST_RULE + 1))],
