@@ -68,7 +68,7 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     # One field
     ([put("title", value=...)], ["title: Field required"]),
     ([put("title", value="")], ["title: String should have at least 1 character"]),
-    ([put("schema", value="vjepa-stress/prereg/v1")], ["schema: Input should be 'vjepa-stress/prereg/v2'"]),
+    ([put("schema", value="vjepa-stress/prereg/v2")], ["schema: Input should be 'vjepa-stress/prereg/v3'"]),
     ([put("version", value="1")], ["version: String should match pattern"]),
     ([put("created", value="yesterday")], ["created: String should match pattern"]),
     ([put("data_status", value="early")], ["data_status: Input should be 'before-creation', "]),

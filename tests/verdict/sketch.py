@@ -130,7 +130,7 @@ def document(chosen: dict[str, Any], hypotheses: list[dict[str, Any]], **more: A
     }
     return Preregistration.model_validate(
         {
-            "schema": "vjepa-stress/prereg/v2",
+            "schema": "vjepa-stress/prereg/v3",
             "study": "sketch",
             "version": "v1",
             "title": "A sketch",

@@ -166,7 +166,7 @@ class Amendment(Frozen):
 class Preregistration(Frozen):
     """The frozen document."""
 
-    schema_: Literal["vjepa-stress/prereg/v2"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/prereg/v3"] = Field(alias="schema")
     study: str = Field(pattern=STUDY_NAME)
     version: Version
     title: Text

@@ -322,7 +322,7 @@ def resolve(
         for name in design.models
     }
     value = {
-        "schema": "vjepa-stress/prereg/v2",
+        "schema": "vjepa-stress/prereg/v3",
         **draft.model_dump(mode="json", include={"study", "version", "title", "authors", "data_status", "analysis"}),
         "created": draft.created or now(),
         "parent": draft.parent or (parent.digest if parent else None),

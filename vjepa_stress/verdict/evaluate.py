@@ -136,7 +136,7 @@ class HypothesisVerdict(Frozen):
 class StudyVerdict(Frozen):
     """`verdict.json`: a function of the registration, the shards and the ledger, except for looks."""
 
-    schema_: Literal["vjepa-stress/verdict/v2"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/verdict/v3"] = Field(alias="schema")
     study: str
     version: str
     prereg_digest: Digest
@@ -176,7 +176,7 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
     if evidence.objections:
         judged = [one.exploratory() for one in judged]
     return StudyVerdict(
-        schema="vjepa-stress/verdict/v2",
+        schema="vjepa-stress/verdict/v3",
         study=document.study,
         version=document.version,
         prereg_digest=evidence.registration.digest,
