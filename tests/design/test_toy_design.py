@@ -217,7 +217,7 @@ def test_controls_are_levels_of_its_own_factor() -> None:
 
 
 def test_check_finds_what_is_wrong_with_it() -> None:
-    assert {one.code for one in check(toy.document())} == {"no-calibration", "no-scenarios"}
+    assert {one.code for one in check(toy.document())} == {"no-calibration", "no-scenarios", "few-alternatives"}
     band = {"kind": "band", "estimand": "x", "low": 0.0, "high": 1.0}
     for estimand, rule, code in (
         (ESTIMANDS["share"], band, "vacuous"),
@@ -250,7 +250,7 @@ def test_check_finds_what_is_wrong_with_it() -> None:
 
 
 def test_its_studies_are_simulated() -> None:
-    """A mean of 24 questions against a threshold that lies where it is, and one beyond its reach."""
+    """A mean of 30 questions against a threshold that lies where it is, and one beyond its reach."""
     estimands = {"share": {**ESTIMANDS["share"], "where": {**TERSE, "temperature": [1.0]}}}
     even, sure = (sketch.threshold("share", at, at, "point") for at in (0.5, 0.1))
     document = sketch.document(

@@ -24,8 +24,15 @@ PROJECT = Path(__file__).parents[2]
 DRAFT = (study.HERE / "draft.yaml").read_text()
 LOWER = DRAFT.replace("confirm_at: 0.9, refute_at: 0.5", "confirm_at: 0.8, refute_at: 0.5")
 MORE = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 0.4, 0.6, 1.0]}", 1)
-FEWER = DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace(
-    "statistic: trend, along: strength", "statistic: mean"
+NOISE = "where: {perturbation: [gaussian_noise]}"
+ENDS = (
+    "of: {perturbation: [gaussian_noise], strength: [1.0]}, minus: {perturbation: [gaussian_noise], strength: [0.2]}"
+)
+FEWER = (
+    DRAFT.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1)
+    .replace(f"statistic: trend, along: strength, metric: M2, {NOISE}", f"statistic: difference, metric: M2, {ENDS}")
+    .replace("kind: trend, estimand: rise, order: rising", "kind: threshold, estimand: rise, direction: above")
+    .replace("confirm_at: 0.9, refute_at: 0.5, smallest: 1.0e-6", "confirm_at: 0.0, refute_at: 0.0, use: interval")
 )
 COUNTED = DRAFT.replace("kind: all_of\n", "kind: count\n      confirm_at_least: 2\n      refute_at_least: 1\n")
 
@@ -196,9 +203,9 @@ def test_a_hypothesis_is_withdrawn_and_still_listed(attacked: StudyRoot) -> None
 
 def test_a_withdrawn_hypothesis_needs_no_cells(attacked: StudyRoot) -> None:
     """Its definition stays; an amended design need not go on running what nothing judges."""
-    lines = "perturbation: [gaussian_noise, frame_drops]", "perturbation: [identity, reverse]", "identity, reverse, "
-    left = "perturbation: [gaussian_noise]", "perturbation: [identity]", "identity, "
-    without = DRAFT.replace(", frame_drops]\n", "]\n")
+    lines = "perturbation: [gaussian_noise, frame_drops]", "perturbation: [identity, reverse]"
+    left = "perturbation: [gaussian_noise]", "perturbation: [identity]"
+    without = DRAFT
     for old, new in zip(lines, left, strict=True):
         assert old in without
         without = without.replace(old, new, 1)

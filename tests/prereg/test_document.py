@@ -99,7 +99,7 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
     ),
     (
         [put("hypotheses", 1, "rule", value=sketch.explained(sketch.threshold("sizes", 0.5, 0.1)))],
-        ["hypotheses.1: threshold reads a", "H2.sizes (jumps)"],
+        ["hypotheses.1: threshold reads a", "H2.sizes (jumps, interval max-t) is a curve"],
     ),
     (
         [put("hypotheses", 0, "rule", value=nested(DEEPEST_RULE + 1))],
@@ -133,9 +133,27 @@ REFUSALS: list[tuple[list[Callable[[dict[str, Any]], None]], list[str]]] = [
         ["document: acknowledged: ", "H1.mode"],
     ),
     (
-        [put("sensitivity", value=[{"kind": "cluster", "hypothesis": "H1", "estimand": "level"}])],
-        ["document: sensitivity: ", "H1.level"],
+        [put("sensitivity", value=[{"name": "one", "hypothesis": "H9", "seed": 2}])],
+        ["document: sensitivity: one: unknown hypothesis 'H9'", "H1, H2"],
     ),
+    (
+        [put("sensitivity", value=[{"name": "one", "seed": 2}, {"name": "one", "seed": 3}])],
+        ["document: sensitivity: one: two alternatives have this name"],
+    ),
+    ([put("sensitivity", value=[{"name": "one", "where": {"fog": ["thick"]}}])], ["sensitivity: one: ", "'fog'"]),
+    (
+        [put("sensitivity", value=[{"name": "one", "where": {"perturbation": ["fog"]}}])],
+        ["sensitivity: one: ", "no cell"],
+    ),
+    (
+        [put("sensitivity", value=[{"name": "one", "statistic": "median"}])],
+        ["sensitivity: one: unknown statistic 'median'", "spearman"],
+    ),
+    (
+        [put("sensitivity", value=[{"name": "one", "where": {"rows": [{"column": "M2", "at_least": 0.1}]}}])],
+        ["sensitivity.0", "filters rows"],
+    ),
+    ([put("sensitivity", value=[{"name": f"a{n}", "seed": n} for n in range(21)])], ["sensitivity: ", "20"]),
     # Several at once
     (
         [put("title", value=...), put("authors", value=[]), put("hypotheses", 1, "claim", value="")],

@@ -130,7 +130,7 @@ def _set(*path: Any, value: object) -> Callable[[Any], None]:
         (_set("authors", value=3), 'authors: ["Somebody"] → 3'),
         (_set("design", "seed", value=4), "design.seed: 3 → 4"),
         (_set("design", "metrics", value=["M1"]), 'design.metrics: ["M1","M2"] → ["M1"]'),
-        (_set("design", "models", "tiny_wide", "role", value="subject"), "role: "),
+        (_set("design", "controls", value=[]), "design.models.tiny_wide"),
         (
             _set("design", "cells", 0, "strength", value=[0.2, 0.6]),
             "4 cells removed: small · tiny · frame_drops at 1, small · tiny · gaussian_noise at 1, small · tiny_wide"
@@ -143,7 +143,9 @@ def _set(*path: Any, value: object) -> Callable[[Any], None]:
         (_set("hypotheses", 1, "id", value="H9"), "H1 is not in the draft"),
         (_set("hypotheses", 1, "rule", value="yes"), "hypotheses: invalid in the draft"),
         (_set("analysis", "bootstrap_seed", value=9), "analysis.bootstrap_seed: 3 → 9"),
-        (_set("analysis", value={}), "analysis, sensitivity or acknowledged: invalid in the draft"),
+        (_set("sensitivity", value=[{"name": "seed", "seed": 9}]), "sensitivity"),
+        (_set("sensitivity", value=[{"name": "nothing"}]), "sensitivity or acknowledged: invalid in the draft"),
+        (_set("analysis", value={"alpha": 0.05}), "analysis, sensitivity or acknowledged: invalid in the draft"),
         (
             _set("operating_characteristics", value={"studies": 1}),
             "operating_characteristics: invalid in the draft",

@@ -16,6 +16,7 @@ from tests.verdict.test_evaluate import CLUSTER, DESIGN, ESTIMANDS, RULE, eviden
 from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.errors import CellsIncomplete
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import verdicts, words
 from vjepa_stress.rules import RULES, LeafRule, Rule
@@ -24,6 +25,7 @@ from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, No
 from vjepa_stress.verdict.check import Finding, check
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, evaluate
 from vjepa_stress.verdict.judge import Verdict, judge
+from vjepa_stress.verdict.multiverse import AlternativeRecord
 
 VERDICTS = re.compile(r"confirm|refut|ambiguous", re.IGNORECASE)
 FLOOR = {"statistic": "maximum", "metric": "M1", "where": {"perturbation": ["noise"]}}
@@ -216,7 +218,34 @@ def test_no_reason_of_an_exploratory_study_is_a_verdict(at: float) -> None:
         assert one.verdict.startswith("exploratory-") or one.gates
         assert not VERDICTS.search(verdicts.reason(one))
         assert not VERDICTS.search(verdicts.status(one))
-        assert all(record.verdict.startswith("exploratory-") for record in one.sensitivity)
+        assert all(record.outcome.startswith("exploratory-") for record in one.alternatives if record.outcome)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"interval": "bca"}, "interval bca"),
+        ({"level": 0.99, "seed": 0}, "level 0.99, bootstrap seed 0"),
+        ({"where": {"strength": [0.6, 1.0]}}, "only strength 0.6, 1"),
+        ({"statistic": "spearman"}, "statistic spearman"),
+        ({"leave_one_source_out": True}, "without each source in turn (with fewer resamples, at least 1000 each)"),
+    ],
+)
+def test_an_alternative_in_words(change: dict[str, Any], text: str) -> None:
+    assert words.alternative(Alternative.model_validate({"name": "one", **change})) == text
+
+
+def test_the_share_of_alternatives_that_agree() -> None:
+    def said(*outcomes: Any) -> str:
+        alternatives = tuple(AlternativeRecord(name=f"a{n}", outcome=one) for n, one in enumerate(outcomes))
+        one: Any = SimpleNamespace(verdict="confirmed", alternatives=alternatives)
+        return verdicts.agreement(one)
+
+    assert said() == said(None) == ""
+    assert said("confirmed", "confirmed", "differs", None) == "2 of 3 alternatives agree"
+    assert said("confirmed", "refuted") == "1 of 2 alternatives agrees"
+    assert words.under_alternative(None) == "does not apply"
+    assert words.under_alternative("refuted") == "refuted"
 
 
 def test_withdrawn_hypotheses_quote_their_amendment() -> None:

@@ -33,7 +33,7 @@ RANKS = {"statistic": "spearman", **PAIR}
 ONE = {"model": ["base"], "perturbation": ["noise"], "strength": [0.2]}
 
 
-def study(*estimands: dict[str, Any], clips: int = 30, **more: Any) -> Preregistration:
+def study(*estimands: dict[str, Any], clips: int = 60, **more: Any) -> Preregistration:
     """One hypothesis that reads all estimands, with a control."""
     named = {f"e{n}": estimand for n, estimand in enumerate(estimands)}
     rule = {"kind": "any_of", "of": [sketch.threshold(name, 0.5, 0.1) for name in named]}
@@ -89,7 +89,7 @@ def test_ranges_and_twins() -> None:
     ranges = [value_range(one, document.design) for one in hypothesis.estimands.values()]
     assert ranges == [(-1, 1), (-np.inf, np.inf), (-np.inf, 1), (0, 1)]
     assert not [one for one in check(document) if one.severity == "error" and one.where.startswith("H1.")]
-    design = sketch.design(CELLS, clips={"davis": 30})
+    design = sketch.design(CELLS, clips={"davis": 60})
     design["metrics"]["M2"] |= {"columns": ("M2", "M2a"), "aligned": {"M2": "M2a"}}
     for one in (WITHIN, BEYOND, LEFT_OUT, AREA):
         twins = sketch.hypothesis("H1", {"e": {**one, "x": "M2", "y": "M2a"}}, sketch.threshold("e", 0.5, 0.1))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from tests.verdict import sketch
 from tests.verdict.test_judge import estimates, rules
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.rules import Rule
@@ -232,9 +233,9 @@ def test_every_stratum_needs_enough_sources() -> None:
         design = sketch.design(cells, clips={"many": 100, "few": 100}, sources={"many": 100, "few": 2})
         return list(check(sketch.document(design, [sketch.hypothesis("H1", estimands, above(0.5, 0.3))])))
 
-    (few,) = (finding for finding in found({}) if finding.severity == "error")
-    assert (few.code, few.values["stratum"], few.values["sources"]) == ("too-few-sources", "few", 2)
-    assert not any(finding.severity == "error" for finding in found({"dataset": ["many"]}))
+    (few,) = (finding for finding in found({}) if finding.code == "too-few-sources")
+    assert (few.severity, few.values["stratum"], few.values["sources"]) == ("error", "few", 2)
+    assert not any(finding.code == "too-few-sources" for finding in found({"dataset": ["many"]}))
 
 
 def test_the_numbers_of_clips_and_sources_in_words() -> None:
@@ -257,6 +258,16 @@ def test_suggestions_do_not_block() -> None:
     document = draft({"x": NOISE}, above(0.5, 0.3))
     assert {"no-control", "no-calibration"} <= codes(document, "suggestion")
     assert not blocking(document)
+
+
+def test_few_alternatives_are_a_suggestion() -> None:
+    document = draft({"x": NOISE}, above(0.5, 0.3))
+    several = tuple(Alternative(name=f"seed_{n}", seed=n) for n in range(5))
+    for n in range(6):
+        changed = document.model_copy(update={"sensitivity": several[:n]})
+        assert ("few-alternatives" in codes(changed, "suggestion")) == (n < 5)
+    gates = tuple(one.model_copy(update={"family": "calibration"}) for one in document.hypotheses)
+    assert "few-alternatives" not in codes(document.model_copy(update={"hypotheses": gates}), "suggestion")
 
 
 def wide(seen: Estimate) -> Estimate:

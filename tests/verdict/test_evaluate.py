@@ -4,16 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
-from pydantic import ValidationError
 
 from tests.verdict import sketch
 from vjepa_stress.digest import parse_json, sha256
 from vjepa_stress.errors import CellsIncomplete
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import verdicts
-from vjepa_stress.statistics.numerics.resample import Resampling
-from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import HypothesisVerdict, StudyVerdict, evaluate
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.table import Table
@@ -36,7 +32,7 @@ ESTIMANDS: dict[str, Any] = {
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
 }
 RULE = {"kind": "any_of", "of": [sketch.reading(name, estimand) for name, estimand in ESTIMANDS.items()]}
-CLUSTER = {"kind": "cluster", "hypothesis": "H1", "estimand": "r"}
+CLUSTER = {"name": "cluster", "hypothesis": "H1", "interval": "expanded"}
 
 
 def study(**more: Any) -> Preregistration:
@@ -64,27 +60,16 @@ def test_every_estimand_is_computed_and_put_beside_the_controls() -> None:
     assert all(record.estimate.defined for record in verdict.estimates.values())
     # What compares models has nothing to say of one control.
     assert set(verdict.controls["twin"]) == set(ESTIMANDS) - {"sizes", "gap"}
-    assert verdict.sensitivity == ()
+    assert verdict.alternatives == ()
     assert verdict.estimates["sizes"].estimate.overall == verdict.estimates["sizes"].estimate.steps[0]
 
 
-def test_a_promised_cluster_bootstrap_stands_beside_the_fisher_interval() -> None:
-    document = study(sensitivity=[CLUSTER])
-    (record,) = judged(document).sensitivity
-    table = sketch.table(document)
-    columns = [n for n, cell in enumerate(sketch.video(table.cells)) if cell.model != "twin"]
-    x, y = (table.values[name][:, columns] for name in ("M2", "dM3"))
-    how = Resampling(resamples=1000, seed=5)
-    assert record.estimate == estimate.pearson(x, y, how, interval="expanded")
-    assert record.estimate.value == judged(document).estimates["r"].estimate.value
-    assert record.verdict in {"confirmed", "ambiguous", "refuted"}
-
-
-def test_a_sensitivity_analysis_can_say_something_else_and_decides_nothing() -> None:
+def test_an_alternative_can_say_something_else_and_decides_nothing() -> None:
     """Nine clips that agree with each other in every cell: 54 pairs for Fisher, nine for the clusters."""
     band = {"kind": "band", "estimand": "r", "low": -0.9, "high": 0.9}
     only = sketch.hypothesis("H1", {"r": ESTIMANDS["r"]}, band)
-    document = sketch.document(DESIGN, [only], sensitivity=[CLUSTER])
+    seed = {"name": "seed", "seed": 9}
+    document = sketch.document(DESIGN, [only], sensitivity=[CLUSTER, seed])
     table, chance = sketch.table(document), np.random.default_rng(1)
     x, noise = chance.normal(size=(2, 9, 1))
     values = {
@@ -92,23 +77,33 @@ def test_a_sensitivity_analysis_can_say_something_else_and_decides_nothing() -> 
         "M2": np.repeat(x, len(table.cells), axis=1),
         "dM3": np.repeat(x + 2 * noise, len(table.cells), axis=1),
     }
-    (verdict,) = evaluate(evidence(document, Table(table.cells, table.units, values, table.present))).hypotheses
-    (record,) = verdict.sensitivity
-    assert (verdict.verdict, record.verdict) == ("confirmed", "ambiguous")
+    seen = evidence(document, Table(table.cells, table.units, values, table.present))
+    (verdict,) = evaluate(seen).hypotheses
+    # Fisher's interval has no resamples, so that another seed changes nothing.
+    assert [(one.name, one.outcome) for one in verdict.alternatives] == [("cluster", "ambiguous"), ("seed", None)]
+    assert verdict.verdict == "confirmed"
+    assert verdicts.agreement(verdict) == "0 of 1 alternative agree"
+    # Exploratory outcomes say so; without a cell nothing is compared.
+    objecting = {**vars(seen), "objections": (CellsIncomplete("a cell is missing", where="here"),)}
+    (found,) = evaluate(Evidence(**objecting)).hypotheses
+    assert [one.outcome for one in found.alternatives] == ["exploratory-open", None]
+    some = dict(list(seen.cells.items())[1:])
+    (found,) = evaluate(Evidence(**{**objecting, "cells": some})).hypotheses
+    assert found.alternatives == ()
 
 
-@pytest.mark.parametrize(
-    "promised",
-    [
-        {**CLUSTER, "estimand": "mean"},
-        {**CLUSTER, "estimand": "nothing"},
-        {**CLUSTER, "hypothesis": "H2"},
-        {**CLUSTER, "kind": "coin"},
-    ],
-)
-def test_analyses_that_cannot_be_promised(promised: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match=r"not a correlation with a Fisher interval|cluster"):
-        study(sensitivity=[promised])
+def test_a_gated_hypothesis_has_no_alternatives() -> None:
+    gate = sketch.hypothesis(
+        "C1", {"top": ESTIMANDS["top"]}, sketch.threshold("top", 3.0, 2.0, "point"), "calibration"
+    )
+    document = sketch.document(
+        DESIGN,
+        [gate, sketch.hypothesis("H1", ESTIMANDS, RULE)],
+        sensitivity=[{"name": "noise", "where": NOISE}, CLUSTER],
+    )
+    one, other = evaluate(evidence(document, sketch.table(document))).hypotheses
+    assert (one.verdict, other.verdict, other.alternatives) == ("refuted", "not-evaluable", ())
+    assert [(record.name, record.outcome) for record in one.alternatives] == [("noise", None)]
 
 
 def test_judged_twice_gives_the_same_bytes() -> None:
@@ -121,7 +116,7 @@ def test_judged_twice_gives_the_same_bytes() -> None:
 def test_what_says_nothing_is_not_written() -> None:
     only = sketch.hypothesis("H1", {"top": ESTIMANDS["top"]}, sketch.threshold("top", 0.4, 0.1))
     verdict = judged(sketch.document(DESIGN, [only])).model_dump(mode="json")
-    assert "sensitivity" not in verdict
+    assert "alternatives" not in verdict
     assert verdict["estimates"]["top"]["estimand"]["where"] == {"perturbation": ["noise"]}
     assert "steps" not in verdict["estimates"]["top"]["estimate"]
 

@@ -10,7 +10,10 @@ from pydantic import ValidationError
 
 from tests.verdict import sketch
 from vjepa_stress.prereg.alternatives import Alternative
+from vjepa_stress.statistics import STATISTICS
+from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.multiverse import AlternativeRecord, agreement, multiverse
+from vjepa_stress.verdict.plan import compute
 from vjepa_stress.verdict.table import Table
 
 DESIGN = sketch.design(
@@ -85,3 +88,88 @@ def test_agreement_counts_what_applies() -> None:
 def test_an_alternative_changes_something() -> None:
     with pytest.raises(ValidationError, match="changes nothing"):
         Alternative.model_validate({"name": "same", "hypothesis": "H1"})
+
+
+WHOLE = sketch.design(
+    sketch.cells(["davis"], ["base", "large"], ["noise", "drops", "identity"], [0.2, 0.6, 1.0]), clips={"davis": 30}
+)
+NOISE, DROPS = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
+TWO = {"x": "M2", "y": "dM3", "where": {"perturbation": ["noise", "drops"]}}
+BY_STATISTIC: dict[str, dict[str, Any]] = {
+    "mean": {"metric": "M2", "where": NOISE},
+    "difference": {"metric": "M2", "of": NOISE, "minus": DROPS},
+    "ratio_of_means": {"metric": "M2", "numerator": NOISE, "denominator": DROPS},
+    "trend": {"metric": "M2", "along": "strength", "where": NOISE},
+    "jumps": {"metric": "M2", "along": "model", "levels": ["base", "large"], "where": NOISE},
+    "maximum": {"metric": "M2", "where": NOISE},
+    "pearson": TWO,
+    "spearman": TWO,
+    "within_cell": TWO,
+    "incremental": {**TWO, "beyond": ["perturbation", "strength"]},
+    "transfer": {**TWO, "leave_out": "perturbation"},
+    "auroc": {**TWO, "failure_at": 0.5},
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "percentile": {"interval": "percentile"},
+    "bca": {"interval": "bca"},
+    "fisher": {"interval": "fisher"},
+    "level": {"level": 0.99},
+    "seed": {"seed": 9},
+    "where": {"where": {"model": ["large"]}},
+    "ends": {"where": {"strength": [0.2, 1.0]}},
+    "spearman": {"statistic": "spearman"},
+    "without": {"leave_one_source_out": True},
+}
+NOT_APPLICABLE: dict[str, set[str]] = {
+    "mean": {"fisher", "spearman"},
+    "difference": {"fisher", "spearman"},
+    "ratio_of_means": {"fisher", "spearman"},
+    "trend": {"fisher", "spearman", "ends"},  # a trend over two levels is always -1 or 1
+    "jumps": {"percentile", "bca", "fisher", "spearman", "where"},
+    "maximum": {"percentile", "bca", "fisher", "spearman", "level", "seed"},
+    "pearson": set(),
+    "spearman": {"percentile", "bca", "fisher", "spearman"},
+    "within_cell": {"fisher"},
+    "incremental": {"fisher", "spearman"},
+    "transfer": {"fisher", "spearman"},
+    "auroc": {"percentile", "bca", "fisher", "spearman"},
+}
+
+
+def test_every_statistic_is_in_the_table() -> None:
+    assert set(BY_STATISTIC) == set(NOT_APPLICABLE) == set(STATISTICS)
+
+
+@pytest.mark.parametrize("name", BY_STATISTIC)
+def test_every_alternative_applies_to_a_statistic_or_is_said_not_to(name: str) -> None:
+    estimand = {"statistic": name, **BY_STATISTIC[name]}
+    rule = sketch.reading("one", estimand)
+    document = sketch.document(WHOLE, [sketch.hypothesis("H1", {"one": estimand}, rule)])
+    changes = [Alternative.model_validate({"name": key, **change}) for key, change in CHANGES.items()]
+    found = multiverse(document.hypotheses[0], changes, sketch.table(document), document)
+    assert {one.name for one in found if one.outcome is None} == NOT_APPLICABLE[name]
+    assert [one.name for one in found if one.outcome == "not-evaluable"] == []
+
+
+@pytest.mark.parametrize("name", [name for name in BY_STATISTIC if "bca" not in NOT_APPLICABLE[name]])
+def test_another_interval_is_another_interval(name: str) -> None:
+    """An alternative that left the interval as it is would agree with every verdict."""
+    document = sketch.document(
+        WHOLE,
+        [
+            sketch.hypothesis(
+                "H1",
+                {"one": (estimand := {"statistic": name, **BY_STATISTIC[name]})},
+                sketch.reading("one", estimand),
+            )
+        ],
+    )
+    one, how = document.hypotheses[0].estimands["one"], Resampling(resamples=1000, seed=5)
+    ends = set()
+    for interval in ("expanded", "percentile", "bca"):
+        other = one.model_copy(update={"interval": interval})
+        estimate = compute(other, sketch.table(document), document.design, how, strict=True)
+        assert estimate.method == interval
+        whole = estimate.overall or estimate
+        ends.add((whole.low, whole.high))
+    assert len(ends) == 3

@@ -12,9 +12,11 @@ from vjepa_stress.design import Cell, Where
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.report import words
 from vjepa_stress.statistics import Estimand, Statistic
+from vjepa_stress.statistics.difference import plan_difference
 from vjepa_stress.statistics.mean import plan_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.ratio_of_means import plan_ratio
 from vjepa_stress.verdict import estimate
 from vjepa_stress.verdict.evaluate import for_control
 from vjepa_stress.verdict.plan import compute
@@ -67,22 +69,26 @@ def near(expected: Estimate) -> Any:
     return pytest.approx(expected.model_dump(exclude={"notes"}), abs=1e-12)
 
 
+def of_both(planned: PendingEstimate | Estimate, davis: int = 8, ssv2: int = 20) -> Estimate:
+    """An estimate over both data sets, whose clips are drawn within their data set."""
+    assert isinstance(planned, PendingEstimate)
+    return evaluate([planned.within((davis, ssv2))], HOW)[0]
+
+
 def test_filters_and_arguments_reach_the_statistics() -> None:
     noise, drops = {"perturbation": ["noise"]}, {"perturbation": ["drops"]}
-    where = {**noise, "dataset": ["ssv2"]}
-    assert found({**MEAN, "where": where}).model_dump() == near(estimate.bootstrap_mean(values(**where), HOW))
+    assert found(MEAN).model_dump() == near(of_both(plan_mean(values(**noise))))
     where = {**noise, "model": ["twin"], "dataset": ["davis"]}
     expected = estimate.bootstrap_mean(values(**where), HOW)
     assert found({**MEAN, "where": where}).model_dump() == near(expected)
     assert expected.n == 8
     assert expected.method == "expanded"
     assert words.method(expected) == "bootstrap over clips, percentiles at an expanded level"
-    noise, drops = ({**one, "dataset": ["ssv2"]} for one in (noise, drops))
     sides = (values(**noise), values(**drops))
     ratio = {"statistic": "ratio_of_means", "metric": "M2", "numerator": noise, "denominator": drops}
-    assert found(ratio).model_dump() == near(estimate.ratio_of_means(*sides, HOW))
+    assert found(ratio).model_dump() == near(of_both(plan_ratio(*sides)))
     difference = {"statistic": "difference", "metric": "M2", "of": noise, "minus": drops}
-    assert found(difference).model_dump() == near(estimate.difference(*sides, HOW))
+    assert found(difference).model_dump() == near(of_both(plan_difference(*sides)))
     where = {**noise, "dataset": ["ssv2"]}
     strengths = STRENGTHS * 3  # models come before strengths
     expected = estimate.trend(values(**where), strengths, HOW)
@@ -92,20 +98,8 @@ def test_filters_and_arguments_reach_the_statistics() -> None:
     assert rise.overall is not None
     assert expected.overall is not None
     assert rise.overall.model_dump() == pytest.approx(expected.overall.model_dump(), abs=1e-12)
-    noise = {"perturbation": ["noise"]}
     floor = {"statistic": "maximum", "metric": "M1", "where": noise}
     assert found(floor).value == values("M1", **noise)[np.isfinite(values("M1", **noise))].max()
-
-
-def test_resamples_have_as_many_clips_of_each_data_set_as_the_sample() -> None:
-    where = {"perturbation": ["noise"]}
-    both = found(MEAN)
-    clips = np.vstack([values(**where, dataset=[name]) for name in ("davis", "ssv2")])
-    planned = plan_mean(clips)
-    assert isinstance(planned, PendingEstimate)
-    (expected,) = evaluate([planned.within((8, 20))], HOW)
-    assert both.model_dump() == near(expected)
-    assert both.n == 28
 
 
 def test_correlations_join_two_metrics_by_clip_and_cell() -> None:
@@ -146,9 +140,9 @@ def test_rows_are_filtered_by_any_column() -> None:
 
     m1, n = TABLE.values["M1"], TABLE.values["M2_n"]
     some = found(asked({"column": "M2_n", "at_least": 3}, {"column": "M1", "at_most": 0.5}))
-    expected = estimate.bootstrap_mean(filtered("M2", (n >= 3) & (m1 <= 0.5)), HOW)
-    assert some.value == pytest.approx(expected.value, abs=1e-12)
-    assert some.n == expected.n
+    keep, in_davis = (n >= 3) & (m1 <= 0.5), np.arange(len(TABLE.units))[:, None] < 8
+    sizes = [len(filtered("M2", keep & part)) for part in (in_davis, ~in_davis)]
+    assert some.model_dump() == near(of_both(plan_mean(filtered("M2", keep)), *sizes))
     assert some.notes == ()  # rows that a filter leaves out do not count as missing
     assert found(asked({"column": "M2_n", "equals": 4})).value == pytest.approx(
         np.nanmean(filtered("M2", n == 4)), abs=1e-12

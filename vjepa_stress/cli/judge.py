@@ -64,7 +64,7 @@ def _verdicts(look: Look) -> Table:
             if judged.decision
             else verdicts.reason(judged)
         )
-        lines = filter(None, (hypothesis.title, text, verdicts.not_specific(judged)))
+        lines = filter(None, (hypothesis.title, text, verdicts.not_specific(judged), verdicts.agreement(judged)))
         rows.append((judged.id, verdicts.status(judged), "\n".join(lines)))
     return Table(("hypothesis", "verdict", "claim"), tuple(rows))
 

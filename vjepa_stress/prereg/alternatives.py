@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from vjepa_stress.design import Where
 from vjepa_stress.fields import Frozen, Name, Seed
 
+RESAMPLES, LEAST_RESAMPLES = 200_000, 1000
+"""Resamples for a rule without each source in turn: for all sources together, and at least for each."""
+
 
 class Alternative(Frozen):
     """A named change of the analysis. It decides nothing.
@@ -19,7 +22,8 @@ class Alternative(Frozen):
         interval: another interval, where the statistic has it.
         level: another confidence level.
         where: levels by factor, to which every filter is restricted.
-        leave_one_source_out: apply the rule without each source in turn.
+        leave_one_source_out: apply the rule without each source in turn, with `RESAMPLES` resamples for all sources
+            together, but at least `LEAST_RESAMPLES` and at most the registered number for each.
         seed: another seed of the bootstrap.
         statistic: another statistic with the same fields.
     """
@@ -39,4 +43,6 @@ class Alternative(Frozen):
     def _changes_something(self) -> Self:
         if not (self.model_fields_set - {"name", "hypothesis"}):
             raise ValueError(f"the alternative {self.name} changes nothing")
+        if self.where is not None and self.where.rows:
+            raise ValueError(f"the alternative {self.name} filters rows: `where` names levels of factors only")
         return self

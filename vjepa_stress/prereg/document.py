@@ -13,9 +13,10 @@ from pydantic import Field, model_validator
 from vjepa_stress.design import AnyDesign, Design
 from vjepa_stress.digest import Digest
 from vjepa_stress.fields import DataStatus, Frozen, Name, Reason, Seed, Text, Time, Version
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.prereg.scenarios import SOURCE, Given, OperatingCharacteristics, Plan
 from vjepa_stress.rules import AnyRule, Rule
-from vjepa_stress.statistics import Estimand
+from vjepa_stress.statistics import STATISTICS, Estimand
 from vjepa_stress.study_root import STUDY_NAME
 
 Warned = Literal[
@@ -141,18 +142,6 @@ class Analysis(Frozen):
         return self.missing_data == "not-evaluable"
 
 
-class ClusterCheck(Frozen):
-    """A correlation with a Fisher interval, repeated with whole clips resampled. It decides nothing."""
-
-    kind: Literal["cluster"]
-    hypothesis: Name
-    estimand: Name
-
-
-Sensitivity = ClusterCheck
-"""A registered analysis in addition to the one that decides."""
-
-
 class Acknowledged(Frozen):
     """A warning of `check` that the authors acknowledge, and their reason to register nevertheless.
 
@@ -192,7 +181,9 @@ class Preregistration(Frozen):
     design: AnyDesign
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
     analysis: Analysis
-    sensitivity: tuple[Sensitivity, ...] = ()
+    sensitivity: tuple[Alternative, ...] = Field(
+        default=(), max_length=20, description="changes of the analysis under which every rule is applied again"
+    )
     # Omitted from files when empty.
     acknowledged: tuple[Acknowledged, ...] = Field(default=(), exclude_if=lambda warnings: not warnings)
     operating_characteristics: OperatingCharacteristics | None = None
@@ -228,14 +219,21 @@ class Preregistration(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _sensitivity_fits(self) -> Self:
-        correlations = {
-            (hypothesis.id, name) for hypothesis, name, estimand in self.estimands() if estimand.interval == "fisher"
-        }
-        for analysis in self.sensitivity:
-            if (analysis.hypothesis, analysis.estimand) not in correlations:
-                name = f"{analysis.hypothesis}.{analysis.estimand}"
-                raise ValueError(f"sensitivity: {name} is not a correlation with a Fisher interval")
+    def _alternatives_fit(self) -> Self:
+        ids = [hypothesis.id for hypothesis in self.hypotheses]
+        names = [one.name for one in self.sensitivity]
+        for one in self.sensitivity:
+            path = f"sensitivity: {one.name}"
+            if names.count(one.name) > 1:
+                raise ValueError(f"{path}: two alternatives have this name")
+            for kind, given, known in (
+                ("hypothesis", one.hypothesis, ids),
+                ("statistic", one.statistic, [*STATISTICS]),
+            ):
+                if given is not None and given not in known:
+                    raise ValueError(f"{path}: unknown {kind} {given!r}; known: {', '.join(known)}")
+            if one.where is not None:
+                self.design.check_filter(one.where, path)
         return self
 
     @model_validator(mode="after")

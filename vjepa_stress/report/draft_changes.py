@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vjepa_stress.design import VideoDesign
-from vjepa_stress.prereg.document import Acknowledged, Analysis, Hypothesis, Preregistration, Sensitivity
+from vjepa_stress.prereg.alternatives import Alternative
+from vjepa_stress.prereg.document import Acknowledged, Analysis, Hypothesis, Preregistration
 from vjepa_stress.prereg.lineage import Change, differences, find, hypothesis_changes
 from vjepa_stress.prereg.scenarios import Plan
 from vjepa_stress.report.video_draft import design_changes, video_cell_changes
@@ -90,7 +91,7 @@ def _scenarios(document: Preregistration, draft: _Draft) -> Iterator[Change]:
 
 _ANALYSES: dict[str, TypeAdapter[Any]] = {
     "analysis": TypeAdapter(Analysis),
-    "sensitivity": TypeAdapter(tuple[Sensitivity, ...]),
+    "sensitivity": TypeAdapter(tuple[Alternative, ...]),
     "acknowledged": TypeAdapter(tuple[Acknowledged, ...]),
 }
 _PARTS: dict[str, Callable[[Preregistration, _Draft], Iterator[Change]]] = {

@@ -81,6 +81,7 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "design": design,
         "hypotheses": {hypothesis.id: hypothesis for hypothesis in document.hypotheses},
         "verdict": verdict,
+        "alternatives": {one.name: one for one in document.sensitivity},
         "digest": evidence.registration.digest,
         "registered": evidence.registration.leaf,
         "amended": amended,

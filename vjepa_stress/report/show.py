@@ -169,10 +169,10 @@ def _analysis(registration: Registration) -> Section:
         "missing data": analysis.missing_data,
         "exclusions": words.counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
-    lines = [
-        f"sensitivity: {one.hypothesis}.{one.estimand} with whole clips resampled; it decides nothing"
-        for one in document.sensitivity
-    ]
+    lines = ["alternatives, which decide nothing"] if document.sensitivity else []
+    for one in document.sensitivity:
+        of = f" of {one.hypothesis}" if one.hypothesis else ""
+        lines.append(f"  {one.name}{of}: {words.alternative(one)}")
     by_reason: dict[tuple[str, str], list[str]] = {}
     for warning in document.acknowledged:
         name = f"{warning.hypothesis}.{warning.estimand}"

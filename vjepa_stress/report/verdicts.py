@@ -9,6 +9,7 @@ from vjepa_stress.rules import RULES
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
 from vjepa_stress.verdict.evaluate import HypothesisVerdict
 from vjepa_stress.verdict.judge import Verdict
+from vjepa_stress.verdict.multiverse import agreement as agreement_of
 
 
 def clause(verdict: Verdict, unit: str = "clip") -> str:
@@ -64,6 +65,12 @@ def not_specific(one: HypothesisVerdict) -> str:
         if len(one.not_specific) == 1
         else (f"not specific: the controls {names} pass too")
     )
+
+
+def agreement(one: HypothesisVerdict) -> str:
+    """The number of alternatives with the same outcome as the verdict; empty if none applies."""
+    agreeing, applied = agreement_of(one.verdict, one.alternatives)
+    return f"{agreeing} of {words.counted(applied, 'alternative')} agree{'s' * (agreeing == 1)}" if applied else ""
 
 
 def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:

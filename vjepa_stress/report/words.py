@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from vjepa_stress.design import Condition, Design, Where
 from vjepa_stress.digest import canonical_json
+from vjepa_stress.prereg.alternatives import LEAST_RESAMPLES, Alternative
 from vjepa_stress.prereg.lineage import Change
 from vjepa_stress.rules import Combination, LeafRule, Rule
 from vjepa_stress.statistics import STATISTICS, Statistic
@@ -200,6 +201,25 @@ def _leaf_condition(leaf: LeafRule) -> str:
     return leaf.words["condition"].format(estimand=leaf.estimand, **values_of(type(leaf), leaf.numbers()), **OUTCOMES)
 
 
+def alternative(one: Alternative) -> str:
+    """Description of an alternative, without its name."""
+    without = f"without each source in turn (with fewer resamples, at least {LEAST_RESAMPLES} each)"
+    texts = {
+        f"interval {one.interval}": one.interval,
+        f"level {one.level}": one.level,
+        f"statistic {one.statistic}": one.statistic,
+        f"only {where(one.where or Where())}": one.where,
+        f"bootstrap seed {one.seed}": one.seed,
+        without: one.leave_one_source_out or None,
+    }
+    return ", ".join(text for text, given in texts.items() if given is not None)
+
+
+def under_alternative(outcome: str | None) -> str:
+    """The outcome of a rule under an alternative."""
+    return {None: "does not apply", "differs": "depends on the source left out"}.get(outcome) or str(outcome)
+
+
 def change_of(step: Step, write: Callable[[float], str] = "{:.6g}".format) -> str:
     """A change with its interval, or with its pooled half-width if it has no interval."""
     if step.low is not None and step.high is not None:
@@ -251,6 +271,8 @@ FINDINGS = {
     "{cap} or less: use intervals that hold at the border, or other borders",
     "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
     "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
+    "few-alternatives": "`sensitivity` has {n} alternatives, which show whether a verdict depends on the analysis: "
+    "register {least} or more",
     "no-calibration": "no calibration hypothesis: add an identity probe with a maximum to measure the noise floor",
 }
 

@@ -15,7 +15,7 @@ from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
-from vjepa_stress.statistics.numerics.resample import Resampling, expanded, percentile_ends, unit_counts
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling, expanded, percentile_ends, unit_counts
 
 
 class Auroc(TwoMetrics):
@@ -25,6 +25,9 @@ class Auroc(TwoMetrics):
     failures includes differences between cells.
     """
 
+    least_sources: ClassVar[int] = 60
+    # It does not depend on means, so its interval is computed with it.
+    other_ends: ClassVar[tuple[Ends, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {
         "name": "area under the ROC curve",
         "of": "area under the ROC curve of {x} for failures, {y} ≥ {failure_at}",

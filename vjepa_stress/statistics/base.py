@@ -18,11 +18,16 @@ from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Frozen, Name
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, Reads
-from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 Resampled = Literal["expanded"]
 """The bootstrap interval that a document can register: percentiles at an expanded level. Its coverage was measured
 (docs/statistics.md). Percentile and BCa ends do not hold in small samples."""
+
+LEAST_SOURCES = 30
+"""Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
+
+Data from fewer sources are a case study: estimates are shown, and no rule reads their intervals."""
 
 Span = tuple[float, float]
 """Smallest and largest value."""
@@ -67,12 +72,16 @@ class Statistic(Frozen, ABC):
 
     Class attributes:
         present_in: whether a unit must be present in every part, or in any part.
+        least_sources: number of sources from which on its interval holds its level.
         is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
+        other_ends: intervals that an alternative may have in place of the expanded one.
         words: templates of its texts, by code; `report.words` fills them in.
     """
 
     present_in: ClassVar[Literal["every", "any"]] = "every"
+    least_sources: ClassVar[int] = LEAST_SOURCES
     is_mean: ClassVar[bool] = False
+    other_ends: ClassVar[tuple[Ends, ...]] = ("percentile", "bca")
     words: ClassVar[Mapping[str, str]]
 
     statistic: str

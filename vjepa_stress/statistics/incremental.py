@@ -40,6 +40,7 @@ class Incremental(TwoMetrics):
     not include the error of their coefficients.
     """
 
+    least_sources: ClassVar[int] = 60
     words: ClassVar[Mapping[str, str]] = {
         "name": "gain in held-out R²",
         "of": "gain in held-out R² of {y} when {x} is added to means by {beyond}",

@@ -30,6 +30,7 @@ class Transfer(TwoMetrics):
     not include the error of their coefficients.
     """
 
+    least_sources: ClassVar[int] = 60
     words: ClassVar[Mapping[str, str]] = {
         "name": "held-out R²",
         "of": "held-out R² of {y} predicted from {x} at each {leave_out} that is left out",

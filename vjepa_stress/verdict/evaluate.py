@@ -11,7 +11,7 @@ from pydantic import Field
 from vjepa_stress.design import Design
 from vjepa_stress.digest import Digest, canonical_json
 from vjepa_stress.fields import Finite, Frozen
-from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Sensitivity
+from vjepa_stress.prereg.document import CALIBRATION, Hypothesis
 from vjepa_stress.prereg.lineage import find, has_same_meaning
 from vjepa_stress.provenance import code_state
 from vjepa_stress.records import CheckpointRecord
@@ -25,6 +25,7 @@ from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import Exploratory, Verdict, closed_gates, exploratory
 from vjepa_stress.verdict.multiplicity import holm, leaf_levels, p_value, resampling
+from vjepa_stress.verdict.multiverse import AlternativeRecord, multiverse
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
@@ -58,16 +59,6 @@ class EstimateRecord(Frozen):
     shards: tuple[Digest, ...] = Field(description="file digests of the shards used, in the order of the design")
 
 
-class SensitivityRecord(Frozen):
-    """A registered sensitivity analysis. It decides nothing."""
-
-    analysis: Sensitivity
-    estimate: Estimate
-    verdict: Literal[Outcome, Exploratory] = Field(
-        description="outcome of the rule with this estimate; it decides nothing"
-    )
-
-
 class Withdrawal(Frozen):
     """Withdrawal of a hypothesis.
 
@@ -88,6 +79,8 @@ class HypothesisVerdict(Frozen):
         decision: verdict of the rule, with its clauses; null if the hypothesis was not judged.
         gates: failed calibration hypotheses with their outcomes. If there are any, the hypothesis was not judged.
         withdrawal: set if the whole hypothesis is withdrawn.
+        alternatives: outcomes of the rule under the registered alternatives; empty if the hypothesis was not judged
+            or cells are missing. They decide nothing.
         controls: control → estimand → estimate on the control.
         controls_outcome: control → outcome of the rule on the control, if all estimands of the rule have a meaning
             there. It decides nothing.
@@ -108,7 +101,7 @@ class HypothesisVerdict(Frozen):
     controls_outcome: dict[str, Literal[Outcome, Exploratory]] = Field(
         default={}, exclude_if=lambda outcomes: not outcomes
     )
-    sensitivity: tuple[SensitivityRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
+    alternatives: tuple[AlternativeRecord, ...] = Field(default=(), exclude_if=lambda records: not records)
     multiplicity: Literal["none", "bonferroni"]
     level: Finite | None = Field(default=None, exclude_if=lambda level: level is None)
     p: Finite | None = Field(default=None, exclude_if=lambda p: p is None)
@@ -129,14 +122,13 @@ class HypothesisVerdict(Frozen):
 
     def exploratory(self) -> HypothesisVerdict:
         """The verdict with exploratory outcomes in every part."""
-        records = [one.model_copy(update={"verdict": exploratory(one.verdict)}) for one in self.sensitivity]
         return self.model_copy(
             update={
                 "verdict": exploratory(self.verdict),
                 "decision": self.decision.exploratory() if self.decision else None,
                 "gates": {name: exploratory(outcome) for name, outcome in self.gates.items()},
                 "controls_outcome": {name: exploratory(one) for name, one in self.controls_outcome.items()},
-                "sensitivity": tuple(records),
+                "alternatives": tuple(one.exploratory() for one in self.alternatives),
             }
         )
 
@@ -180,6 +172,7 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
             one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=not_judged)
             for one in judged
         ]
+    judged = [_with_alternatives(one, evidence) for one in judged]
     if evidence.objections:
         judged = [one.exploratory() for one in judged]
     return StudyVerdict(
@@ -217,6 +210,16 @@ def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> l
     return verdicts
 
 
+def _with_alternatives(one: HypothesisVerdict, evidence: Evidence) -> HypothesisVerdict:
+    """Add the outcomes under the registered alternatives, if the hypothesis was judged and has all its cells."""
+    document = evidence.registration.document
+    judged = next(hypothesis.judged for hypothesis in document.hypotheses if hypothesis.id == one.id)
+    if one.decision is None or judged is None or not _has_all_cells(judged, evidence):
+        return one
+    records = multiverse(judged, document.sensitivity, evidence.table, document)
+    return one.model_copy(update={"alternatives": records})
+
+
 def _has_all_cells(hypothesis: Hypothesis, evidence: Evidence) -> bool:
     design = evidence.registration.document.design
     return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in cells_of(one, design))
@@ -241,16 +244,10 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
     # Withdrawn estimands are computed and reported, but decide nothing.
     rule = hypothesis.rest
     read = {leaf.estimand for leaf in rule.leaves()} if rule else set()
-    analyses = [one for one in document.sensitivity if one.hypothesis == hypothesis.id and one.estimand in read]
-    others = [
-        {analysis.estimand: subjects[analysis.estimand].model_copy(update={"interval": "expanded"})}
-        for analysis in analyses
-    ]
     how = resampling(document, hypothesis)
     levels = leaf_levels(document, hypothesis)
-    # The same rule on the subjects, on each control, and with each sensitivity analysis.
-    seen, *found = estimates_at_levels([subjects, *on_controls.values(), *others], hypothesis, levels, evidence, how)
-    controls, analysed = found[: len(on_controls)], found[len(on_controls) :]
+    # The same rule on the subjects and on each control.
+    seen, *controls = estimates_at_levels([subjects, *on_controls.values()], hypothesis, levels, evidence, how)
     companions = _companions(subjects, evidence, how)
 
     records = {
@@ -268,15 +265,6 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         for name, estimand in subjects.items()
     }
     decision = judge_at_levels(rule, seen, levels, how) if rule else None
-    sensitivity = [
-        SensitivityRecord(
-            analysis=analysis,
-            estimate=one[analysis.estimand, how.level],
-            verdict=judge_at_levels(rule, seen | one, levels, how).outcome,
-        )
-        for analysis, one in zip(analyses, analysed, strict=True)
-        if rule is not None
-    ]
     lost = len(subjects) < len(hypothesis.estimands)
     return HypothesisVerdict(
         id=hypothesis.id,
@@ -296,7 +284,6 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
             for control, one in zip(on_controls, controls, strict=True)
             if rule is not None and read <= on_controls[control].keys()
         },
-        sensitivity=tuple(sensitivity),
         multiplicity=document.analysis.multiplicity,
         level=how.level if how.level != document.analysis.confidence_level else None,
         withdrawn=hypothesis.withdrawn,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast, get_args
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from vjepa_stress.design import Design, Where
 from vjepa_stress.fields import Frozen
-from vjepa_stress.prereg.alternatives import Alternative
-from vjepa_stress.prereg.document import Hypothesis, Preregistration
+from vjepa_stress.prereg.alternatives import LEAST_RESAMPLES, RESAMPLES, Alternative
+from vjepa_stress.prereg.document import Analysis, Hypothesis, Preregistration, fits
 from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics import STATISTICS, Statistic
 from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import judge
+from vjepa_stress.verdict.judge import Exploratory, exploratory, judge
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
@@ -33,7 +33,11 @@ class AlternativeRecord(Frozen):
     """
 
     name: str
-    outcome: Outcome | Literal["differs"] | None = Field(default=None)
+    outcome: Outcome | Exploratory | Literal["differs"] | None
+
+    def exploratory(self) -> AlternativeRecord:
+        """The record with an exploratory outcome."""
+        return self.model_copy(update={"outcome": self.outcome and exploratory(self.outcome)})
 
 
 def multiverse(
@@ -67,22 +71,68 @@ def _outcome(
     judged: Hypothesis, one: Alternative, table: Table, document: Preregistration
 ) -> Outcome | Literal["differs"] | None:
     changed = {name: _changed(estimand, one, document.design) for name, estimand in judged.estimands.items()}
-    if any(estimand is None for estimand in changed.values()):
-        return None
     estimands = {name: estimand for name, estimand in changed.items() if estimand is not None}
+    if len(estimands) < len(changed):
+        return None
     settings = {"confidence_level": one.level, "bootstrap_seed": one.seed}
     analysis = document.analysis.model_copy(update={name: to for name, to in settings.items() if to is not None})
-    if estimands == judged.estimands and analysis == document.analysis and not one.leave_one_source_out:
+    unchanged = estimands == judged.estimands and not _matters(judged, document.analysis, analysis)
+    if unchanged and not one.leave_one_source_out:
         return None
     settled = document.model_copy(update={"analysis": analysis})
-    tables = _without_each_source(table) if one.leave_one_source_out else [table]
-    outcomes = {_judged(judged, estimands, part, settled) for part in tables}
-    return outcomes.pop() if len(outcomes) == 1 else "differs"
+    if one.leave_one_source_out:
+        return _without_each_source(judged, estimands, table, settled)
+    return _judged(judged, _plans(estimands, table, document.design), table, settled)
 
 
-def _judged(judged: Hypothesis, estimands: dict[str, Statistic], table: Table, document: Preregistration) -> Outcome:
+def _matters(judged: Hypothesis, before: Analysis, after: Analysis) -> bool:
+    """Whether another level or seed changes an interval that the rule reads."""
+    levels = [1 - one.confidence_level for one in (before, after)]
+    for leaf in judged.rule.leaves():
+        estimand = judged.estimands[leaf.estimand]
+        relevels = estimand.sampled and len({leaf.interval_alpha(alpha) for alpha in levels}) > 1
+        redraws = estimand.resampled and before.bootstrap_seed != after.bootstrap_seed
+        if leaf.reads_interval and (relevels or redraws):
+            return True
+    return False
+
+
+def _without_each_source(
+    judged: Hypothesis, estimands: Mapping[str, Statistic], table: Table, document: Preregistration
+) -> Outcome | Literal["differs"] | None:
+    """The outcome without each source in turn, among those that the estimands read; None for a single source."""
+    design, filters = document.design, [where for one in estimands.values() for where in one.filters()]
+    cells = {cell for where in filters for cell in design.select(where)}
+    read = table.present[:, table.columns([cell for cell in table.cells if cell in cells])].any(axis=1)
+    sources = np.unique(table.source[read]).tolist()
+    if len(sources) < 2:
+        return None
+    names = {name for one in estimands.values() for name in one.columns()}
+    names |= {condition.column for where in filters for condition in where.rows or ()}
+    table = dataclasses.replace(table, values={name: part for name, part in table.values.items() if name in names})
+    plans = _plans(estimands, table, design)
+    fewer = max(LEAST_RESAMPLES, RESAMPLES // len(sources))
+    resamples = min(document.analysis.bootstrap_resamples, fewer)
+    analysis = document.analysis.model_copy(update={"bootstrap_resamples": resamples})
+    settled = document.model_copy(update={"analysis": analysis})
+    seen: Outcome | None = None
+    for source in sources:
+        rest = _without(table, source)
+        outcome = _judged(judged, {name: plan.on(rest, design) for name, plan in plans.items()}, rest, settled)
+        if seen not in (None, outcome):
+            return "differs"
+        seen = outcome
+    return seen
+
+
+def _plans(estimands: Mapping[str, Statistic], table: Table, design: Design) -> dict[str, EstimationPlan]:
+    return {name: EstimationPlan.of(one, table, design) for name, one in estimands.items()}
+
+
+def _judged(
+    judged: Hypothesis, plans: Mapping[str, EstimationPlan], table: Table, document: Preregistration
+) -> Outcome:
     how, levels = resampling(document, judged), leaf_levels(document, judged)
-    plans = {name: EstimationPlan.of(one, table, document.design) for name, one in estimands.items()}
     read = [
         (leaf.estimand, level)
         for leaf, one in zip(judged.rule.leaves(), levels, strict=True)
@@ -91,54 +141,68 @@ def _judged(judged: Hypothesis, estimands: dict[str, Statistic], table: Table, d
     ]
     own = [(name, how.level) for name in plans]
     at = ByLevel(plans, table, how, strict=document.analysis.strict).at([*own, *read])
-    outcome: Outcome = judge(judged.rule, {name: at[name, how.level] for name in plans}, levels, at).outcome  # type: ignore[assignment]
-    return outcome
+    return cast(Outcome, judge(judged.rule, {name: at[name, how.level] for name in plans}, levels, at).outcome)
 
 
 def _changed(estimand: Statistic, one: Alternative, design: Design) -> Statistic | None:
-    """An estimand under an alternative, the same if the change concerns other statistics; None if it has no cells."""
+    """An estimand under an alternative, the same if the change concerns other statistics.
+
+    None if it has no cells, or is constant or undefined for all data.
+    """
+    other = estimand
     if one.statistic is not None:
-        with contextlib.suppress(KeyError, ValidationError):
-            estimand = STATISTICS[one.statistic].model_validate({**dict(estimand), "statistic": one.statistic})
-    if one.interval is not None and one.interval in _intervals(estimand):
-        estimand = estimand.model_copy(update={"interval": one.interval})
+        other = _as_statistic(other, one.statistic, design)
+    if one.interval is not None and one.interval in _intervals(other):
+        other = other.model_copy(update={"interval": one.interval})
     if one.where is not None:
-        filters = {name: _restricted(where, one.where) for name, where in estimand.filter_fields.items()}
+        filters = {name: _restricted(where, one.where, design) for name, where in other.filter_fields.items()}
         if any(where is None or not design.select(where) for where in filters.values()):
             return None
-        estimand = estimand.model_copy(update=filters)
+        other = other.model_copy(update=filters)
+    # The same cells, written as another filter, are the same analysis.
+    if other.meaning(design) == estimand.meaning(design):
+        return estimand
+    return None if any(True for _ in other.defects(design)) or not fits(design, other) else other
+
+
+def _as_statistic(estimand: Statistic, name: str, design: Design) -> Statistic:
+    """Another statistic with the same fields; the same one if it has other fields, or yields another kind."""
+    kind = STATISTICS[name]
+    fields = {**dict(estimand), "statistic": name}
+    if estimand.interval not in get_args(kind.model_fields["interval"].annotation):
+        del fields["interval"]
+    with contextlib.suppress(ValidationError):
+        other = kind.model_validate(fields)
+        if other.yields == estimand.yields and fits(design, other):
+            return other
     return estimand
 
 
 def _intervals(estimand: Statistic) -> tuple[str, ...]:
     """Intervals of a statistic. Estimands register no percentile or BCa interval, but alternatives can have it."""
     own = get_args(type(estimand).model_fields["interval"].annotation)
-    return (*own, "percentile", "bca") if "expanded" in own else own
+    return (*own, *estimand.other_ends) if "expanded" in own else own
 
 
-def _restricted(where: Where, to: Where) -> Where | None:
-    """A filter with only the levels that both name; None if there are none."""
+def _restricted(where: Where, to: Where, design: Design) -> Where | None:
+    """A filter with only the levels that both select; None if there are none."""
+    selected = {**design.default_levels, **where.levels}
     for factor, levels in to.levels.items():
-        kept = [level for level in where.levels.get(factor, levels) if level in levels]
+        kept = [level for level in selected.get(factor, levels) if level in levels]
         if not kept:
             return None
         where = where.at(factor, *kept)
     return where
 
 
-def _without_each_source(table: Table) -> list[Table]:
-    """The table without each source in turn."""
-    tables = []
-    for source in dict.fromkeys(table.sources):
-        kept = np.array([other != source for other in table.sources])
-        rows = np.flatnonzero(kept)
-        tables.append(
-            dataclasses.replace(
-                table,
-                units=tuple(table.units[n] for n in rows),
-                sources=tuple(table.sources[n] for n in rows),
-                present=table.present[kept],
-                values={name: part[kept] for name, part in table.values.items()},
-            )
-        )
-    return tables
+def _without(table: Table, source: int) -> Table:
+    """The table without the units of one source, given its number."""
+    kept = table.source != source
+    rows = np.flatnonzero(kept)
+    return dataclasses.replace(
+        table,
+        units=tuple(table.units[n] for n in rows),
+        sources=tuple(table.sources[n] for n in rows),
+        present=table.present[kept],
+        values={name: part[kept] for name, part in table.values.items()},
+    )

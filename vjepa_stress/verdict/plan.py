@@ -49,10 +49,25 @@ class EstimationPlan:
         """
         chosen = [(where, design.select(where)) for where in estimand.filters()]
         parts = tuple((where, table.columns(cells)) for where, cells in chosen)
+        return cls._on(estimand, parts, chosen[0][1], table, design)
+
+    def on(self, table: Table, design: Design) -> EstimationPlan:
+        """The plan for a table with the same cells and other units."""
+        return self._on(self.estimand, self.parts, self.cells, table, design)
+
+    @classmethod
+    def _on(
+        cls,
+        estimand: Statistic,
+        parts: tuple[tuple[Where, NDArray[np.int64]], ...],
+        cells: tuple[Cell, ...],
+        table: Table,
+        design: Design,
+    ) -> EstimationPlan:
         stratum = table.stratum(np.concatenate([columns for _, columns in parts]), design)
         present = [np.logical_or.reduce(table.present[:, columns], axis=1) for _, columns in parts]
         rows = Rows.of(_combine(estimand, present), table.source, stratum)
-        return cls(estimand, parts, chosen[0][1], table.present, table.source, stratum, rows)
+        return cls(estimand, parts, cells, table.present, table.source, stratum, rows)
 
     def read(self, table: Table, how: Resampling, *, strict: bool) -> PendingEstimate | Estimate:
         """Read a table and plan the estimate.
@@ -79,7 +94,10 @@ class EstimationPlan:
 
     def _plan(self, values: Sequence[Floats], rows: Rows, how: Resampling) -> PendingEstimate | Estimate:
         planned = self.estimand.plan(Sample(values, self.cells * rows.width, rows.strata), how)
-        return planned.within(rows.strata) if isinstance(planned, PendingEstimate) else planned
+        if not isinstance(planned, PendingEstimate):
+            return planned
+        # An alternative may have other ends than the registered ones.
+        return planned.ending(self.estimand.interval).within(rows.strata)
 
     def _is_whole(self, table: Table, names: Sequence[str]) -> bool:
         """Whether the table has the same units present as that of the plan, without missing values or row filters."""

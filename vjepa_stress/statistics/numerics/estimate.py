@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -140,6 +140,10 @@ class PendingEstimate:
     def noted(self, note: Note | None) -> PendingEstimate:
         """The pending estimate with an additional note, if there is one."""
         return replace(self, notes=(*self.notes, note)) if note else self
+
+    def ending(self, interval: str) -> PendingEstimate:
+        """The pending estimate with another method of the interval, one of `Ends`."""
+        return self if interval == self.ends else replace(self, ends=cast(Ends, interval))
 
     def within(self, strata: tuple[int, ...]) -> PendingEstimate:
         """The pending estimate with units drawn within strata, given the number of units of each."""

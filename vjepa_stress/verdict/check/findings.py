@@ -15,10 +15,8 @@ from vjepa_stress.verdict.check.reach import check_rule, value_range
 from vjepa_stress.verdict.check.simulated import scenarios, simulated
 from vjepa_stress.verdict.check.structure import structure
 
-LEAST_SOURCES = 30
-"""Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
-
-Data from fewer sources are a case study: estimates are shown, and no rule reads their intervals."""
+LEAST_ALTERNATIVES = 5
+"""A document with fewer alternatives gets a suggestion."""
 
 _SPREAD = 0.02
 """A band gives a warning if it requires a standard deviation between sources below this share of the range."""
@@ -57,8 +55,12 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
         estimand = hypothesis.estimands[name]
         for stratum in _strata(document, estimand) if estimand.sampled else ():
             sources = design.count_sources(stratum)
-            if sources < LEAST_SOURCES:
-                found: dict[str, str | int] = {"stratum": stratum, "sources": sources, "least": LEAST_SOURCES}
+            if sources < estimand.least_sources:
+                found: dict[str, str | int] = {
+                    "stratum": stratum,
+                    "sources": sources,
+                    "least": estimand.least_sources,
+                }
                 yield Finding("error", "too-few-sources", f"{hypothesis.id}.{name}", found)
 
 
@@ -89,5 +91,8 @@ def _suggestions(document: Preregistration) -> Iterator[Finding]:
     for family in sorted(set(families)):
         if document.analysis.multiplicity == "none" and families.count(family) > 1:
             yield Finding("suggestion", "multiplicity", f"family {family}", {"n": families.count(family)})
+    if families and len(document.sensitivity) < LEAST_ALTERNATIVES:
+        found = {"n": len(document.sensitivity), "least": LEAST_ALTERNATIVES}
+        yield Finding("suggestion", "few-alternatives", "sensitivity", found)
     if not any(hypothesis.family == CALIBRATION for hypothesis in document.hypotheses):
         yield Finding("suggestion", "no-calibration", "hypotheses")
