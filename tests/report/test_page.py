@@ -66,6 +66,13 @@ def test_text_does_not_become_markup(nasty: StudyRoot) -> None:
     assert not re.search(r"(?<!\\)\]\(", re.sub(r"\]\(report-(M|power)", "", markdown))
 
 
+def test_severity_is_shown(finished: StudyRoot) -> None:
+    for name in ("report.html", "report.md"):
+        text = (study.outputs(finished) / name).read_text()
+        assert re.search(r"Confirmed at the refuting border.*\d% \[", text, re.DOTALL)
+        assert "Severity: shares in the scenario" in text
+
+
 def test_nothing_is_fetched(finished: StudyRoot) -> None:
     fetches_nothing((study.outputs(finished) / "report.html").read_text())
 

@@ -38,6 +38,8 @@ def test_a_new_draft_passes_after_its_blanks_are_filled(empty: Path) -> None:
     assert chances["as_claimed"]["H1"]["confirmed"]["p"] > 0.9
     assert chances["nothing"]["H1"]["refuted"]["p"] > 0.5
     assert re.search("as_claimed +C1 +confirmed +100.0%", checked.err)
+    assert checked.json["severity"]["H1"]["at_refuting"]["confirmed"]["p"] < 0.06
+    assert "confirmed at the refuting border" in checked.err
 
 
 def test_a_started_study_is_not_written_over(empty: Path) -> None:

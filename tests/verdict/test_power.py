@@ -118,6 +118,8 @@ def test_workers_and_other_scenarios_change_nothing(monkeypatch: pytest.MonkeyPa
     assert set(alone.chances) == {"one", "null", "shuffled", "noise", "dose"}
     assert {name: shared.chances[name] for name in alone.chances} == alone.chances
     assert shared.curves == alone.curves
+    assert shared.severity == alone.severity
+    assert list(alone.severity) == ["H1", "H2"]
     assert shared.chances["other"]["H1"] == alone.chances["one"]["H1"]  # the same clips
     assert shared.chances["other"]["H2"] != alone.chances["one"]["H2"]
 

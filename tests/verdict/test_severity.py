@@ -1,4 +1,4 @@
-"""Severity: the chance of each verdict when the truth is exactly at the border of a rule."""
+"""Severity: at its border, an interval rule errs at its level, and a point rule half the time."""
 
 import functools
 import math
@@ -11,11 +11,12 @@ from tests.verdict import sketch
 from vjepa_stress.prereg.document import Preregistration
 from vjepa_stress.prereg.scenarios import OperatingCharacteristics, Plan
 from vjepa_stress.report import words
+from vjepa_stress.report.simulated import severities
 from vjepa_stress.verdict.check import check
 from vjepa_stress.verdict.power import operating_characteristics
 
 CLIPS = 40
-STUDIES = 600
+STUDIES = 400
 MODELS = ["base", "large", "giant"]
 SD = 1.0
 DESIGN = sketch.design(
@@ -73,7 +74,7 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 GATE = sketch.hypothesis("C1", {"x": CELL}, threshold(900, 800, "point"), "calibration")
 
 
-def plan(**more: Any) -> Plan:
+def plan() -> Plan:
     """Values rise with the strength and with the model, far from every border; the gate fails."""
     effects = [
         {"metric": "M1", "where": {"model": [model]}, "mean": 3.0 + 4 * n, "sd": SD, "slope": 10, "along": "strength"}
@@ -90,7 +91,7 @@ def plan(**more: Any) -> Plan:
         "expects": dict.fromkeys(RULES, "confirmed"),
     }
     few = {"studies": STUDIES, "null_studies": 50, "curve_studies": 50, "resamples": 1000, "seed": 4}
-    return Plan.model_validate({"scenarios": {"claimed": world}, **few, **more})
+    return Plan.model_validate({"scenarios": {"claimed": world}, **few})
 
 
 def document(**more: Any) -> Preregistration:
@@ -117,12 +118,12 @@ BORDERS = ("at_refuting", "at_confirming")
 @pytest.mark.parametrize("verdict", ["confirmed", "refuted"])
 def test_an_interval_rule_errs_at_its_level(name: str, border: str, verdict: str) -> None:
     """2.5 % of one end of a 95 % interval, far from the claimed truth, where it is always confirmed."""
-    assert 0.005 < chance(name, border, verdict) < 0.055
+    assert 0.002 < chance(name, border, verdict) < 0.07
 
 
 def test_tost_has_its_own_level() -> None:
     for border in BORDERS:
-        assert 0.025 < chance("tost", border, "confirmed") < 0.09
+        assert 0.02 < chance("tost", border, "confirmed") < 0.12
 
 
 def test_a_simultaneous_interval_errs_less() -> None:
@@ -140,7 +141,7 @@ def test_a_point_rule_is_confirmed_half_the_time(name: str) -> None:
 def test_points_of_borders_that_differ_have_a_closed_form() -> None:
     distance = 0.3 * math.sqrt(CLIPS) / SD
     for border, verdict in zip(BORDERS, ("confirmed", "refuted"), strict=True):
-        assert chance("apart", border, verdict) == pytest.approx(stats.norm.sf(distance), abs=0.03)
+        assert chance("apart", border, verdict) == pytest.approx(stats.norm.sf(distance), abs=0.05)
     for border, verdict in zip(BORDERS, ("refuted", "confirmed"), strict=True):
         assert chance("apart", border, verdict) == pytest.approx(0.5, abs=0.1)
 
@@ -165,30 +166,29 @@ def test_gates_count_as_passed_and_have_no_severity() -> None:
     assert simulated().severity["interval"].at_refuting.not_evaluable.p == 0
 
 
-def test_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vjepa_stress.verdict.power._POOL_START", 0.0)  # processes even for a small simulation
-    few = sketch.document(DESIGN, [sketch.hypothesis("point", *RULES["point"])])
-    small = plan(studies=200)
-    small = Plan.model_validate(
-        {
-            **small.model_dump(mode="json"),
-            "scenarios": {
-                "claimed": {
-                    **small.model_dump(mode="json")["scenarios"]["claimed"],
-                    "expects": {"point": "confirmed"},
-                }
-            },
-        }
-    )
-    one, two = (operating_characteristics(few, small, workers=n) for n in (1, 2))
-    assert one.severity == two.severity
-    assert one.severity.keys() == {"point"}
+def test_the_table_has_both_errors() -> None:
+    rows = {name: shares for name, *shares in severities(simulated())}
+    expected = [
+        chance("apart", border, verdict) for border, verdict in zip(BORDERS, ("confirmed", "refuted"), strict=True)
+    ]
+    assert [share.split("%")[0] for share in rows["apart"]] == [f"{100 * p:.1f}" for p in expected]
 
 
 def test_rules_that_are_not_severe_are_named() -> None:
     found = check(document(operating_characteristics=simulated().model_dump(mode="json")))
     named = {one.where: one for one in found if one.code == "not-severe"}
-    # A point rule with one border is confirmed half the time by construction; pooled half-widths hide that they are.
+    # A rule that reads values says so. One that compares values with half-widths looks as if it read intervals. The
+    # level of the test of equivalence is the cap.
     assert set(named) - {"tost"} == {"pooled"}
     assert named["pooled"].severity == "suggestion"
     assert "border" in words.finding(named["pooled"])
+
+
+def test_a_refutation_that_is_rare_is_named() -> None:
+    scenarios = simulated().scenarios
+    twice = {**scenarios, "near": scenarios["claimed"].model_copy(update={"expects": {"point": "refuted"}})}
+    chances = {**simulated().chances, "near": simulated().chances["claimed"]}
+    found = simulated().model_copy(update={"scenarios": twice, "chances": chances}).model_dump(mode="json")
+    (named,) = (one for one in check(document(operating_characteristics=found)) if one.code == "rarely-refuted")
+    assert (named.where, named.severity) == ("point", "suggestion")
+    assert "near" in words.finding(named)

@@ -71,6 +71,7 @@ def check(
         "study": document.study,
         "findings": [dataclasses.asdict(finding) for finding in done.findings],
         "chances": simulated.model_dump(mode="json")["chances"] if simulated else {},
+        "severity": simulated.model_dump(mode="json")["severity"] if simulated else {},
     }
     words = ("register",) if done.before is None else ("amend", document.study)
     following = output.next_command(*words, draft, root=root, config_dir=config_dir)
@@ -300,11 +301,11 @@ def _say_findings(
 
 
 def _say_chances(document: Preregistration) -> None:
-    """Print the frequency of each verdict, in per cent, with its Monte Carlo error, and the power curves."""
+    """Print the frequency of each verdict, in per cent, with its Monte Carlo error, power curves and severity."""
     import sys
 
     from vjepa_stress.report import numbers
-    from vjepa_stress.report.simulated import size
+    from vjepa_stress.report.simulated import SEVERITY, SEVERITY_COLUMNS, severities, size
 
     simulated = document.operating_characteristics
     if simulated is None:
@@ -322,6 +323,9 @@ def _say_chances(document: Preregistration) -> None:
     ]
     if curves:
         output.print_table(Table(("hypothesis", "size", "confirmed"), tuple(curves)), sys.stderr)
+    if simulated.severity:
+        output.say(SEVERITY)
+        output.print_table(Table(SEVERITY_COLUMNS, tuple(severities(simulated))), sys.stderr)
 
 
 @command("vjepa-stress show mine")

@@ -16,7 +16,7 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, verdicts, words
-from vjepa_stress.report.simulated import power_figure, size, world
+from vjepa_stress.report.simulated import SEVERITY, power_figure, severities, size, world
 from vjepa_stress.report.video import (
     EXCLUSIONS_DIFFER,
     overlap,
@@ -94,6 +94,8 @@ def build(evidence: Evidence, verdict: StudyVerdict, tier: str, notices: Sequenc
         "stamp": stamp,
         "video": video,
         "simulated": simulated,
+        "severities": severities(simulated) if simulated else [],
+        "severity_text": SEVERITY,
         "looks": _looks(evidence),
         "registrations": [leaf for leaf in evidence.registration.ledger.leaves if isinstance(leaf, DocumentLeaf)],
         "notices": notices,

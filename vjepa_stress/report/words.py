@@ -265,6 +265,10 @@ FINDINGS = {
     "low-power": "confirmed in {p} of the studies of {scenario}, and in less than {wanted} at every simulated size: "
     "use another rule, or many more units",
     "more-units": "confirmed in {p} of the studies of {scenario}; {wanted} or more with {units} units",
+    "rarely-refuted": "refuted in {p} of the studies of {scenario}, which expects its refutation; {wanted} or more "
+    "are expected: use another rule, more units, or a scenario that is further from the claim",
+    "not-severe": "confirmed in {p} of the studies in which the truth is at the border of refutation; expected: "
+    "{cap} or less: use intervals that hold at the border, or other borders",
     "no-control": "no {factor} is a control: add an untrained twin or raw pixels to the same cells as a baseline",
     "multiplicity": "{n} hypotheses without a correction for multiplicity: give a reason, or use `bonferroni`",
     "few-alternatives": "`sensitivity` has {n} alternatives, which show whether a verdict depends on the analysis: "

@@ -24,8 +24,8 @@ from vjepa_stress.verdict.worlds import World
 Border = Literal["at_refuting", "at_confirming"]
 BORDERS: tuple[Border, ...] = get_args(Border)
 
-TRUTH_STUDIES = 200
-"""Number of simulated studies whose mean is taken as the truth: its error is 7 % of the standard error of a study."""
+TRUTH_STUDIES = 100
+"""Number of simulated studies whose mean is the truth: its error is a tenth of that of one study."""
 
 _FEW = 20
 """Number of resamples where intervals are not read. Some estimands resample at once."""

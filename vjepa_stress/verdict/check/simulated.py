@@ -30,13 +30,15 @@ def scenarios(document: Preregistration, plan: Plan | None) -> Iterator[Finding]
 
 
 def simulated(document: Preregistration, found: OperatingCharacteristics) -> Iterator[Finding]:
-    """False verdicts above the cap, rules with one verdict only, and low power."""
+    """False verdicts above the cap, rules with one verdict only, low power, and rules that are not severe."""
     for name in constant_rules(document, found):
         yield Finding("error", "constant", name)
     for hypothesis in _tested(document):
         yield from _false_verdicts(hypothesis, found)
         yield from _confirmed_without_effect(document, hypothesis, found)
         yield from _power(hypothesis, found)
+        yield from _rarely_refuted(hypothesis, found)
+        yield from _not_severe(hypothesis, found)
 
 
 def _tested(document: Preregistration) -> list[Hypothesis]:
@@ -92,3 +94,22 @@ def _power(hypothesis: Hypothesis, found: OperatingCharacteristics) -> Iterator[
         return
     sizes = [f"{n} in {stratum}" for stratum, n in enough[0].units.items()]
     yield Finding("suggestion", "more-units", hypothesis.id, {**values, "units": ", ".join(sizes)})
+
+
+def _rarely_refuted(hypothesis: Hypothesis, found: OperatingCharacteristics) -> Iterator[Finding]:
+    for scenario in found.expecting("refuted", hypothesis.id):
+        p = found.chances[scenario][hypothesis.id].refuted.p
+        if p < _POWER:
+            yield Finding(
+                "suggestion", "rarely-refuted", hypothesis.id, {"scenario": scenario, "p": p, "wanted": _POWER}
+            )
+
+
+def _not_severe(hypothesis: Hypothesis, found: OperatingCharacteristics) -> Iterator[Finding]:
+    """A rule that reads only values is confirmed in half of the studies by construction if its borders are equal."""
+    severity = found.severity.get(hypothesis.id)
+    if severity is None or not all(leaf.reads_interval for leaf in hypothesis.rule.leaves()):
+        return
+    chance = severity.at_refuting.confirmed
+    if chance.low > found.cap:
+        yield Finding("suggestion", "not-severe", hypothesis.id, {"p": chance.p, "cap": found.cap})
