@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.small import study
 from vjepa_stress.design.video import as_video
 from vjepa_stress.digest import Digest
 from vjepa_stress.ledger import Checkpoint
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.report import numbers, words
 from vjepa_stress.report.page import build
 from vjepa_stress.statistics import STATISTICS
@@ -21,6 +23,7 @@ from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import Companion, evaluate
 from vjepa_stress.verdict.gate import gate
 from vjepa_stress.verdict.multiplicity import resampling
+from vjepa_stress.verdict.multiverse import AlternativeRecord
 from vjepa_stress.verdict.partition import partition
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [a](javascript:alert(3)) {{ 7 * 7 }}"
@@ -177,6 +180,36 @@ def test_a_companion_is_beside_its_estimate(finished: StudyRoot) -> None:
         assert page.count("within cells 0.500 [-0.500, 1.000]") == 1
     for page in pages[1]:
         assert page.count("within cells undefined: fewer than two sources have a value") == 3
+
+
+def test_alternatives_that_disagree_are_listed(finished: StudyRoot) -> None:
+    evidence = gate(finished, "small")
+    (edition,) = evidence.registration.lineage
+    alternatives = (
+        Alternative(name="same", seed=8),
+        Alternative(name="below", level=0.6, hypothesis="H1"),
+        Alternative(name="fisher", interval="fisher"),
+    )
+    document = edition.document.model_copy(update={"sensitivity": alternatives})
+    registration = replace(evidence.registration, lineage=(replace(edition, document=document),))
+    verdict = evaluate(replace(evidence, registration=registration))
+    judged = next(one for one in verdict.hypotheses if one.id == "H1")
+    records = [("same", judged.verdict), ("below", "differs"), ("fisher", None)]
+    found = tuple(AlternativeRecord.model_validate({"name": name, "outcome": outcome}) for name, outcome in records)
+    changed = verdict.model_copy(update={"hypotheses": (judged.model_copy(update={"alternatives": found}),)})
+    report = build(replace(evidence, registration=registration), changed, "chained")
+    for page in (report.html, report.markdown):
+        assert page.count("1 of 2 alternatives agrees") == 1
+        assert "below: level 0.6" in page
+        assert "depends on the source left out" in page
+        assert "fisher: interval fisher" in page
+        assert "bootstrap seed 8" not in page
+    # The report of a real verdict names every outcome that differs.
+    whole = build(replace(evidence, registration=registration), verdict, "chained").markdown
+    for one in verdict.hypotheses:
+        assert len(one.alternatives) == (3 if one.id == "H1" else 2)
+        for record in one.alternatives:
+            assert (f"| {one.id} | {one.verdict} | {record.name}: " in whole) == (record.outcome != one.verdict)
 
 
 def test_the_scatter_is_self_contained_and_always_the_same(nasty: StudyRoot) -> None:

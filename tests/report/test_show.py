@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.small import study
 from vjepa_stress.design import Where
 from vjepa_stress.design.video import as_video
 from vjepa_stress.prereg import freeze
+from vjepa_stress.prereg.alternatives import Alternative
 from vjepa_stress.report import words
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.show import Section, as_text, describe
@@ -105,6 +107,21 @@ def test_amendments_are_listed(registered: StudyRoot, tmp_path: Path) -> None:
     )
 
 
+def test_alternatives_are_listed(registered: StudyRoot) -> None:
+    registration = freeze.load(registered, "small")
+    (edition,) = registration.lineage
+    several = (Alternative(name="bca", interval="bca"), Alternative(name="strict", level=0.99, hypothesis="H1"))
+    document = edition.document.model_copy(update={"sensitivity": several})
+    (analysis,) = (
+        section
+        for section in describe(replace(registration, lineage=(replace(edition, document=document),)))
+        if section.title == "Analysis"
+    )
+    listed = ("alternatives, which decide nothing", "  bca: interval bca", "  strict of H1: level 0.99")
+    assert analysis.lines[:3] == listed
+    assert "alternatives, which decide nothing" not in shown(registered)["Analysis"].lines
+
+
 TITLE = "The draft, compared with v1"
 
 
@@ -143,7 +160,7 @@ def _set(*path: Any, value: object) -> Callable[[Any], None]:
         (_set("hypotheses", 1, "id", value="H9"), "H1 is not in the draft"),
         (_set("hypotheses", 1, "rule", value="yes"), "hypotheses: invalid in the draft"),
         (_set("analysis", "bootstrap_seed", value=9), "analysis.bootstrap_seed: 3 → 9"),
-        (_set("sensitivity", value=[{"name": "seed", "seed": 9}]), "sensitivity"),
+        (_set("sensitivity", value=[{"name": "seed", "seed": 9}]), 'sensitivity: [] → [{"name":"seed","seed":9}]'),
         (_set("sensitivity", value=[{"name": "nothing"}]), "sensitivity or acknowledged: invalid in the draft"),
         (_set("analysis", value={"alpha": 0.05}), "analysis, sensitivity or acknowledged: invalid in the draft"),
         (

@@ -173,3 +173,33 @@ def test_another_interval_is_another_interval(name: str) -> None:
         whole = estimate.overall or estimate
         ends.add((whole.low, whole.high))
     assert len(ends) == 3
+
+
+def applied(estimand: dict[str, Any], rule: dict[str, Any], design: Any, **change: Any) -> str | None:
+    document = sketch.document(design, [sketch.hypothesis("H1", {"one": estimand}, rule)])
+    one = Alternative.model_validate({"name": "one", **change})
+    (record,) = multiverse(document.hypotheses[0], [one], sketch.table(document), document)
+    return record.outcome
+
+
+def test_a_rule_with_its_own_alpha_reads_no_other_level() -> None:
+    difference = {"statistic": "difference", **BY_STATISTIC["difference"]}
+    tost = {"kind": "tost", "estimand": "one", "margin": 0.2, "alpha": 0.05}
+    assert applied(difference, tost, WHOLE, level=0.99) is None
+    assert applied(difference, tost, WHOLE, seed=9) == "confirmed"
+    assert applied(difference, tost, WHOLE, seed=5) is None  # the registered seed
+
+
+def test_only_sources_and_subjects_that_are_read() -> None:
+    """The estimand reads one source of `few`, whose removal leaves nothing; a control is no subject."""
+    cells = sketch.cells(["davis", "few"], ["base", "twin"], ["noise"], [0.2, 1.0])
+    counts = {"davis": 30, "few": 2}
+    design = sketch.design(cells, clips=counts, sources={"davis": 30, "few": 1}, controls=["twin"])
+    few = {"statistic": "mean", "metric": "M2", "where": {"dataset": ["few"]}}
+    point = sketch.threshold("one", 0.1, 0.05, "point")
+    assert applied(few, point, design, leave_one_source_out=True) is None
+    davis = {**few, "where": {"dataset": ["davis"]}}
+    assert applied(davis, point, design, leave_one_source_out=True) == "confirmed"
+    assert applied(davis, point, design, where={"model": ["twin"]}) is None
+    assert applied(davis, point, design, where={"model": ["base"]}) is None  # the same cells
+    assert applied(davis, point, design, where={"strength": [1.0]}) == "confirmed"
