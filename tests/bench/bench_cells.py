@@ -44,7 +44,8 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point,
            rationale: Nearly every step must rise.}
 """
-    return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"
+    few = "acknowledged:\n  - {warning: few-studies, reason: a benchmark registers many times}\n"
+    return f"{text}{design}hypotheses:{calibration}{few}analysis:{rest.split('analysis:')[1]}"
 
 
 def measure(folder: Path) -> dict[str, Any]:
