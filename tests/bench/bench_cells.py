@@ -45,7 +45,7 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
            rationale: Nearly every step must rise.}
 """
     few = "acknowledged:\n  - {warning: few-studies, reason: a benchmark registers many times}\n"
-    return f"{text}{design}hypotheses:{calibration}{few}analysis:{rest.split('analysis:')[1]}"
+    return f"{text}{design}hypotheses:{calibration}{few}analysis:{rest.split('analysis:')[1]}".replace(", H2: confirmed", "").replace(", H2: refuted", "")
 
 
 def measure(folder: Path) -> dict[str, Any]:
