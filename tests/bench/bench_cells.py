@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import tempfile
@@ -44,7 +45,16 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point,
            rationale: Nearly every step must rise.}
 """
-    return f"{text}{design}hypotheses:{calibration}analysis:{rest.split('analysis:')[1]}"
+    few = """acknowledged:
+  - {warning: few-studies, reason: a benchmark registers many times}
+  - {warning: confirmed-by-dose, hypothesis: H1, reason: the dose is the claim}
+"""
+    judged = rest.split("analysis:")[1].replace(", H2: confirmed", "").replace(", H2: refuted", "")
+    # Effects on probes, which this design does not have.
+    judged = "".join(
+        line for line in judged.splitlines(keepends=True) if not re.search(r"\[(reverse|identity)\]", line)
+    )
+    return f"{text}{design}hypotheses:{calibration}{few}analysis:{judged}"
 
 
 def measure(folder: Path) -> dict[str, Any]:

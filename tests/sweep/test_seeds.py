@@ -29,6 +29,7 @@ def test_cells_of_two_seeds_have_different_noise_and_the_same_clips(tmp_path: Pa
         "perturbation: [gaussian_noise, frame_drops], strength: [0.2, 0.6, 1.0]}",
         "perturbation: [gaussian_noise, frame_drops], strength: [0.2, 0.6, 1.0], seed: [0, 1]}",
     )
+    draft = draft.replace("strength: 0.8}}", "strength: 0.8, seed: 0.9}}")
     root = study.new_root(tmp_path / "root", draft)
     assert study.register(root).code == 0
     done = study.run(root, "model=tiny", "perturbation=gaussian_noise", "strength=0.6")

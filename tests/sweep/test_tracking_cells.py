@@ -55,6 +55,8 @@ hypotheses:
         where: {{dataset: [{first}], perturbation: [occlusion], strength: [1.0]}}
     rule: {{kind: threshold, estimand: loss, direction: above, confirm_at: -0.9, refute_at: -0.95, use: point,
            rationale: Nearly any loss counts.}}
+acknowledged:
+  - {{warning: few-studies, reason: a test registers many times}}
 """
 
 
