@@ -16,7 +16,8 @@ from vjepa_stress.digest import canonical_json
 from vjepa_stress.ledger import Completed, DocumentLeaf, Launched, Viewed
 from vjepa_stress.prereg.lineage import Change, changes, find
 from vjepa_stress.report import numbers, verdicts, words
-from vjepa_stress.report.simulated import SEVERITY, power_figure, severities, size, world
+from vjepa_stress.report.power_figure import power_figure
+from vjepa_stress.report.simulated import SEVERITY, severities, size, world
 from vjepa_stress.report.video import (
     EXCLUSIONS_DIFFER,
     overlap,

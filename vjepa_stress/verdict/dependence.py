@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from vjepa_stress.design import Cell, Design
 from vjepa_stress.statistics.numerics.arrays import Floats
+from vjepa_stress.statistics.numerics.ranks import mid_ranks
 from vjepa_stress.verdict.table import Table
 
 _LEAST = 3
@@ -88,8 +89,7 @@ def _normal_scores(values: Floats) -> Floats:
     """Rank-based normal scores of the defined values of one cell; NaN elsewhere, and if all values are equal."""
     scores, defined = np.full(len(values), np.nan), np.isfinite(values)
     if len(set(values[defined])) > 1:
-        ranks = stats.rankdata(values[defined])
-        scores[defined] = special.ndtri(ranks / (defined.sum() + 1))
+        scores[defined] = special.ndtri((mid_ranks(values[defined]) + 0.5) / (defined.sum() + 1))
     return scores
 
 

@@ -33,6 +33,12 @@ def spearman_rho(x: Floats, y: Floats, weights: Floats | None = None) -> Floats:
     return np.concatenate(found) if found else np.empty(0)
 
 
+def mid_ranks(values: Floats) -> Floats:
+    """For each value, (n,), the number of smaller values plus half the number of equal values, itself included."""
+    ranks: Floats = _ranks(_ties(values[None]), np.ones((1, len(values))))[0]
+    return ranks
+
+
 _Ties = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
