@@ -1,5 +1,6 @@
 """The published numbers under the rules of the replication, and the ten lines of the library page."""
 
+import ast
 import math
 import re
 import subprocess
@@ -177,8 +178,25 @@ b,rain,0.8
 """
 
 
+def library_page() -> list[str]:
+    """The examples of the page."""
+    return re.findall(r"```python\n(.*?)```", (PROJECT / "docs/library.md").read_text(), re.DOTALL)
+
+
+def test_the_dependence_of_the_library_page(finished: StudyRoot) -> None:
+    _, code = library_page()
+    script = code.replace('"pilot"', '"small"')
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=finished.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    numbers = ast.literal_eval(done.stdout)
+    assert set(numbers["M2"]) >= {"model", "perturbation", "strength"}
+    assert all(0 <= number <= 1 for one in numbers.values() for number in one.values())
+
+
 def test_the_ten_lines_of_the_library_page(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/library.md").read_text(), re.DOTALL)
+    code, _ = library_page()
     assert len(re.sub(r"(?m)^(import|from) .*\n|^\n", "", code).splitlines()) <= 10
     (tmp_path / "scores.csv").write_text(SCORES)
     script = f"{code}\nimport sys\nassert not {{'torch', 'hydra'}} & set(sys.modules)"

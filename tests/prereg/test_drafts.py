@@ -153,9 +153,9 @@ def _digest(value: object) -> str:
 @pytest.mark.parametrize(
     ("study", "n_hypotheses", "n_cells", "hypotheses", "scenarios"),
     [
-        ("demo", 9, 300, "b0134cea9442e8bf", "10c5f207ca42b4d2"),
-        ("pocket", 7, 738, "47d0c8092b5769a8", "4f9b94bd603e0499"),
-        ("vjepa21", 7, 322, "b5f925aac4013b18", "91dc60a7ac42f225"),
+        ("demo", 9, 156, "a7367b084bafa4e3", "10de1a43ef119a64"),
+        ("pocket", 7, 738, "ec9d4bbedcdaa107", "3411869a48e95516"),
+        ("vjepa21", 7, 322, "075dfa7668513767", "cdae6c2253c23b36"),
     ],
 )
 def test_what_the_shipped_drafts_expand_to(
