@@ -107,9 +107,10 @@ CANNOT_FAIL: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 """Rules that the first version of `check` accepted, and the finding that refuses each."""
 
+TOST = {"kind": "tost", "estimand": "x", "alpha": 0.05}
 TREND = {"kind": "trend", "estimand": "x", "order": "rising", "smallest": 0.05}
 TRENDS = {
-    "any_trend": sketch.hypothesis("any_trend", {"x": RISE}, {**TREND, "confirm_at": -0.99, "refute_at": -0.99}),
+    "any_trend": sketch.hypothesis("any_trend", {"x": RISE}, {**TREND, "confirm_at": 0.01, "refute_at": 0.01}),
     "three_strengths": sketch.hypothesis(
         "three_strengths", {"x": RISE}, {**TREND, "confirm_at": 0.9, "refute_at": 0.5}
     ),
@@ -159,6 +160,9 @@ def test_a_trend_needs_a_change() -> None:
     """A flat truth has a rank correlation of 1 over three levels in one of six studies."""
     with pytest.raises(ValidationError, match="threshold reads a number"):
         sketch.document(DESIGN, [sketch.hypothesis("H1", {"x": RISE}, point(-0.99))])
+    nearly = {**TREND, "confirm_at": -0.99, "refute_at": -0.99}
+    with pytest.raises(ValidationError, match="greater than 0"):
+        sketch.document(DESIGN, [sketch.hypothesis("H1", {"x": RISE}, nearly)])
     for name in TRENDS:
         assert chances().chances["null"][name].confirmed.p < 0.01
         assert chances().chances["as_claimed"][name].confirmed.p > 0.9
@@ -174,6 +178,9 @@ def test_power_rises_with_the_number_of_units() -> None:
     ("estimands", "rule", "code", "analysis"),
     [
         ({"x": M2}, TWENTY, "duplicate-part", {}),
+        ({"x": M2}, point(1e-9), "hardly-fails", {}),
+        ({"x": M2}, {"kind": "band", "estimand": "x", "low": 0, "high": 1.999999}, "hardly-fails", {}),
+        ({"x": difference(NOISE, BLUR)}, {**TOST, "margin": 1.99}, "hardly-fails", {}),
         ({"x": M2, "y": SAME}, any_of(point(0.5), point(0.5, "y")), "duplicate-part", {}),
         ({"x": M2}, sketch.threshold("x", 0.5, 0.5), "low-level", {"confidence_level": 0.51}),
         ({"x": SELECTED}, point(0.5), "selected-on-outcome", {}),

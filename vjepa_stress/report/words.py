@@ -243,6 +243,7 @@ FINDINGS = {
     "`within_cell` centres both metrics in each cell",
     "constant": "its verdict is the same in every simulated study: add a scenario in which it should differ",
     "low-level": "the confidence level is {level}: use {least} or more",
+    "hardly-fails": "the rule confirms {p} of all values in [{low}, {high}]: choose numbers that a result can miss",
     "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
     "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
     "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "

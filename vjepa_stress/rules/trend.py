@@ -37,7 +37,7 @@ class TrendRule(LeafRule):
 
     kind: Literal["trend"]
     order: Literal["falling", "rising"]
-    confirm_at: float = Rho
+    confirm_at: float = Field(gt=0, le=1, allow_inf_nan=False)
     refute_at: float = Rho
     smallest: float = Field(gt=0, allow_inf_nan=False, description="smallest change that matters, from end to end")
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterator
 
+import numpy as np
+
 from vjepa_stress.prereg.document import Hypothesis, Preregistration
 from vjepa_stress.rules import Combination, Rule
+from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.verdict.check.finding import Finding
+from vjepa_stress.verdict.check.reach import value_range
+from vjepa_stress.verdict.judge import decide
 
 _LEVEL = 0.9
 """Lowest confidence level."""
+
+_MOST = 0.99
+"""A rule that confirms a larger share of the range of its estimand can hardly fail."""
 
 
 def structure(document: Preregistration) -> Iterator[Finding]:
@@ -22,6 +31,7 @@ def structure(document: Preregistration) -> Iterator[Finding]:
         if (judged := hypothesis.judged) is not None:
             yield from _repeated(document, judged)
             yield from _estimands(document, judged)
+            yield from _hardly_fails(document, judged)
 
 
 def _repeated(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
@@ -45,6 +55,20 @@ def _repeated(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Fin
         most = max(Counter(map(key, combination.of)).values())
         if most > 1:
             yield Finding("error", "duplicate-part", hypothesis.id, {"kind": combination.kind, "times": most})
+
+
+def _hardly_fails(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
+    """Rules on a number that confirm nearly all of its range."""
+    for leaf in hypothesis.rule.leaves():
+        low, high = value_range(hypothesis.estimands[leaf.estimand], document.design)
+        if leaf.reads != "number" or not math.isfinite(high - low):
+            continue
+        values = np.linspace(low, high, 2001).tolist()
+        points = (Estimate(value=value, low=value, high=value, n=2, method="none") for value in values)
+        share = sum(decide(leaf, point) == "confirmed" for point in points) / len(values)
+        if share > _MOST:
+            where, found = f"{hypothesis.id}.{leaf.estimand}", {"p": share, "low": low, "high": high}
+            yield Finding("error", "hardly-fails", where, found)
 
 
 def _estimands(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
