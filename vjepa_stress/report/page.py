@@ -27,6 +27,7 @@ from vjepa_stress.report.video import (
     shares,
     video_part,
 )
+from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.terminal import printable
 from vjepa_stress.verdict.evaluate import EstimateRecord, HypothesisVerdict, StudyVerdict
 from vjepa_stress.verdict.gate import Deviation, Evidence
@@ -140,6 +141,7 @@ def _environment(html: bool) -> Environment:
         "at_level": numbers.level,
         "write": numbers.number,
         "chance": numbers.chance,
+        "ends": _ends,
         "interval": numbers.interval,
         "overlap": overlap,
         "pooled": pooled,
@@ -167,11 +169,18 @@ def _read(unit: str, verdict: HypothesisVerdict, part: Verdict | None) -> str:
     if record.estimand.sampled and part.levels:
         for level in dict.fromkeys((part.levels.confirm, part.levels.refute)):
             one = verdict.other_levels.get((part.estimand, level), record.estimate)
-            ends.append(f"{numbers.interval(one.low, one.high)} at {numbers.level(level)}")
+            ends.append(f"{_ends(one)} at {numbers.level(level)}")
     elif record.estimand.sampled:
-        ends.append(numbers.interval(record.estimate.low, record.estimate.high))
+        ends.append(_ends(record.estimate))
     texts = (" ".join([numbers.number(record.estimate.value), ", ".join(ends)]).strip(), _beside(unit, record))
     return f" ({'; '.join(filter(None, texts))})"
+
+
+def _ends(estimate: Estimate) -> str:
+    """The interval of an estimate. For a trend, whose rank correlation has none, that of its change."""
+    if estimate.overall is not None and not estimate.steps:
+        return f"change {numbers.interval(estimate.overall.low, estimate.overall.high)}"
+    return numbers.interval(estimate.low, estimate.high)
 
 
 def _beside(unit: str, record: EstimateRecord, control: str | None = None) -> str:

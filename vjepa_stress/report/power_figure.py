@@ -22,7 +22,9 @@ def power_figure(simulated: OperatingCharacteristics, units: str, stamp: str = "
         axis = axes[0, 0]
         for n, (name, sizes) in enumerate(simulated.curves.items()):
             x, y = [sum(one.units.values()) for one in sizes], [one.confirmed.p for one in sizes]
-            ends = [[p - one.confirmed.low, one.confirmed.high - p] for p, one in zip(y, sizes, strict=True)]
+            # Rounding can put an end of Wilson's interval on the wrong side of a share of 0 or 1.
+            chances = [one.confirmed for one in sizes]
+            ends = [[max(0.0, one.p - one.low), max(0.0, one.high - one.p)] for one in chances]
             axis.errorbar(
                 x,
                 y,
