@@ -71,7 +71,12 @@ def demo() -> str:
             for name, estimate in one["estimates"].items()
         ]
         rows.append(
-            [one["id"], one["title"], f"**{one['verdict']}**", "; ".join(shown[:2]) + ("; …" * (len(shown) > 2))]
+            [
+                one["id"],
+                one["title"],
+                f"**{one['verdict']}**" + (", not specific" if one["not_specific"] else ""),
+                "; ".join(shown[:2]) + ("; …" * (len(shown) > 2)),
+            ]
         )
     return table(["", "hypothesis", "verdict", "estimates"], rows)
 
@@ -394,6 +399,7 @@ def run_demo() -> None:
             "id": one.id,
             "title": titles[one.id],
             "verdict": one.verdict,
+            "not_specific": list(one.not_specific),
             "clause": verdicts.reason(one),
             "estimates": {name: record.estimate.model_dump(mode="json") for name, record in one.estimates.items()},
         }
