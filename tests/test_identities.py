@@ -29,12 +29,12 @@ from vjepa_stress.sweep.bind import Blocks, bind, rebuild
 KNOWN = """
 data          davis                dataset/davis                1  637421120063601e
 data          demo_procedural      dataset/procedural           1  9140a0286278b42e
-data          demo_tracking        dataset/procedural           1  063108a335fbd31d
+data          demo_tracking        dataset/procedural           1  40068f0af63ef759
 data          folder               dataset/folder               2  ce02f27d013355a9
 data          footage              dataset/folder               2  9661e9f2f4ba1728
-data          procedural           dataset/procedural           1  e3173719b1b14801
+data          procedural           dataset/procedural           1  238ed85e1be28ec8
 data          procedural_held_out  dataset/procedural           1  4c0e51ff84d8a824
-data          procedural_tracking  dataset/procedural           1  3dd90a281b81bf36
+data          procedural_tracking  dataset/procedural           1  22617c241809b667
 data          ssv2                 dataset/ssv2                 1  8f4d6a8bfb706b80
 metric        M1                   metric/frame_fidelity        1  7a1fece7189f1dee
 metric        M2                   metric/temporal_consistency  1  be2e88a384a74520

@@ -42,7 +42,7 @@ def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     family: drift
     prediction: confirmed
     estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: threshold, estimand: rise, direction: above, confirm_at: 0.9, refute_at: 0.5, use: point,
+    rule: {kind: trend, estimand: rise, order: rising, confirm_at: 0.9, refute_at: 0.5, smallest: 1.0e-6,
            rationale: Nearly every step must rise.}
 """
     few = """acknowledged:

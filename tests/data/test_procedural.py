@@ -23,7 +23,7 @@ from vjepa_stress.digest import sha256
 from vjepa_stress.errors import BadInput
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
-SEEDS = range(24)
+SEEDS = range(30)
 
 
 def composed(seed: int, frames: int = 16, size: int = 96, **look: float) -> Scene:
@@ -199,7 +199,7 @@ def configured(name: str) -> Procedural:
 def test_the_clips_that_ship() -> None:
     data_set = configured("procedural.yaml")
     clips = data_set.identify(None, 16)
-    assert len(clips) == 24
+    assert len(clips) == 30
     assert clips[0].name == "procedural/000000"
     assert clips[0].frames == tuple(range(16))
     assert clips[0].source == "sha256:ec284a6e95b45a4ea4b22a30a4b250a4054e068ced3ad23ba8c9d8d4d32fe310"

@@ -144,8 +144,15 @@ def test_a_kept_cell_forged_before_an_amendment_is_run(attacked: StudyRoot) -> N
 def test_cells_an_amendment_took_out_are_evidence_all_the_same(attacked: StudyRoot) -> None:
     draft = (study.HERE / "draft.yaml").read_text()
     fewer = study.amended(
-        draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1).replace(
-            "statistic: trend, along: strength", "statistic: mean"
+        draft.replace("strength: [0.2, 0.6, 1.0]}", "strength: [0.2, 1.0]}", 1)
+        .replace(
+            "statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}",
+            "statistic: difference, metric: M2, of: {perturbation: [gaussian_noise], strength: [1.0]}, "
+            "minus: {perturbation: [gaussian_noise], strength: [0.2]}",
+        )
+        .replace(
+            "kind: trend, estimand: rise, order: rising, confirm_at: 0.9, refute_at: 0.5, smallest: 1.0e-6",
+            "kind: threshold, estimand: rise, direction: above, confirm_at: 0.05, refute_at: 0.01, use: interval",
         )
     )
     assert study.amend(attacked, fewer).code == 0

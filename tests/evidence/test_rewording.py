@@ -59,7 +59,11 @@ def state(root: StudyRoot) -> dict[str, object]:
 
 def reword(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reword every table of templates, and the words of every rule and statistic."""
-    tables = [name for name, value in vars(words).items() if name.isupper() and name not in ("RULES", "STATISTICS")]
+    tables = [
+        name
+        for name, value in vars(words).items()
+        if name.isupper() and isinstance(value, Mapping) and name not in ("RULES", "STATISTICS")
+    ]
     assert {"METHODS", "NOTES", "FINDINGS", "DEVIATIONS", "OBJECTIONS", "OUTCOMES"} <= set(tables)
     for name in tables:
         monkeypatch.setattr(words, name, reworded(getattr(words, name)))

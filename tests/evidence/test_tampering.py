@@ -405,7 +405,7 @@ def test_an_exploratory_look_never_says_confirmed(attacked: StudyRoot) -> None:
     folder = study.outputs(attacked)
     files = [path for path in folder.rglob("*") if path.is_file()]
     written = [path for path in files if "exploratory" in path.relative_to(folder).as_posix()]
-    assert len(written) == 5
+    assert len(written) == 6
     for path in written:
         assert b"EXPLORATORY" in path.read_bytes() or b'"exploratory":true' in path.read_bytes()
 

@@ -336,5 +336,5 @@ def test_a_new_statistic_and_a_new_rule_are_one_file_each(tmp_path: Path) -> Non
     )
     assert 0 < said["p"] < 0.05
     assert {code for severity, code in said["findings"] if severity == "error"} == {"no-refuting-scenario"}
-    assert said["out of range"] == ["out-of-range", "vacuous", "no-scenarios"]
+    assert said["out of range"] == ["out-of-range", "vacuous", "hardly-fails", "no-scenarios"]
     assert said["confirmed"] == 1
