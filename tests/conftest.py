@@ -29,6 +29,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
     return study.finished(tmp_path_factory.mktemp("finished") / "root")
 
 
+@pytest.fixture(scope="session")
+def lean(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
+    """A finished study with the cells of the small one on three clips, for tests that run it again."""
+    return study.finished(tmp_path_factory.mktemp("lean") / "root", study.calibration("few"))
+
+
 @pytest.fixture
 def attacked(finished: StudyRoot, tmp_path: Path) -> StudyRoot:
     """A copy of the finished study, to be attacked."""

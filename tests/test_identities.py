@@ -256,7 +256,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
 def test_a_plugin_without_a_kind_is_refused_with_exit_code_2(plugin: Callable[..., Path], tmp_path: Path) -> None:
     folder = plugin("nameless_fog", "pass", "fog")
     (folder / "data").symlink_to(study.CONF / "data")
-    root = study.new_root(tmp_path / "root", (study.HERE / "draft.yaml").read_text().replace("frame_drops", "fog"))
+    root = study.new_root(tmp_path / "root", study.calibration("few").replace("frame_drops", "fog"))
     draft = root.prereg / "small" / "draft.yaml"
     done = study.command(
         "register", "--root", root.path, draft, "--config-dir", folder, "exec.plugins=[nameless_fog]"
@@ -332,7 +332,7 @@ def test_run_rerun_and_exploring_find_the_class_and_notice_another_revision(
 ) -> None:
     folder = plugin("whole_fog", 'kind = "perturbation/fog"; revision = 1', "fog")
     (folder / "data").symlink_to(study.CONF / "data")
-    root = study.new_root(tmp_path / "root", (study.HERE / "draft.yaml").read_text().replace("frame_drops", "fog"))
+    root = study.new_root(tmp_path / "root", study.calibration("few").replace("frame_drops", "fog"))
     where = ("--root", root.path)
     with_plugin = ("--config-dir", folder, "exec.plugins=[whole_fog]", "exec.threads=1")
     assert study.command("register", *where, root.prereg / "small" / "draft.yaml", *with_plugin).code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import sys
 import tempfile
@@ -21,40 +20,21 @@ STRENGTHS = [k / 100 for k in range(1, 101)]
 
 def idle_draft(levels: Sequence[float] = STRENGTHS) -> str:
     """Draft of the small study with one idle model, three perturbations and the given strengths."""
-    text = (study.HERE / "draft.yaml").read_text().split("design:")[0]
-    rest = (study.HERE / "draft.yaml").read_text().split("hypotheses:")[1]
+    text = study.calibration("few")
     strengths = ", ".join(f"{level:g}" for level in levels)
-    graded = "[low_light, frame_drops, gaussian_noise]"
     design = f"""design:
   models: [idle]
   metrics: [M1, M2]
   cells:
-    - {{dataset: [small], model: [idle], perturbation: {graded}, strength: [{strengths}]}}
+    - {{dataset: [few], perturbation: [low_light, frame_drops, gaussian_noise], strength: [{strengths}]}}
   seed: 3
   frames: 16
   resolution: 32
 """
-    calibration = """
-  - id: H1
-    title: Noise
-    claim: M2 increases with noise.
-    rationale: A dose-response relation.
-    family: drift
-    prediction: confirmed
-    estimands: {rise: {statistic: trend, along: strength, metric: M2, where: {perturbation: [gaussian_noise]}}}
-    rule: {kind: trend, estimand: rise, order: rising, confirm_at: 0.9, refute_at: 0.5, smallest: 1.0e-6,
-           rationale: Nearly every step must rise.}
-"""
-    few = """acknowledged:
-  - {warning: few-studies, reason: a benchmark registers many times}
-  - {warning: confirmed-by-dose, hypothesis: H1, reason: the dose is the claim}
-"""
-    judged = rest.split("analysis:")[1].replace(", H2: confirmed", "").replace(", H2: refuted", "")
-    # Effects on probes, which this design does not have.
-    judged = "".join(
-        line for line in judged.splitlines(keepends=True) if not re.search(r"\[(reverse|identity)\]", line)
-    )
-    return f"{text}{design}hypotheses:{calibration}{few}analysis:{judged}"
+    # This design has no probes: its calibration, and the effects of its scenarios, are those of another perturbation.
+    rest = text.split("hypotheses:")[1].replace("[identity]", "[low_light]")
+    kept = "".join(line for line in rest.splitlines(keepends=True) if "[reverse]" not in line)
+    return f"{text.split('design:')[0]}{design}hypotheses:{kept}"
 
 
 def measure(folder: Path) -> dict[str, Any]:

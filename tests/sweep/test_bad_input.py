@@ -17,12 +17,7 @@ from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.encoders.vjepa21 import VJEPA21
 from vjepa_stress.study_root import StudyRoot
 
-SMALL = (study.HERE / "draft.yaml").read_text().replace("[small]", "[videos]")
-VIDEOS = SMALL.partition("  - id: H1")[0] + "".join(
-    line
-    for line in ("acknowledged:" + SMALL.partition("acknowledged:")[2]).splitlines(keepends=True)
-    if not any(name in line for name in ("H1", "H2"))
-)
+VIDEOS = study.calibration("videos")
 """Only the calibration: no rule reads an interval of two videos."""
 
 
@@ -171,13 +166,13 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a
 
 
 @needs_root
-def test_a_full_disk(tmp_path: Path, finished: StudyRoot) -> None:
+def test_a_full_disk(tmp_path: Path, lean: StudyRoot) -> None:
     try:
         mount = Mount(tmp_path / "disk", "160k")
     except subprocess.CalledProcessError:
         pytest.skip("this machine does not let even root mount a tmpfs")
     try:
-        root = study.new_root(mount.folder / "root")
+        root = study.new_root(mount.folder / "root", study.calibration("few"))
         assert study.register(root).code == 0
         clear(study.run(root), 4, "the disk is full or failed", "free disk space")
         ledger.read(root)
@@ -188,7 +183,7 @@ def test_a_full_disk(tmp_path: Path, finished: StudyRoot) -> None:
         done = study.run(root)
         assert done.code == 0, done.err
         assert done.json["computed_before"] == len(left)
-        assert study.contents(root) == study.contents(finished)
+        assert study.contents(root) == study.contents(lean)
     finally:
         mount.end()
 

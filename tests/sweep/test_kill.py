@@ -31,42 +31,42 @@ def _first_cell_takes(root: StudyRoot) -> float:
     """Seconds from the start of the command until its first cell is there; then it is killed."""
     words = ("run", "--root", root.path, "small", "--config-dir", study.CONF, "exec.threads=1")
     started, process = time.monotonic(), study.start(*words)
-    while not any(study.cells(root).glob("small-*")) and process.poll() is None:
+    while not any(study.cells(root).glob("few-*")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return time.monotonic() - started
 
 
-def _kill_many_times(finished: StudyRoot, folder: Path, kills: int, seed: int) -> int:
-    root, chance, killed = study.new_root(folder), random.Random(seed), 1
+def _kill_many_times(lean: StudyRoot, folder: Path, kills: int, seed: int) -> int:
+    root, chance, killed = study.new_root(folder, study.calibration("few")), random.Random(seed), 1
     assert study.register(root).code == 0
     first = _first_cell_takes(root)
     for _ in range(kills * 3):
-        if killed >= kills or len(list(study.cells(root).glob("small-*"))) == study.CELLS:
+        if killed >= kills or len(list(study.cells(root).glob("few-*"))) == study.CELLS:
             break
         # From before the launch is logged to some cells beyond the first.
         killed += _run_and_kill(root, chance.uniform(0.6 * first, 1.15 * first))
         ledger.read(root)
-        for path in study.cells(root).glob("small-*"):
+        for path in study.cells(root).glob("few-*"):
             read_cell(path)
     done = study.run(root)
     assert done.code == 0, done.err
     assert done.json["complete"]
-    assert study.contents(root) == study.contents(finished)
+    assert study.contents(root) == study.contents(lean)
     assert not [path for path in study.cells(root).iterdir() if path.name.startswith(".")]
     assert study.command("verdict", "--root", root.path, "small").code == 0
     assert study.command("audit", "--root", root.path, "small").code == 0
     return killed
 
 
-def test_three_kills(finished: StudyRoot, tmp_path: Path) -> None:
-    assert _kill_many_times(finished, tmp_path / "root", kills=3, seed=1) >= 2
+def test_three_kills(lean: StudyRoot, tmp_path: Path) -> None:
+    assert _kill_many_times(lean, tmp_path / "root", kills=3, seed=1) >= 2
 
 
 @pytest.mark.slow
-def test_twenty_kills(finished: StudyRoot, tmp_path: Path) -> None:
+def test_twenty_kills(lean: StudyRoot, tmp_path: Path) -> None:
     killed = number = 0
     while killed < 20:
         number += 1
-        killed += _kill_many_times(finished, tmp_path / f"root{number}", kills=5, seed=100 + number)
+        killed += _kill_many_times(lean, tmp_path / f"root{number}", kills=5, seed=100 + number)

@@ -37,7 +37,7 @@ def work(folder: Path, strengths: int, monkeypatch: pytest.MonkeyPatch) -> tuple
     return sum(own), len(synced)
 
 
-@pytest.mark.usefixtures("finished")  # imports and fills caches, which are not part of the cost of a cell
+@pytest.mark.usefixtures("lean")  # imports and fills caches, which are not part of the cost of a cell
 def test_the_work_for_a_cell_does_not_grow_with_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(study.PLUGINS))
     code_state(("idle_encoder",))  # computed once a process

@@ -13,18 +13,18 @@ from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.rerun import compare
 
 
-def test_every_cell_comes_out_the_same_to_the_last_bit(finished: StudyRoot) -> None:
-    before = study.contents(finished), sorted(finished.path.rglob("*"))
-    done = study.command("rerun", "small", "--root", finished.path, "--cells", "99", "--json")
+def test_every_cell_comes_out_the_same_to_the_last_bit(lean: StudyRoot) -> None:
+    before = study.contents(lean), sorted(lean.path.rglob("*"))
+    done = study.command("rerun", "small", "--root", lean.path, "--cells", "99", "--json")
     assert done.code == 0, done.err
     assert (done.json["same"], done.json["close"]) == (study.CELLS, 0)
-    assert (study.contents(finished), sorted(finished.path.rglob("*"))) == before, "nothing is written"
+    assert (study.contents(lean), sorted(lean.path.rglob("*"))) == before, "nothing is written"
     assert done.err.count("the same to the last bit") == study.CELLS
 
 
-def test_a_seed_chooses_the_same_cells(finished: StudyRoot) -> None:
+def test_a_seed_chooses_the_same_cells(lean: StudyRoot) -> None:
     def chosen(seed: str) -> list[str]:
-        done = study.command("rerun", "small", "--root", finished.path, "--cells", "2", "--seed", seed, "--json")
+        done = study.command("rerun", "small", "--root", lean.path, "--cells", "2", "--seed", seed, "--json")
         assert done.json["seed"] == int(seed)
         return list(done.json["cells"])
 

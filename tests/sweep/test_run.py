@@ -70,8 +70,8 @@ def test_a_rerun_does_nothing(attacked: StudyRoot) -> None:
     assert len(ledger.read(attacked).leaves) == leaves
 
 
-def test_single_cells_then_the_rest(finished: StudyRoot, tmp_path: Path) -> None:
-    root = study.new_root(tmp_path / "root")
+def test_single_cells_then_the_rest(lean: StudyRoot, tmp_path: Path) -> None:
+    root = study.new_root(tmp_path / "root", study.calibration("few"))
     assert study.register(root).code == 0
     one = study.run(root, "model=tiny", "perturbation=reverse")
     assert one.code == 0, one.err
@@ -85,12 +85,12 @@ def test_single_cells_then_the_rest(finished: StudyRoot, tmp_path: Path) -> None
     assert rest.code == 0, rest.err
     assert (rest.json["computed"], rest.json["computed_before"], rest.json["complete"]) == (study.CELLS - 5, 5, True)
     # Composed by hand or in one sweep, in any order: the same numbers.
-    assert study.contents(root) == study.contents(finished)
+    assert study.contents(root) == study.contents(lean)
 
 
 @pytest.mark.parametrize("settings", [("exec.threads=1",), ("exec.threads=2", "exec.chunks=3"), ("exec.device=cpu",)])
-def test_where_it_runs_changes_no_number(finished: StudyRoot, tmp_path: Path, settings: tuple[str, ...]) -> None:
-    root = study.new_root(tmp_path / "root")
+def test_where_it_runs_changes_no_number(lean: StudyRoot, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    root = study.new_root(tmp_path / "root", study.calibration("few"))
     assert study.register(root).code == 0
     before = torch.get_num_threads()
     try:
@@ -98,14 +98,15 @@ def test_where_it_runs_changes_no_number(finished: StudyRoot, tmp_path: Path, se
     finally:
         torch.set_num_threads(before)
     assert done.code == 0, done.err
-    assert study.contents(root) == study.contents(finished)
+    assert study.contents(root) == study.contents(lean)
 
 
-def test_another_attempt_is_numbered_and_not_preferred(attacked: StudyRoot, finished: StudyRoot) -> None:
+def test_another_attempt_is_numbered_and_not_preferred(lean: StudyRoot, tmp_path: Path) -> None:
+    attacked = study.copied(lean, tmp_path / "attacked")
     done = study.run(attacked, "--again")
     assert done.code == 0, done.err
     assert done.json["attempt"] == 2
-    assert study.contents(attacked, 2) == study.contents(finished)
+    assert study.contents(attacked, 2) == study.contents(lean)
     # The stored verdict is older than the second attempt, and correct as of its checkpoint.
     audited = study.command("audit", "--root", attacked.path, "small")
     assert audited.code == 0, audited.err

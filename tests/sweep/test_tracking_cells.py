@@ -72,9 +72,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, homes: dict[str, Path]) ->
     """A finished study of annotated sequences, plain videos and rendered clips."""
     memory = str(tmp_path_factory.mktemp("memory"))
     with mock.patch.dict("os.environ", {"XDG_CACHE_HOME": memory}):
-        root = study.new_root(
-            tmp_path_factory.mktemp("tracked") / "root", draft("small_davis", "small_ssv2", "small")
-        )
+        root = study.new_root(tmp_path_factory.mktemp("tracked") / "root", draft("small_davis", "small_ssv2", "few"))
         data = "exec.data={" + ",".join(f"{name}: '{home}'" for name, home in homes.items()) + "}"
         for done in (study.register(root, data), study.run(root, data)):
             assert done.code == 0, done.err
@@ -97,7 +95,7 @@ def test_a_cell_is_what_its_parts_give(tracked: StudyRoot, homes: dict[str, Path
     occlusion = blocks.perturbation("occlusion")
     for model in ("tiny", "pixels"):
         loaded = blocks.encoder(model).load(Path(), torch.device("cpu"), "float32", False)
-        for name, home in (("small_davis", homes["small_davis"]), ("small", None)):
+        for name, home in (("small_davis", homes["small_davis"]), ("few", None)):
             by_clip = {row["clip"]: row for row in rows(tracked, f"{name}-{model}-occlusion-1-*")}
             dataset = blocks.dataset(name)
             for clip in dataset.identify(home, 16):
@@ -117,7 +115,7 @@ def test_a_cell_is_what_its_parts_give(tracked: StudyRoot, homes: dict[str, Path
 
 
 def test_nothing_is_lost_by_the_identity(tracked: StudyRoot) -> None:
-    for name in ("small_davis", "small"):
+    for name in ("small_davis", "few"):
         for model in ("tiny", "pixels"):
             for row in rows(tracked, f"{name}-{model}-identity-none-*"):
                 assert row["dM3"] == 0.0
@@ -136,7 +134,7 @@ def test_null_where_m3_says_nothing(tracked: StudyRoot) -> None:
 
 
 def test_the_clean_score_is_computed_once_a_model_and_clip(tmp_path: Path) -> None:
-    root = study.new_root(tmp_path / "root", draft("small"))
+    root = study.new_root(tmp_path / "root", draft("few"))
     assert study.register(root).code == 0
     plain, asked = FunctionalUtility.of_clean, []
 
@@ -149,11 +147,11 @@ def test_the_clean_score_is_computed_once_a_model_and_clip(tmp_path: Path) -> No
         done = study.run(root)
     assert done.code == 0, done.err
     assert done.json["computed"] == 8
-    assert len(asked) == 2 * 30  # models × clips, whatever the number of cells
+    assert len(asked) == 2 * 3  # models × clips, whatever the number of cells
 
 
 def test_where_it_runs_changes_no_number(tracked: StudyRoot, tmp_path: Path) -> None:
-    root = study.new_root(tmp_path / "root", draft("small"))
+    root = study.new_root(tmp_path / "root", draft("few"))
     assert study.register(root).code == 0
     before = torch.get_num_threads()
     try:
@@ -162,7 +160,7 @@ def test_where_it_runs_changes_no_number(tracked: StudyRoot, tmp_path: Path) -> 
     finally:
         torch.set_num_threads(before)
     for strength in ("0.4", "1"):
-        cell = f"small-pixels-occlusion-{strength}-*"
+        cell = f"few-pixels-occlusion-{strength}-*"
         assert rows(root, cell) == rows(tracked, cell)
 
 
@@ -219,10 +217,10 @@ def peak(folder: Path, clips: int) -> float:
     """Mebibytes that a run of a number of clips takes at most."""
     conf = folder / "conf" / "data"
     conf.mkdir(parents=True)
-    (conf / "small.yaml").write_text(
-        (study.CONF / "data" / "small.yaml").read_text().replace("n_clips: 30", f"n_clips: {clips}")
+    (conf / "few.yaml").write_text(
+        (study.CONF / "data" / "few.yaml").read_text().replace("n_clips: 3", f"n_clips: {clips}")
     )
-    text = draft("small").replace("resolution: 64", "resolution: 96").replace("[tiny, pixels]", "[pixels]")
+    text = draft("few").replace("resolution: 64", "resolution: 96").replace("[tiny, pixels]", "[pixels]")
     text = text.replace("models: [tiny]\n  controls: [pixels]", "models: [pixels]")
     root = study.new_root(folder / "root", text)
     there = ["--root", str(root.path), "--config-dir", str(folder / "conf")]
