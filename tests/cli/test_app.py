@@ -213,9 +213,9 @@ def test_settings_with_mistakes_are_refused(tmp_path: Path, text: str, message: 
     assert NAME in str(refusal.value)
 
 
-def test_settings_and_plugins_of_a_study_root_serve_a_whole_study(finished: StudyRoot, tmp_path: Path) -> None:
+def test_settings_and_plugins_of_a_study_root_serve_a_whole_study(tmp_path: Path) -> None:
     """The small study with its data set named by the settings, and an encoder in the root's folder `plugins`."""
-    text = (study.HERE / "draft.yaml").read_text().replace("tiny_wide", "idle")
+    text = study.calibration("few").replace("tiny_wide", "idle")
     root = study.new_root(tmp_path / "root", text)
     shutil.copytree(study.CONF, root.path / "conf")
     (root.path / "plugins").mkdir()

@@ -81,7 +81,8 @@ def test_a_bit_flipped_in_every_byte_of_the_ledger(attacked: StudyRoot) -> None:
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "shard.parquet"])
-def test_a_bit_flipped_in_every_byte_of_a_cell(attacked: StudyRoot, file: str) -> None:
+def test_a_bit_flipped_in_every_byte_of_a_cell(lean: StudyRoot, tmp_path: Path, file: str) -> None:
+    attacked = study.copied(lean, tmp_path / "attacked")
     folders = sorted(study.cells(attacked).iterdir())
     others = [read_cell(folder) for folder in folders]
     promised, chance = manifests_root(others), random.Random(5)
