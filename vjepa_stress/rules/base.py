@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from vjepa_stress.fields import Finite, Frozen, Name, Text
-from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads
 
 Outcome = Literal["confirmed", "ambiguous", "refuted", "not-evaluable"]
 
@@ -178,17 +178,6 @@ class Combination(Rule):
         """The rule without the sub-rules that read withdrawn estimands."""
         left = tuple(kept for part in self.of if (kept := part.remaining(withdrawn)) is not None)
         return self.model_copy(update={"of": left}) if left else None
-
-
-def whole_change(rule: LeafRule, estimate: Estimate) -> Step:
-    """The change from the first level to the last, for rules that read it.
-
-    Raises:
-        ValueError: when the estimate has none.
-    """
-    if estimate.overall is None:
-        raise ValueError(f"{rule.kind} reads changes, but the estimate of {rule.estimand} has none")
-    return estimate.overall
 
 
 def count(outcomes: Sequence[str]) -> tuple[int, int]:

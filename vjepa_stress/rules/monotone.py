@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vjepa_stress.rules.base import Decision, LeafRule, Numbers, whole_change
-from vjepa_stress.statistics.numerics.estimate import Estimate, Reads, Step
+from vjepa_stress.rules.base import Decision, Numbers
+from vjepa_stress.rules.base_ordered import DIRECTIONS, OrderedRule
+from vjepa_stress.statistics.numerics.estimate import Estimate, Reads
 
 
-class Monotone(LeafRule):
+class Monotone(OrderedRule):
     """A curve over ordered levels, computed by `jumps`, that falls (or rises), by paired simultaneous intervals.
 
     The change from the first level to the last is along the order by `smallest` or more, and no step is against the
@@ -31,32 +31,22 @@ class Monotone(LeafRule):
         "{smallest} from first to last, nor whether a step is {against} by more than {tolerance}",
         "condition": "a change {along} by {smallest} or more from first to last without a step {against} by more "
         "than {tolerance}, {refuted} by a smaller change or by such a step",
-        "along order=falling": "downwards",
-        "against order=falling": "upwards",
-        "along order=rising": "upwards",
-        "against order=rising": "downwards",
+        **DIRECTIONS,
     }
 
     kind: Literal["monotone"]
-    order: Literal["falling", "rising"]
     smallest: float = Field(ge=0, allow_inf_nan=False, description="smallest change from first to last that matters")
     tolerance: float = Field(ge=0, allow_inf_nan=False, description="largest tolerated step against the order")
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
         """Compare the intervals of each step, and of the change from first to last, with both numbers."""
-        least, most = self._along(whole_change(self, estimate))
-        steps = [self._along(step) for step in estimate.steps]
+        least, most = self.ends(self.whole_change(estimate))
+        steps = [self.ends(step) for step in estimate.steps]
         reversed_ = any(high < -self.tolerance for _, high in steps)
         # With smallest = 0, a change of exactly 0 is no change.
         gained = least >= self.smallest and least > 0
         held = all(low >= -self.tolerance for low, _ in steps)
         return Decision(gained and held, most < self.smallest or reversed_)
-
-    def _along(self, step: Step) -> tuple[float, float]:
-        """Ends of the interval of a change, positive along the order."""
-        low = -math.inf if step.low is None else step.low
-        high = math.inf if step.high is None else step.high
-        return (low, high) if self.order == "rising" else (-high, -low)
 
     def borders(self) -> tuple[float, ...]:
         """The smallest change and the tolerance; 1 stands for any change if both are 0."""
@@ -64,12 +54,11 @@ class Monotone(LeafRule):
 
     def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
         """The smallest change along the order, for both."""
-        return self.smallest if self.order == "rising" else -self.smallest
+        return self.along * self.smallest
 
     def stated(self) -> tuple[float, ...]:
         """The smallest change along the order, and the tolerated step against it."""
-        along = 1.0 if self.order == "rising" else -1.0
-        return along * self.smallest, -along * self.tolerance
+        return self.along * self.smallest, -self.along * self.tolerance
 
     def numbers(self) -> Numbers:
         """Order, smallest change and tolerance."""

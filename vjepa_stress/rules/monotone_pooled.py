@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vjepa_stress.rules.base import Decision, LeafRule, Numbers, whole_change
+from vjepa_stress.rules.base import Decision, Numbers
+from vjepa_stress.rules.base_ordered import DIRECTIONS, OrderedRule
 from vjepa_stress.statistics.numerics.estimate import Estimate, Reads
 
 
-class MonotonePooled(LeafRule):
+class MonotonePooled(OrderedRule):
     """A curve over ordered levels, of `jumps` with `interval: pooled`, that falls (or rises) by more than noise.
 
     A step against the order by more than `noise` pooled half-widths: refuted. No such step, and a change from the
@@ -29,22 +30,17 @@ class MonotonePooled(LeafRule):
         "{along} from first to last by more than that",
         "condition": "a change {along} from first to last by more than {noise} pooled half-widths, {refuted} by one "
         "step {against} by more than that",
-        "along order=falling": "downwards",
-        "against order=falling": "upwards",
-        "along order=rising": "upwards",
-        "against order=rising": "downwards",
+        **DIRECTIONS,
     }
 
     kind: Literal["monotone_pooled"]
-    order: Literal["falling", "rising"]
     noise: float = Field(gt=0, allow_inf_nan=False, description="in pooled half-widths √(h₁² + h₂²)")
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
         """Compare each step, and the change from first to last, with the noise."""
-        overall = whole_change(self, estimate)
-        along = -1.0 if self.order == "falling" else 1.0
-        against = any(-along * step.value > self.noise * (step.half_width or 0.0) for step in estimate.steps)
-        gained = along * overall.value > self.noise * (overall.half_width or 0.0)
+        overall = self.whole_change(estimate)
+        against = any(-self.along * step.value > self.noise * (step.half_width or 0.0) for step in estimate.steps)
+        gained = self.along * overall.value > self.noise * (overall.half_width or 0.0)
         return Decision(gained and not against, against)
 
     def borders(self) -> tuple[float, ...]:
@@ -53,7 +49,7 @@ class MonotonePooled(LeafRule):
 
     def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
         """The noise along the order, for both. A refuting step against the order is no change from first to last."""
-        return self.noise if self.order == "rising" else -self.noise
+        return self.along * self.noise
 
     def numbers(self) -> Numbers:
         """The noise and the order."""

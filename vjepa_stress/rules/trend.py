@@ -7,13 +7,14 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vjepa_stress.rules.base import Decision, LeafRule, Numbers, whole_change
+from vjepa_stress.rules.base import Decision, Numbers
+from vjepa_stress.rules.base_ordered import OrderedRule
 from vjepa_stress.statistics.numerics.estimate import Estimate, Reads
 
 Rho = Field(ge=-1, le=1, allow_inf_nan=False)
 
 
-class TrendRule(LeafRule):
+class TrendRule(OrderedRule):
     """Cell means, summarised by `trend`, that rise (or fall) with a numeric factor.
 
     The rank correlation along the order is at or above `confirm_at`, and the whole interval of the change between
@@ -24,8 +25,7 @@ class TrendRule(LeafRule):
 
     reads: ClassVar[Reads] = "trend"
     words: ClassVar[Mapping[str, str]] = {
-        "confirmed": "the rank correlation of {estim"
-        "and}, positive when {order}, is at or above {confirm_at}, "
+        "confirmed": "the rank correlation of {estimand}, positive when {order}, is at or above {confirm_at}, "
         "and the whole interval of its change is at or above {smallest}",
         "refuted": "the rank correlation of {estimand}, positive when {order}, is below {refute_at}, or the "
         "whole interval of its change is below {smallest}",
@@ -36,7 +36,6 @@ class TrendRule(LeafRule):
     }
 
     kind: Literal["trend"]
-    order: Literal["falling", "rising"]
     confirm_at: float = Field(gt=0, le=1, allow_inf_nan=False)
     refute_at: float = Rho
     smallest: float = Field(gt=0, allow_inf_nan=False, description="smallest change that matters, from end to end")
@@ -52,24 +51,22 @@ class TrendRule(LeafRule):
 
     def decide(self, value: float, low: float, high: float, estimate: Estimate) -> Decision:  # noqa: ARG002
         """Compare the rank correlation and the interval of the change."""
-        change = whole_change(self, estimate)
+        change = self.whole_change(estimate)
         if change.low is None or change.high is None:
             raise ValueError(f"the change of {self.estimand} has no interval")
-        along = 1.0 if self.order == "rising" else -1.0
-        least, most = sorted((along * change.low, along * change.high))
-        rho = along * value
+        least, most = self.ends(change)
+        rho = self.along * value
         return Decision(
             rho >= self.confirm_at and least >= self.smallest, rho < self.refute_at or most < self.smallest
         )
 
     def borders(self) -> tuple[float, ...]:
         """Both correlations, and the smallest change."""
-        along = 1.0 if self.order == "rising" else -1.0
-        return along * self.confirm_at, along * self.refute_at, self.smallest
+        return self.along * self.confirm_at, self.along * self.refute_at, self.smallest
 
     def border(self, confirming: bool, truth: float) -> float:  # noqa: ARG002
         """The smallest change along the order, for both."""
-        return self.smallest if self.order == "rising" else -self.smallest
+        return self.along * self.smallest
 
     def stated(self) -> tuple[float, ...]:
         """Both correlations."""
