@@ -14,7 +14,7 @@ from vjepa_stress.statistics.base import Resampled, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, of_resamples, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling, expanded, percentile_ends, unit_counts
 
 
@@ -92,12 +92,9 @@ def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling, strat
     counts = unit_counts(units, how.resamples, how.seed, strata)
     with np.errstate(divide="ignore", invalid="ignore"):
         samples = np.einsum("ru,ru->r", counts @ ordered, counts) / ((counts @ failures) * (counts @ others))
-    if not np.isfinite(samples).all():
-        share = float(np.mean(~np.isfinite(samples)))
-        return undefined(units, "expanded", Note(code="no-value-in-resamples", value=share), pairs=pairs)
-    low, high = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).tolist()
     # Sums of resamples may exceed their bounds by rounding error.
-    return Estimate(value=value, low=max(0.0, low), high=min(1.0, high), n=units, method="expanded", pairs=pairs)
+    ends = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).clip(0, 1)
+    return of_resamples(value, samples, ends, units, "expanded", pairs=pairs)
 
 
 def _ordered(x: Floats, failed: NDArray[np.bool_], unit: NDArray[np.int64], units: int) -> Floats:

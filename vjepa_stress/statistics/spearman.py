@@ -13,7 +13,7 @@ from vjepa_stress.statistics.base import Resampled, Sample
 from vjepa_stress.statistics.base_correlation import Correlation
 from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_unit
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, of_resamples, undefined
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling, expanded, percentile_ends, unit_counts
 
@@ -65,8 +65,5 @@ def _spearman(x: ArrayLike, y: ArrayLike, how: Resampling, strata: tuple[int, ..
     if not math.isfinite(value):
         return undefined(units, "expanded", Note(code="constant"), pairs=pairs)
     samples = spearman_rho(left, right, unit_counts(units, how.resamples, how.seed, strata)[:, unit])
-    if not np.isfinite(samples).all():
-        share = float(np.mean(~np.isfinite(samples)))
-        return undefined(units, "expanded", Note(code="no-value-in-resamples", value=share), pairs=pairs)
-    low, high = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).tolist()
-    return Estimate(value=value, low=low, high=high, n=units, method="expanded", pairs=pairs)
+    ends = percentile_ends(samples, expanded(how.level, units, len(strata) or 1))
+    return of_resamples(value, samples, ends, units, "expanded", pairs=pairs)

@@ -15,9 +15,9 @@ from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.pairs import (
-    CONSTANT,
     by_group,
     centred,
+    correlation,
     is_constant,
     numbered,
     plan_means,
@@ -83,10 +83,8 @@ def _correlation(means: Floats, shared: NDArray[np.int64]) -> Floats:
     x, y, n = means[3 : 3 + cells], means[3 + cells : 3 + 2 * cells], means[3 + 2 * cells :]
     n = np.where(n > 0, n, 1)[shared]  # a cell without a pair in a resample contributes 0
     covariance = xy - np.einsum("cr,cr->r", x, y / n)
-    x_variance, y_variance = xx - np.einsum("cr,cr->r", x, x / n), yy - np.einsum("cr,cr->r", y, y / n)
-    constant = (x_variance <= CONSTANT * xx) | (y_variance <= CONSTANT * yy)
-    r: Floats = np.where(constant, np.nan, covariance / np.sqrt(x_variance * y_variance))
-    return r.clip(-1, 1)
+    variances = (xx - np.einsum("cr,cr->r", x, x / n), yy - np.einsum("cr,cr->r", y, y / n))
+    return correlation(covariance, variances, (xx, yy))
 
 
 def within_cell(x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable], how: Resampling | None = None) -> Estimate:

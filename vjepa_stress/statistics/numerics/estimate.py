@@ -119,6 +119,20 @@ def undefined(n: int, method: Method, *notes: Note, pairs: int | None = None) ->
     return Estimate(value=None, low=None, high=None, n=n, method=method, notes=notes, pairs=pairs)
 
 
+def of_resamples(
+    value: float, samples: Floats, ends: Floats, n: int, method: Method, *notes: Note, pairs: int | None = None
+) -> Estimate:
+    """The estimate, given the value, the resamples and the interval; undefined if one of them is undefined."""
+    low, high = ends.tolist()
+    if not math.isfinite(value):
+        return undefined(n, method, Note(code="no-value"), *notes, pairs=pairs)
+    if not math.isfinite(low + high):
+        share = float(np.mean(~np.isfinite(samples)))
+        note = Note(code="no-value-in-resamples", value=share) if share else Note(code="no-bias-correction")
+        return undefined(n, method, note, *notes, pairs=pairs)
+    return Estimate(value=value, low=low, high=high, n=n, method=method, notes=notes, pairs=pairs)
+
+
 @dataclass(frozen=True)
 class PendingEstimate:
     """An estimate that lacks only its resamples.
@@ -161,17 +175,10 @@ class PendingEstimate:
     def finish(self, value: float, samples: Floats, ends: Floats) -> Estimate:
         """The estimate, given the value, the resamples and the interval; undefined if one of them is undefined."""
         n = self.statistic.units
-        low, high = ends.tolist()
-        if not math.isfinite(value):
-            return undefined(n, self.ends, Note(code="no-value"), *self.notes, pairs=self.pairs)
-        if not math.isfinite(low + high):
-            share = float(np.mean(~np.isfinite(samples)))
-            note = Note(code="no-value-in-resamples", value=share) if share else Note(code="no-bias-correction")
-            return undefined(n, self.ends, note, *self.notes, pairs=self.pairs)
-        whole = Estimate(value=value, low=low, high=high, n=n, method=self.ends, notes=self.notes, pairs=self.pairs)
-        if self.rank is None:
+        whole = of_resamples(value, samples, ends, n, self.ends, *self.notes, pairs=self.pairs)
+        if self.rank is None or whole.value is None:
             return whole
-        overall = Step(value=value, low=low, high=high, n=n)
+        overall = Step(value=whole.value, low=whole.low, high=whole.high, n=n)
         return whole.model_copy(update={"value": self.rank, "low": self.rank, "high": self.rank, "overall": overall})
 
 

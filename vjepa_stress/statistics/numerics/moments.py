@@ -6,10 +6,8 @@ import numpy as np
 
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import NoteCode
+from vjepa_stress.statistics.numerics.pairs import correlation, standardised
 from vjepa_stress.statistics.numerics.resample import Groups, MeansStatistic
-
-_CONSTANT = 1e-12
-"""A variance below this share of the mean square is treated as 0, because it is rounding error."""
 
 
 def why_undefined(left: Floats, right: Floats) -> NoteCode | None:
@@ -30,9 +28,7 @@ def correlation_of_means(*sides: tuple[Floats, Floats]) -> MeansStatistic:
     """
     columns, widths = [], []
     for pair in sides:
-        defined = np.isfinite(pair[0])
-        # Values are centred and scaled first, because moments of values far from 0 lose digits.
-        x, y = ((part - part[defined].mean()) / part[defined].std() for part in pair)
+        x, y = (standardised(part) for part in pair)
         columns += [x, y, x**2, y**2, x * y]
         widths += [x.shape[1]] * 5
     of = _correlation if len(sides) == 1 else _difference
@@ -47,7 +43,4 @@ def _difference(means: Floats) -> Floats:
 def _correlation(means: Floats) -> Floats:
     """Pearson's r from the means of x, y, x², y² and xy; NaN if x or y is constant."""
     x, y, xx, yy, xy = means
-    x_variance, y_variance = xx - x**2, yy - y**2
-    constant = (x_variance <= _CONSTANT * xx) | (y_variance <= _CONSTANT * yy)
-    r: Floats = np.where(constant, np.nan, (xy - x * y) / np.sqrt(x_variance * y_variance))
-    return r.clip(-1, 1)
+    return correlation(xy - x * y, (xx - x**2, yy - y**2), (xx, yy))

@@ -1,4 +1,4 @@
-"""Sums over the pairs of x and y, by unit and group of columns."""
+"""Sums over the pairs of x and y, by unit and group of columns, and what is computed from them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def centred(table: Floats, group: NDArray[np.int64]) -> Floats:
 def is_constant(deviations: Floats, values: Floats) -> bool:
     """Whether deviations of values from their means are only rounding error."""
     return bool(np.nansum(deviations**2) <= CONSTANT**2 * np.nansum(values**2))
+
+
+def correlation(covariance: Floats, variances: tuple[Floats, Floats], squares: tuple[Floats, Floats]) -> Floats:
+    """Pearson's r; NaN if x or y is constant.
+
+    Args:
+        covariance: (resamples,), of x and y.
+        variances: (resamples,) each, of x and of y.
+        squares: the same without centring. They show whether a variance is only rounding error.
+    """
+    (x_variance, y_variance), (xx, yy) = variances, squares
+    constant = (x_variance <= CONSTANT * xx) | (y_variance <= CONSTANT * yy)
+    r: Floats = np.where(constant, np.nan, covariance / np.sqrt(x_variance * y_variance))
+    return r.clip(-1, 1)
 
 
 def plan_means(columns: Floats, of: Callable[[Floats], Floats], pairs: int) -> PendingEstimate:
