@@ -12,16 +12,16 @@ from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Evidence
-from vjepa_stress.verdict.judge import Levels, Verdict, judge
+from vjepa_stress.verdict.judge import Levels, Verdict, judge, levels_read
 from vjepa_stress.verdict.plan import EstimationPlan
 
 AtLevels = dict[tuple[str, float], Estimate]
 """Estimates by name and level."""
 
 
-def judge_at_levels(rule: Rule, seen: AtLevels, levels: Sequence[Levels | None], how: Resampling) -> Verdict:
-    """Apply a rule to estimates at the level of the hypothesis, and at those of its leaves."""
-    return judge(rule, {name: one for (name, level), one in seen.items() if level == how.level}, levels, seen)
+def judge_at_levels(rule: Rule, seen: AtLevels, levels: Sequence[Levels | None], own: float) -> Verdict:
+    """Apply a rule to estimates at the level `own` of the hypothesis, and at those of its leaves."""
+    return judge(rule, {name: one for (name, level), one in seen.items() if level == own}, levels, seen)
 
 
 def estimates_at_levels(
@@ -32,13 +32,8 @@ def estimates_at_levels(
     how: Resampling,
 ) -> list[AtLevels]:
     """Several sets of estimands with the names of a hypothesis, at the level of `how` and at those of its leaves."""
-    leaves = list(hypothesis.rest.leaves()) if hypothesis.rest else []
-    read = {
-        (leaf.estimand, level)
-        for leaf, one in zip(leaves, levels, strict=False)
-        if one
-        for level in (one.confirm, one.refute)
-    }
+    rule = hypothesis.rest
+    read = {(leaf.estimand, level) for leaf, level in levels_read(rule, levels, how.level)} if rule else set()
     plans: dict[tuple[int, str], EstimationPlan | Estimate] = {}
     for n, estimands in enumerate(several):
         plans |= {(n, name): plan_of(estimand, evidence) for name, estimand in estimands.items()}

@@ -264,7 +264,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
         )
         for name, estimand in subjects.items()
     }
-    decision = judge_at_levels(rule, seen, levels, how) if rule else None
+    decision = judge_at_levels(rule, seen, levels, how.level) if rule else None
     lost = len(subjects) < len(hypothesis.estimands)
     return HypothesisVerdict(
         id=hypothesis.id,
@@ -280,7 +280,7 @@ def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict
             if on_controls[control]
         },
         controls_outcome={
-            control: judge_at_levels(rule, one, levels, how).outcome
+            control: judge_at_levels(rule, one, levels, how.level).outcome
             for control, one in zip(on_controls, controls, strict=True)
             if rule is not None and read <= on_controls[control].keys()
         },

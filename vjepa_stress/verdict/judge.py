@@ -46,6 +46,19 @@ class Levels(Frozen):
     refute_over: int = 1
 
 
+def levels_read(rule: Rule, levels: Sequence[Levels | None], own: float) -> Iterator[tuple[LeafRule, float]]:
+    """Each leaf of a rule with each level of its intervals.
+
+    Args:
+        rule: the rule.
+        levels: for each leaf of the rule in order, its levels; None for a leaf that reads those of the hypothesis.
+        own: the level of the hypothesis.
+    """
+    for leaf, of_leaf in zip(rule.leaves(), levels, strict=True):
+        for level in (of_leaf.confirm, of_leaf.refute) if of_leaf else (own,):
+            yield leaf, level
+
+
 class Verdict(Frozen):
     """Verdict of a rule on its estimates.
 

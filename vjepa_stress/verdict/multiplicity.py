@@ -20,8 +20,9 @@ import numpy as np
 from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration
 from vjepa_stress.rules import Combination, LeafRule, Rule
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.verdict.at_levels import judge_at_levels
 from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import Levels, judge
+from vjepa_stress.verdict.judge import Levels, levels_read
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
 
@@ -129,14 +130,8 @@ def p_value(hypothesis: Hypothesis, table: Table, document: Preregistration) -> 
 
     def confirms(divisor: float) -> bool:
         levels, own = leaf_levels(document, hypothesis, divisor), _level(alpha, divisor)
-        wanted = [
-            (leaf.estimand, level)
-            for leaf, one in zip(hypothesis.rule.leaves(), levels, strict=True)
-            for level in ((one.confirm, one.refute) if one else (own,))
-        ]
-        at = estimates.at(wanted)
-        seen = {name: at[name, level] for name, level in wanted if level == own}
-        outcomes[divisor] = judge(hypothesis.rule, seen, levels, at).outcome
+        seen = estimates.at((leaf.estimand, level) for leaf, level in levels_read(hypothesis.rule, levels, own))
+        outcomes[divisor] = judge_at_levels(hypothesis.rule, seen, levels, own).outcome
         return outcomes[divisor] == "confirmed"
 
     smallest, largest = 1 / (document.analysis.bootstrap_resamples + 1), 1 - _LEAST_LEVEL

@@ -16,8 +16,9 @@ from vjepa_stress.prereg.alternatives import LEAST_RESAMPLES, RESAMPLES, Alterna
 from vjepa_stress.prereg.document import Analysis, Hypothesis, Preregistration, fits
 from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics import STATISTICS, Statistic
+from vjepa_stress.verdict.at_levels import judge_at_levels
 from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import Exploratory, exploratory, judge
+from vjepa_stress.verdict.judge import Exploratory, exploratory, levels_read
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
@@ -133,15 +134,9 @@ def _judged(
     judged: Hypothesis, plans: Mapping[str, EstimationPlan], table: Table, document: Preregistration
 ) -> Outcome:
     how, levels = resampling(document, judged), leaf_levels(document, judged)
-    read = [
-        (leaf.estimand, level)
-        for leaf, one in zip(judged.rule.leaves(), levels, strict=True)
-        if one
-        for level in (one.confirm, one.refute)
-    ]
-    own = [(name, how.level) for name in plans]
-    at = ByLevel(plans, table, how, strict=document.analysis.strict).at([*own, *read])
-    return cast(Outcome, judge(judged.rule, {name: at[name, how.level] for name in plans}, levels, at).outcome)
+    read = [(leaf.estimand, level) for leaf, level in levels_read(judged.rule, levels, how.level)]
+    seen = ByLevel(plans, table, how, strict=document.analysis.strict).at(read)
+    return cast(Outcome, judge_at_levels(judged.rule, seen, levels, how.level).outcome)
 
 
 def _changed(estimand: Statistic, one: Alternative, design: Design) -> Statistic | None:

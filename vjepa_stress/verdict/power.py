@@ -35,7 +35,7 @@ from vjepa_stress.rules import Outcome
 from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled, dose_factor, null_of_pilot, null_of_scenario
 from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import closed_gates, judge
+from vjepa_stress.verdict.judge import closed_gates, judge, levels_read
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.severity import BORDERS, Border, at_borders
@@ -226,10 +226,9 @@ class Simulation:
         # Intervals that no rule reads are not computed, because they would take most of the time.
         self.wanted: dict[tuple[str, str], list[float]] = {}
         for one in self.hypotheses:
-            for leaf, levels in zip(one.rule.leaves(), self.levels[one.id], strict=True):
+            for leaf, level in levels_read(one.rule, self.levels[one.id], self.own[one.id]):
                 if leaf.reads_interval:
-                    read = (levels.confirm, levels.refute) if levels else (self.own[one.id],)
-                    self.wanted.setdefault((one.id, leaf.estimand), []).extend(read)
+                    self.wanted.setdefault((one.id, leaf.estimand), []).append(level)
         self.points = self.plans.keys() - self.wanted.keys()
         self.wanted |= {key: [self.how.level] for key in self.points}
         severe = [] if run.scale != 1 else [one for one in self.hypotheses if plan.claimed(one.id) == run.world]
