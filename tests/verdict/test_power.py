@@ -164,7 +164,7 @@ def world(scenario: dict[str, Any], *needed: tuple[str, ...]) -> GivenWorld:
     document = sketch.document(DESIGN, [POINT])
     metrics = frozenset(name for names in needed for name in names)
     (checked,) = plan(x=scenario).scenarios.values()
-    return GivenWorld("x", checked, document.design, [(c, metrics) for c in document.design.cells])  # type: ignore[arg-type]
+    return GivenWorld("x", checked, document.design, dict.fromkeys(document.design.cells, metrics))  # type: ignore[arg-type]
 
 
 def drawn(source: GivenWorld | PilotWorld, metric: str, studies: int = 200) -> NDArray[np.float64]:

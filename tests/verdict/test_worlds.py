@@ -19,6 +19,7 @@ from vjepa_stress.report import words
 from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled
 from vjepa_stress.verdict.check import Finding, check
 from vjepa_stress.verdict.dependence import cell_correlations, estimate_dependence
+from vjepa_stress.verdict.needed import Needed
 from vjepa_stress.verdict.power import operating_characteristics
 from vjepa_stress.verdict.worlds import GivenWorld, skeleton
 
@@ -241,7 +242,7 @@ def test_a_warning_about_a_hypothesis_is_acknowledged() -> None:
 
 def world(scenario: dict[str, Any], design: dict[str, Any] = DESIGN, clips: int = CLIPS) -> tuple[GivenWorld, Any]:
     document = sketch.document(design, [HONEST])
-    needed = [(cell, frozenset({"M2", "dM3"})) for cell in document.design.cells]
+    needed = {cell: frozenset({"M2", "dM3"}) for cell in document.design.cells}
     checked = Given.model_validate(scenario)
     return GivenWorld("x", checked, document.design, needed, clips / CLIPS), document.design
 
@@ -313,7 +314,7 @@ def test_units_of_one_source_correlate() -> None:
         sketch.design(sketch.cells(["clips"], MODELS[:2], ["noise", "blur"], STRENGTHS), clips={"clips": 2000})
     )
     assert len(set(skeleton(design, design.cells, 0.5).sources)) == 500
-    needed = [(cell, frozenset({"M2"})) for cell in design.cells]
+    needed: Needed = {cell: frozenset({"M2"}) for cell in design.cells}
     with pytest.raises(BadDocument, match="no value for source"):
         GivenWorld("x", Given.model_validate(given(0.5, 0.5, {})), design, needed)
     dependence = {**DEPENDENCE, "source": 0.7}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vjepa_stress.design import Cell, Design
 from vjepa_stress.prereg.document import Hypothesis
 from vjepa_stress.rules import Rule
 from vjepa_stress.statistics import Statistic
@@ -13,6 +12,7 @@ from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.judge import Levels, Verdict, judge, levels_read
+from vjepa_stress.verdict.needed import cells_of
 from vjepa_stress.verdict.plan import EstimationPlan
 
 AtLevels = dict[tuple[str, float], Estimate]
@@ -57,9 +57,3 @@ def plan_of(estimand: Statistic, evidence: Evidence) -> EstimationPlan | Estimat
     if missing:  # only in an exploratory evaluation
         return undefined(0, "none", Note(code="cells-missing", value=len(missing)))
     return EstimationPlan.of(estimand, evidence.table, design)
-
-
-def cells_of(estimand: Statistic, design: Design) -> list[Cell]:
-    """The cells that an estimand reads, in the order of the design."""
-    cells = {cell for where in estimand.filters() for cell in design.select(where)}
-    return [cell for cell in design.cells if cell in cells]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,9 @@ import numpy as np
 from vjepa_stress.design import Cell, Design
 from vjepa_stress.prereg.scenarios import SOURCE, Given
 from vjepa_stress.verdict.dependence import differing, estimate_dependence
+from vjepa_stress.verdict.needed import Needed, columns_of
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import Effects, GivenEffects, GivenWorld, World, skeleton
-
-Needed = Mapping[Cell, frozenset[str]]
-"""The columns that are needed in each cell."""
 
 _MARGIN = 0.05
 """Distance of the doses from the ends of a range, as a share of its width, so that values stay in the range."""
@@ -28,10 +25,9 @@ class Alike:
 
     def __init__(self, effects: Effects, needed: Needed) -> None:
         """Average the moments over the cells that need a metric."""
-        metrics = sorted({metric for columns in needed.values() for metric in columns})
         moments = {
             metric: [effects.moments(metric, cell) for cell, columns in needed.items() if metric in columns]
-            for metric in metrics
+            for metric in columns_of(needed)
         }
         self.averages = {metric: tuple(np.mean(found, axis=0)) for metric, found in moments.items()}
 
@@ -58,17 +54,16 @@ def null_of_scenario(name: str, scenario: Given, design: Design, needed: Needed)
     """The world `null` of a scenario of the authors: its dependence, all cells alike, no associations."""
     effects = Alike(GivenEffects(name, scenario, design), needed)
     unassociated = scenario.model_copy(update={"associations": ()})
-    return GivenWorld("null", unassociated, design, list(needed.items()), effects=effects)
+    return GivenWorld("null", unassociated, design, needed, effects=effects)
 
 
 def null_of_pilot(pilot: Table, design: Design, needed: Needed) -> GivenWorld:
     """The world `null` of a pilot, with the pilot's spread and dependence."""
-    metrics = sorted({metric for columns in needed.values() for metric in columns})
     factors = dict.fromkeys((*differing(list(needed)), SOURCE), 0.0)
-    dependence = {metric: {**factors, **estimate_dependence(pilot, design, metric)} for metric in metrics}
+    dependence = {metric: {**factors, **estimate_dependence(pilot, design, metric)} for metric in columns_of(needed)}
     # Not validated, because its effects are replaced, and a scenario of the authors needs at least one.
     scenario = Given.model_construct(effects=(), dependence=dependence, associations=())
-    return GivenWorld("null", scenario, design, list(needed.items()), effects=Alike(OfPilot(pilot), needed))
+    return GivenWorld("null", scenario, design, needed, effects=Alike(OfPilot(pilot), needed))
 
 
 class Shuffled:
@@ -81,10 +76,9 @@ class Shuffled:
     def __init__(self, world: World, design: Design, needed: Needed) -> None:
         """Find the cells of each stratum that need each metric."""
         self.world, self.skeleton = world, world.skeleton
-        metrics = sorted({metric for columns in needed.values() for metric in columns})
         self.parts = [
             (metric, self.skeleton.columns(cells))
-            for metric in metrics
+            for metric in columns_of(needed)
             for stratum in design.strata(tuple(needed))
             if (cells := [c for c, columns in needed.items() if metric in columns and design.stratum(c) == stratum])
         ]
@@ -113,8 +107,7 @@ class Noise:
     def __init__(self, design: Design, needed: Needed) -> None:
         """Keep the ranges of the metrics."""
         self.skeleton = skeleton(design, needed)
-        metrics = sorted({metric for columns in needed.values() for metric in columns})
-        self.ranges = {metric: design.columns[metric].range for metric in metrics}
+        self.ranges = {metric: design.columns[metric].range for metric in columns_of(needed)}
 
     def draw(self, chance: np.random.Generator) -> Table:
         """The table of one simulated study."""
@@ -132,8 +125,7 @@ class Dose:
     def __init__(self, design: Design, needed: Needed, factor: str) -> None:
         """Rank the levels of the factor."""
         self.skeleton = skeleton(design, needed)
-        metrics = sorted({metric for columns in needed.values() for metric in columns})
-        self.ranges = {metric: design.columns[metric].range for metric in metrics}
+        self.ranges = {metric: design.columns[metric].range for metric in columns_of(needed)}
         levels = sorted({float(level) for cell in needed if (level := cell[factor]) is not None})
         rank = [0 if (level := cell[factor]) is None else levels.index(float(level)) for cell in self.skeleton.cells]
         self.share = _MARGIN + (1 - 2 * _MARGIN) * np.array(rank) / (len(levels) - 1)

@@ -20,12 +20,13 @@ from vjepa_stress.statistics import Estimand, Statistic
 from vjepa_stress.statistics.numerics.estimate import Estimate
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.study_root import StudyRoot
-from vjepa_stress.verdict.at_levels import cells_of, estimates_at_levels, judge_at_levels, plan_of
+from vjepa_stress.verdict.at_levels import estimates_at_levels, judge_at_levels, plan_of
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.gate import Deviation, Evidence
 from vjepa_stress.verdict.judge import Exploratory, Verdict, closed_gates, exploratory
 from vjepa_stress.verdict.multiplicity import holm, leaf_levels, p_value, resampling
 from vjepa_stress.verdict.multiverse import AlternativeRecord, multiverse
+from vjepa_stress.verdict.needed import cells_of
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""

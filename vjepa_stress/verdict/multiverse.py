@@ -20,6 +20,7 @@ from vjepa_stress.verdict.at_levels import judge_at_levels
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.judge import Exploratory, exploratory, levels_read
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
+from vjepa_stress.verdict.needed import columns_of, needed_by
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.table import Table
 
@@ -102,14 +103,13 @@ def _without_each_source(
     judged: Hypothesis, estimands: Mapping[str, Statistic], table: Table, document: Preregistration
 ) -> Outcome | Literal["differs"] | None:
     """The outcome without each source in turn, among those that the estimands read; None for a single source."""
-    design, filters = document.design, [where for one in estimands.values() for where in one.filters()]
-    cells = {cell for where in filters for cell in design.select(where)}
-    read = table.present[:, table.columns([cell for cell in table.cells if cell in cells])].any(axis=1)
+    design = document.design
+    needed = needed_by(estimands.values(), design)
+    read = table.present[:, table.columns([cell for cell in table.cells if cell in needed])].any(axis=1)
     sources = np.unique(table.source[read]).tolist()
     if len(sources) < 2:
         return None
-    names = {name for one in estimands.values() for name in one.columns()}
-    names |= {condition.column for where in filters for condition in where.rows or ()}
+    names = columns_of(needed)
     table = dataclasses.replace(table, values={name: part for name, part in table.values.items() if name in names})
     plans = _plans(estimands, table, design)
     fewer = max(LEAST_RESAMPLES, RESAMPLES // len(sources))

@@ -184,7 +184,7 @@ def partition(table: Table, design: VideoDesign, how: Resampling) -> Partition |
     ]
     for one, other in pairs:
         sides, strata = _by_source(table, design, one.cells, other.cells)
-        planned.append(_within(plan_pearson_difference(*sides), strata))
+        planned.append(plan_pearson_difference(*sides).within(strata))
     estimates = iter(evaluate(planned, how))
     correlations = tuple(_correlation(table, group, *islice(estimates, 3)) for group in groups)
     fisher = {(one.name, one.control): one.fisher for one in correlations if one.kind == "family"}
@@ -264,12 +264,7 @@ def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling
         return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
     fisher, cluster = plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)
     within = plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift))
-    return [fisher, _within(cluster, strata), _within(within, strata)]
-
-
-def _within(planned: PendingEstimate | Estimate, strata: tuple[int, ...]) -> PendingEstimate | Estimate:
-    """The planned estimate, with resamples within strata."""
-    return planned.within(strata) if isinstance(planned, PendingEstimate) else planned
+    return [fisher, cluster.within(strata), within.within(strata)]
 
 
 def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:

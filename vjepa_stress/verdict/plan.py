@@ -94,8 +94,6 @@ class EstimationPlan:
 
     def _plan(self, values: Sequence[Floats], rows: Rows, how: Resampling) -> PendingEstimate | Estimate:
         planned = self.estimand.plan(Sample(values, self.cells * rows.width, rows.strata), how)
-        if not isinstance(planned, PendingEstimate):
-            return planned
         # An alternative may have other ends than the registered ones.
         return planned.ending(self.estimand.interval).within(rows.strata)
 

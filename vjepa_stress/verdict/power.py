@@ -37,6 +37,7 @@ from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled, dose_factor,
 from vjepa_stress.verdict.by_level import ByLevel
 from vjepa_stress.verdict.judge import closed_gates, judge, levels_read
 from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
+from vjepa_stress.verdict.needed import columns_of, needed_by
 from vjepa_stress.verdict.plan import EstimationPlan
 from vjepa_stress.verdict.severity import BORDERS, Border, at_borders
 from vjepa_stress.verdict.table import Table
@@ -123,7 +124,7 @@ def plan_runs(document: Preregistration, plan: Plan) -> tuple[Run, ...]:
     claims = {one.id: claimed for one in tested if (claimed := plan.claimed(one.id)) is not None}
     # Only metrics can be drawn from a distribution; counts and flags come with the units of a pilot.
     metrics = set(document.design.columns)
-    drawn = [one.id for one in tested if set().union(*_needed(document, [one]).values()) <= metrics]
+    drawn = [one.id for one in tested if metrics.issuperset(columns_of(_needed(document, [one])))]
     for claimed in dict.fromkeys(claims.values()):
         ids = tuple(name for name, scenario in claims.items() if scenario == claimed)
         if of_metrics := tuple(name for name in ids if name in drawn):
@@ -262,15 +263,7 @@ class Simulation:
 
 
 def _needed(document: Preregistration, hypotheses: Sequence[Hypothesis]) -> dict[Cell, frozenset[str]]:
-    """The columns that some hypotheses need in each cell, in the order of cells."""
-    needed: dict[Cell, set[str]] = {}
-    for hypothesis in hypotheses:
-        for estimand in hypothesis.estimands.values():
-            for where in estimand.filters():
-                columns = {*estimand.columns(), *(condition.column for condition in where.rows or ())}
-                for cell in document.design.select(where):
-                    needed.setdefault(cell, set()).update(columns)
-    return {cell: frozenset(needed[cell]) for cell in sorted(needed, key=Cell.order)}
+    return needed_by((one for hypothesis in hypotheses for one in hypothesis.estimands.values()), document.design)
 
 
 def _world(
@@ -284,16 +277,14 @@ def _world(
     name = run.claimed or run.world
     scenario = plan.scenarios[name]
     if isinstance(scenario, Given):
-        others = {column for columns in needed.values() for column in columns} - set(design.columns)
-        if others:
+        if others := [column for column in columns_of(needed) if column not in design.columns]:
             raise BadDocument(
-                f"scenario {name}: only metrics can be simulated, but an estimand filters by "
-                f"{', '.join(sorted(others))}",
+                f"scenario {name}: only metrics can be simulated, but an estimand filters by {', '.join(others)}",
                 fix="use a scenario of kind `pilot`, whose shards have these columns",
             )
         if run.world == "null":
             return null_of_scenario(name, scenario, design, needed)
-        world: World = GivenWorld(name, scenario, design, list(needed.items()), run.scale)
+        world: World = GivenWorld(name, scenario, design, needed, run.scale)
     elif name not in pilots:
         raise BadDocument(
             f"scenario {name}: the table of its pilot is missing",

@@ -16,6 +16,7 @@ from vjepa_stress.errors import BadDocument
 from vjepa_stress.prereg.scenarios import SOURCE, Given
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.verdict.dependence import cell_correlations, differing
+from vjepa_stress.verdict.needed import Needed, columns_of
 from vjepa_stress.verdict.table import Table
 
 _SCORES = np.linspace(-6.0, 6.0, 385)
@@ -109,7 +110,7 @@ class GivenWorld:
         name: str,
         scenario: Given,
         design: Design,
-        needed: Sequence[tuple[Cell, frozenset[str]]],
+        needed: Needed,
         scale: float = 1.0,
         effects: Effects | None = None,
     ) -> None:
@@ -127,25 +128,25 @@ class GivenWorld:
             BadDocument: when the scenario does not describe a metric that is needed, or describes an impossible
                 distribution.
         """
-        self.skeleton = skeleton(design, [cell for cell, _ in needed], scale)
-        self.metrics = tuple(sorted({metric for _, metrics in needed for metric in metrics}))
+        self.skeleton = skeleton(design, needed, scale)
+        self.metrics = columns_of(needed)
         self.name, self.scenario = name, scenario
         quantiles = _Quantiles(name, effects or GivenEffects(name, scenario, design), design)
         associated = _mixing(name, scenario, self.metrics)
         self.blocks = list[_Block]()
         for stratum in design.strata(self.skeleton.cells):
-            here = [(cell, metrics) for cell, metrics in needed if design.stratum(cell) == stratum]
-            rows = np.flatnonzero(self.skeleton.present[:, self.skeleton.columns([here[0][0]])[0]])
+            here = [cell for cell in needed if design.stratum(cell) == stratum]
+            rows = np.flatnonzero(self.skeleton.present[:, self.skeleton.columns([here[0]])[0]])
             source = np.unique(self.skeleton.source[rows], return_inverse=True)[1]
             for indices in _connected(associated):
                 names = {self.metrics[index] for index in indices}
-                cells = [cell for cell, metrics in here if metrics & names]
+                cells = [cell for cell in here if needed[cell] & names]
                 if not cells:
                     continue
                 parts = []
                 for index in indices:
                     metric = self.metrics[index]
-                    own = [n for n, cell in enumerate(cells) if metric in dict(here)[cell]]
+                    own = [n for n, cell in enumerate(cells) if metric in needed[cell]]
                     table = np.array([quantiles.of(metric, cells[n]) for n in own]).reshape(len(own), len(_SCORES))
                     columns = self.skeleton.columns([cells[n] for n in own])
                     shared = self._shared(metric, is_shared=source.max() + 1 < len(rows))

@@ -113,6 +113,14 @@ class Estimate(Frozen):
         """The estimate with an additional note, if there is one."""
         return self.model_copy(update={"notes": (*self.notes, note)}) if note else self
 
+    def ending(self, interval: str) -> Estimate:  # noqa: ARG002
+        """The estimate itself: it has its interval."""
+        return self
+
+    def within(self, strata: tuple[int, ...]) -> Estimate:  # noqa: ARG002
+        """The estimate itself: it has its interval."""
+        return self
+
 
 def undefined(n: int, method: Method, *notes: Note, pairs: int | None = None) -> Estimate:
     """An undefined estimate."""

@@ -14,6 +14,7 @@ from vjepa_stress.verdict.check.finding import SEVERITIES, Finding, warning
 from vjepa_stress.verdict.check.reach import check_rule, value_range
 from vjepa_stress.verdict.check.simulated import scenarios, simulated
 from vjepa_stress.verdict.check.structure import structure
+from vjepa_stress.verdict.needed import cells_of
 
 LEAST_ALTERNATIVES = 5
 """A document with fewer alternatives gets a suggestion."""
@@ -43,7 +44,7 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
     for defect in check_rule(hypothesis, design):
         yield Finding("error", defect.code, defect.where, defect.values)
     for name, estimand in hypothesis.estimands.items():
-        cells = [cell for where in estimand.filters() for cell in design.select(where)]
+        cells = cells_of(estimand, design)
         for concern in design.concerns(estimand.columns(), cells):
             yield warning(document, concern.code, hypothesis.id, name, concern.values)
         if estimand.companion(design) is not None:
@@ -80,8 +81,7 @@ def _too_few(document: Preregistration, estimand: Statistic, leaf: LeafRule) -> 
 
 
 def _strata(document: Preregistration, estimand: Statistic) -> tuple[str, ...]:
-    design = document.design
-    return design.strata([cell for where in estimand.filters() for cell in design.select(where)])
+    return document.design.strata(cells_of(estimand, document.design))
 
 
 def _suggestions(document: Preregistration) -> Iterator[Finding]:
