@@ -191,7 +191,7 @@ def test_a_rule_with_its_own_alpha_reads_no_other_level() -> None:
 
 
 def test_only_sources_and_subjects_that_are_read() -> None:
-    """The estimand reads one source of `few`, whose removal leaves nothing; a control is no subject."""
+    """The estimand reads one source of `few`, whose removal leaves nothing; a control is not a subject."""
     cells = sketch.cells(["davis", "few"], ["base", "twin"], ["noise"], [0.2, 1.0])
     counts = {"davis": 30, "few": 2}
     design = sketch.design(cells, clips=counts, sources={"davis": 30, "few": 1}, controls=["twin"])
