@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -119,6 +119,17 @@ class Perturbation(Block, ABC):
         Returns:
             Same shape, dtype and device, in [0, 1].
         """
+
+    def draw(self, video: Video, seeds: Sequence[int]) -> Any:  # noqa: ARG002
+        """Draw everything random on the CPU, once for all strengths; the result is passed to `apply`.
+
+        The default is for perturbations that draw little: the seeds themselves.
+        """
+        return seeds
+
+    def apply(self, video: Video, strength: float | None, drawn: Any) -> Video:
+        """Perturb clips with what `draw` returned; the same result as calling the perturbation with the seeds."""
+        return self(video, strength, drawn)
 
     def align(self, features: Features, strength: float | None) -> tuple[Features, Bool[Tensor, "h w"]]:  # noqa: ARG002
         """Map features of the perturbed clip back to the clean clip's positions.
@@ -271,3 +282,11 @@ class Metric(Block, ABC):
     @abstractmethod
     def __call__(self, observation: Observation) -> dict[str, Measurement]:
         """Compute the measurements of all columns; the keys are `columns`."""
+
+    def measure(self, observation: Observation) -> Callable[[], dict[str, Measurement]]:
+        """Do the work of the device, and return a function that does the rest on the CPU, in another thread.
+
+        The default does everything at once.
+        """
+        measured = self(observation)
+        return lambda: measured

@@ -41,3 +41,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         for number in range(max(map(len, row))):
             line = [part[number] if number < len(part) else "" for part in row]
             yield "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

@@ -22,7 +22,7 @@ from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.encoders.vjepa21 import VJEPA21
 from vjepa_stress.interfaces import Metric, Observation
 from vjepa_stress.metrics.drift import FrameFidelity, TemporalConsistency
-from vjepa_stress.metrics.tracking import FunctionalUtility
+from vjepa_stress.metrics.functional_utility import FunctionalUtility
 
 PIXELS, FRAMES, SIDE, POSITIONS, CHANNELS = 384, 16, 24, 8, 768
 METRICS: dict[str, Metric] = {

@@ -34,7 +34,7 @@ from vjepa_stress.encoders.seeded import Seeded
 from vjepa_stress.encoders.stored import Stored
 from vjepa_stress.interfaces import Features, Sample, Video
 from vjepa_stress.metrics.drift import temporal_consistency
-from vjepa_stress.metrics.tracking import FunctionalUtility
+from vjepa_stress.metrics.functional_utility import FunctionalUtility
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.provenance import shipped
 from vjepa_stress.sweep.bind import Blocks, strictly

@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.design.test_cell import design
 from tests.small import study
-from vjepa_stress.digest import sha256
 from vjepa_stress.encoders.released import SIZES
 from vjepa_stress.errors import BadConfiguration
-from vjepa_stress.interfaces import LoadedEncoder
-from vjepa_stress.records import ClipManifest
 from vjepa_stress.sweep.bind import Blocks
-from vjepa_stress.sweep.features import CleanFeatures, Clips
+from vjepa_stress.sweep.compute import Model, Source
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_wide", "pixels", "pixels_8", "pocket_a", "pocket_d_untrained"])
@@ -32,22 +30,21 @@ def test_released_models_have_tubelets_of_two_frames_and_patches_of_sixteen_pixe
     assert Blocks().encoder(size).feature_shape(16, 384) == (8, 24, 24, channels)
 
 
-def test_a_false_declaration_is_refused_when_features_are_made(tmp_path: Path) -> None:
-    data = Blocks(study.CONF).dataset("small")
-    refs = data.identify(None, 4)
-    manifest = ClipManifest(schema="vjepa-stress/clips/v1", dataset="small", clips=refs).to_bytes()
-    (tmp_path / "clips.json").write_bytes(manifest)
-    clips = Clips(data, tmp_path / "clips.json", sha256(manifest), None, 32, tmp_path / "kept")
-    pixels = Blocks().encoder("pixels")
+def test_a_false_declaration_is_refused_when_features_are_made() -> None:
+    blocks = Blocks(study.CONF)
+    data, pixels = blocks.dataset("small"), blocks.encoder("pixels")
     loaded = pixels.load(Path(), torch.device("cpu"), "float32", compiled=False)
     right = pixels.feature_shape(4, 32)
+    of = design(resolution=32, frames=4)
+    prepared = Source(of, data, {}, None).prepare(data.identify(None, 4)[0], (), ())
 
-    def features(encoder: LoadedEncoder, shape: tuple[int, int, int, int]) -> torch.Tensor:
-        folder = tmp_path / "-".join(map(str, shape))
-        return CleanFeatures(encoder, shape, clips, folder).get(refs[0], torch.device("cpu"))
+    def features(shape: tuple[int, int, int, int]) -> torch.Tensor:
+        model = Model(of, pixels, loaded, (), torch.device("cpu"))
+        model._shape = shape
+        return model.encode_clean(prepared)
 
-    assert tuple(features(loaded, right).shape) == (1, *right)
+    assert tuple(features(right).shape) == (1, *right)
     for axis in range(4):
         wrong = tuple(size + (place == axis) for place, size in enumerate(right))
         with pytest.raises(BadConfiguration, match="shape that their encoder declares"):
-            features(loaded, wrong)  # type: ignore[arg-type]
+            features(wrong)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from vjepa_stress.digest import sha256_file
 from vjepa_stress.encoders.seeded import Seeded
 from vjepa_stress.encoders.stored import SHIPPED, Stored
 from vjepa_stress.interfaces import Encoder
-from vjepa_stress.metrics.tracking import FunctionalUtility
+from vjepa_stress.metrics.functional_utility import FunctionalUtility
 from vjepa_stress.provenance import shipped
 from vjepa_stress.sweep.bind import Blocks
 from vjepa_stress.sweep.yaml_file import load_yaml

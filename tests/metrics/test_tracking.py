@@ -18,8 +18,8 @@ from vjepa_stress.data.procedural import Procedural
 from vjepa_stress.encoders.pixels import patches
 from vjepa_stress.interfaces import Observation, Sample
 from vjepa_stress.metrics import tracking
+from vjepa_stress.metrics.functional_utility import FunctionalUtility
 from vjepa_stress.metrics.tracking import (
-    FunctionalUtility,
     first_labels,
     propagate_labels,
     segment,

@@ -6,7 +6,7 @@ import pytest
 
 from vjepa_stress.digest import canonical_json, parse_json
 from vjepa_stress.errors import BadVideo
-from vjepa_stress.sweep.run import _message
+from vjepa_stress.sweep.worker import _message
 
 
 @pytest.mark.parametrize("text", ["cafe\u0301.mp4", "\x1b[2Krefuted", "\u202egnp.mp4", "a\ud800b", "plain"])

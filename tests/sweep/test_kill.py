@@ -27,11 +27,11 @@ def _run_and_kill(root: StudyRoot, after: float) -> bool:
     return True
 
 
-def _first_cell_takes(root: StudyRoot) -> float:
-    """Seconds from the start of the command until its first cell is there; then it is killed."""
+def _first_clip_takes(root: StudyRoot) -> float:
+    """Seconds from the start of the command until its first clip is in the journal; then it is killed."""
     words = ("run", "--root", root.path, "small", "--config-dir", study.CONF, "exec.threads=1")
     started, process = time.monotonic(), study.start(*words)
-    while not any(study.cells(root).glob("few-*")) and process.poll() is None:
+    while not any(study.cells(root).parent.glob("journal/*/*.jsonl")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -41,12 +41,12 @@ def _first_cell_takes(root: StudyRoot) -> float:
 def _kill_many_times(lean: StudyRoot, folder: Path, kills: int, seed: int) -> int:
     root, chance, killed = study.new_root(folder, study.calibration("few")), random.Random(seed), 1
     assert study.register(root).code == 0
-    first = _first_cell_takes(root)
+    first = _first_clip_takes(root)
     for _ in range(kills * 3):
         if killed >= kills or len(list(study.cells(root).glob("few-*"))) == study.CELLS:
             break
-        # From before the launch is logged to some cells beyond the first.
-        killed += _run_and_kill(root, chance.uniform(0.6 * first, 1.15 * first))
+        # From before the launch is logged to a few clips beyond the first.
+        killed += _run_and_kill(root, chance.uniform(0.6 * first, 1.05 * first))
         ledger.read(root)
         for path in study.cells(root).glob("few-*"):
             read_cell(path)

@@ -14,8 +14,8 @@ import torch
 from tests.data import trees
 from tests.small import study
 from vjepa_stress.design.video import as_video
-from vjepa_stress.interfaces import Sample
-from vjepa_stress.metrics.tracking import FunctionalUtility, track
+from vjepa_stress.metrics.functional_utility import FunctionalUtility
+from vjepa_stress.metrics.tracking import track
 from vjepa_stress.perturb.seeds import clip_seed
 from vjepa_stress.prereg import freeze
 from vjepa_stress.records import read_cell
@@ -177,32 +177,6 @@ def test_other_bytes_than_registered_are_refused(homes: dict[str, Path], tmp_pat
         assert "the clips of small_davis differ from the registered ones" in done.err
     done = study.run(root, data, "exec.verify=sometimes")
     assert done.code == 2
-
-
-def test_masks_of_many_objects_survive_the_way_through_the_disk(tmp_path: Path) -> None:
-    from vjepa_stress.blocks import ClipRef
-    from vjepa_stress.digest import sha256
-    from vjepa_stress.interfaces import Dataset
-    from vjepa_stress.records import ClipManifest
-    from vjepa_stress.sweep.features import Clips
-
-    clip = ClipRef.of("a", sha256(b"a"), range(16))
-    ids = torch.arange(16 * 8 * 8).view(16, 8, 8)
-
-    class Numbered(Dataset):
-        def identify(self, home: Path | None, frames: int) -> tuple[ClipRef, ...]:
-            return (clip,)
-
-        def read(self, clip: ClipRef, home: Path | None, resolution: int) -> Sample:
-            return Sample(torch.zeros(3, 16, 8, 8, dtype=torch.uint8), clip.digest, ids)
-
-    manifest = ClipManifest(schema="vjepa-stress/clips/v1", dataset="a", clips=(clip,)).to_bytes()
-    (tmp_path / "clips.json").write_bytes(manifest)
-    clips = Clips(Numbered(n_clips=1), tmp_path / "clips.json", sha256(manifest), None, 8, tmp_path / "kept")
-    for _ in range(2):
-        masks = clips.masks(clip, torch.device("cpu"))
-        assert masks is not None
-        assert torch.equal(masks, ids[None])
 
 
 PEAK = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -31,14 +30,12 @@ def demo(
     from vjepa_stress.sweep.demo import STUDY, prepare
 
     root = prepare(out).path
-    # Such small models gain nothing from more threads; results do not depend on the number.
-    threads = f"exec.threads={min(os.cpu_count() or 1, 4)}"
     steps: tuple[tuple[str, tuple[str, ...], Callable[[], Result]], ...] = (
-        ("run", (threads,), lambda: sweep.run(STUDY, [threads], root=root)),
+        ("run", (), lambda: sweep.run(STUDY, root=root)),
         ("verdict", (), lambda: judge.verdict(STUDY, root=root)),
         ("report", (), lambda: judge.report(STUDY, root=root)),
         ("audit", (), lambda: judge.audit(STUDY, root=root)),
-        ("rerun", (threads,), lambda: sweep.rerun(STUDY, [threads], root=root)),
+        ("rerun", (), lambda: sweep.rerun(STUDY, root=root)),
     )
     values: dict[str, Any] = {"root": str(root)}
     for name, overrides, step in steps:

@@ -63,8 +63,8 @@ def pretrain(
     """
     from vjepa_stress.encoders.stored import SHIPPED
     from vjepa_stress.sweep.bind import strictly
+    from vjepa_stress.sweep.computation import choose_device
     from vjepa_stress.sweep.progress import progress
-    from vjepa_stress.sweep.run import choose_device
     from vjepa_stress.training.pretrain import pretrain as train
     from vjepa_stress.training.pretrain import trainable
     from vjepa_stress.training.recipe import Recipe

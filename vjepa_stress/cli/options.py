@@ -78,7 +78,9 @@ def _overrides(incomplete: str) -> list[str]:
             "strength",
             "seed",
             "exec.device",
+            "exec.workers",
             "exec.threads",
+            "exec.batch",
             "exec.chunks",
             "exec.data",
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 from vjepa_stress.ledger import Registered, read
 from vjepa_stress.prereg import freeze
-from vjepa_stress.records import Attempts, cell_folders, failures, read_cell
+from vjepa_stress.records import Attempts, cell_folders, failures
+from vjepa_stress.records.progress import launches
 from vjepa_stress.study_root import StudyRoot
 
 
@@ -37,30 +38,50 @@ def registered(root: StudyRoot) -> list[RegisteredStudy]:
 
 
 def status_of(root: StudyRoot, study: str) -> dict[str, Any]:
-    """Numbers of done, missing and failed cells of the current attempt, and the estimated time left in seconds.
+    """Numbers of done, missing and failed cells of the current attempt, the time left, and the processes at work.
+
+    Cells are counted by the names of folders and of files in the journal; `audit` verifies what they contain. A cell
+    that the journal holds completely is done: the run that ends, or the next one, writes its shard.
 
     Raises:
-        Tampered: when the registration or a shard cannot be verified.
+        Tampered: when the registration cannot be verified.
     """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     attempt = attempts.under_way
     folder = root.attempt(study, registration.root_digest, attempt)
     registered = attempts.current
-    stored = [read_cell(path).manifest for path in cell_folders(folder) if path.name in registered]
-    done = {manifest.cell for manifest in stored}
-    crashed = {failure.cell for failure in failures(folder)} - done
-    missing = [cell for cell in registration.document.design.cells if cell not in done]
-    seconds = sum(sum(manifest.seconds.values()) for manifest in stored)
-    left = seconds / len(stored) * len(missing) if stored else None
+    progress = list(launches(folder))
+    done = {path.name for path in cell_folders(folder)} & registered.keys()
+    for launch in progress:
+        done |= launch.counted.complete & registered.keys()
+    crashed = {str(cell) for failure in failures(folder) for cell in failure.cells}
+    failed = [name for name, cell in registered.items() if name not in done and str(cell) in crashed]
+    running = [launch for launch in progress if launch.running]
+    left = [launch.seconds_left for launch in running if launch.seconds_left is not None]
+    jobs = [(launch, job) for launch in progress for job in launch.jobs]
     return {
         "study": study,
         "version": registration.document.version,
         "attempt": attempt,
         "registered": len(registered),
         "done": len(done),
-        "missing": len(missing),
-        "failed": len(crashed),
+        "missing": len(registered) - len(done),
+        "failed": len(failed),
         "completed": attempts.covered(attempt),
-        "seconds_left": None if left is None else round(left),
+        "clips": sum(launch.counted.units for launch in running) if running else None,
+        "clips_of_run": sum(launch.counted.all_units for launch in running) if running else None,
+        "seconds_left": round(max(left)) if left else None,
+        "jobs": [
+            {
+                "job": job.path.stem,
+                "line": launch.sequence + 1,
+                "host": job.sign.host,
+                "process": job.sign.process,
+                "state": "running" if job.alive else "lost",
+                "seconds_since_sign": round(job.age),
+            }
+            for launch, job in jobs
+            if launch.running or launch is progress[-1]
+        ],
     }

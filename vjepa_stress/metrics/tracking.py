@@ -8,25 +8,21 @@ scored as in DAVIS. Definitions and edge cases: `docs/metrics.md`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int64
-from pydantic import Field
 from torch import Tensor
 
-from vjepa_stress.blocks import Compares
-from vjepa_stress.interfaces import Features, Measurement, Metric, Observation, PerClip, RegionScores, one_thread
+from vjepa_stress.interfaces import RegionScores, one_thread
 from vjepa_stress.metrics.masks import score_objects
 
 ClipFeatures = Float[Tensor, "t h w d"]
 Labels = Float[Tensor, "t k h w"]
 Maps = Float[Tensor, "k height width"]
 ClipMasks = Int64[Tensor, "frames height width"]
-BatchMasks = Int64[Tensor, "b frames height width"]
 Rows = Float[Tensor, "targets sources"]
 
 _TARGETS = 512
@@ -315,73 +311,45 @@ def track(
     Raises:
         ValueError: for frames that do not divide into temporal positions, and as `propagate_labels`.
     """
+    return followed(features, masks, context=context, radius=radius, topk=topk, temperature=temperature).scored()
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Objects of a clip, followed but not scored yet.
+
+    Attributes:
+        objects: ids in the first annotation.
+        found: (T' − 1, H, W) object ids that were found at the temporal positions after the first.
+        truth: (T' − 1, H, W) annotated object ids.
+    """
+
+    objects: tuple[int, ...]
+    found: Int64[Tensor, "positions height width"]
+    truth: Int64[Tensor, "positions height width"]
+
+    def scored(self) -> Tracked:
+        """Score the objects on the CPU."""
+        if not self.objects:
+            nothing = np.empty((0, len(self.truth)))
+            return Tracked((), nothing, nothing)
+        found, truth = self.found.cpu().numpy(), self.truth.cpu().numpy()
+        return Tracked(self.objects, *score_objects(found, truth, self.objects))
+
+
+def followed(
+    features: ClipFeatures, masks: ClipMasks, *, context: int, radius: int, topk: int, temperature: float
+) -> Followed:
+    """The part of `track` that runs on the device of the features: follow the objects through the clip."""
     if len(features) < 2 or len(masks) % len(features):
         raise ValueError(f"{len(masks)} frames of masks do not divide into {len(features)} temporal positions")
     shown = masks[:: len(masks) // len(features)]
     objects = tuple(number for number in torch.unique(shown[0]).tolist() if number > 0)
     if not objects:
-        nothing = np.empty((0, len(shown) - 1))
-        return Tracked((), nothing, nothing)
+        return Followed((), shown[1:], shown[1:])
     size = (shown.shape[1], shown.shape[2])
     with one_thread():
         first = first_labels(shown[0], objects, (features.shape[1], features.shape[2]))
         soft = propagate_labels(features, first, context=context, radius=radius, topk=topk, temperature=temperature)
         channels = torch.stack([segment(maps, size) for maps in soft[1:]])
-    found = torch.tensor([0, *objects], device=channels.device)[channels]
-    return Tracked(objects, *score_objects(found.cpu().numpy(), shown[1:].cpu().numpy(), objects))
-
-
-class FunctionalUtility(Metric):
-    """M3: tracking accuracy, mean of J and F of propagated object masks; dM3: its loss, M3(clean) − M3(perturbed).
-
-    Undefined, with n = 0, for clips without masks or without objects in the first frame, and for perturbations that
-    move content, because the masks are those of the clean clip.
-
-    Attributes:
-        context: number of earlier temporal positions that give labels, in addition to the first.
-        radius: radius of the window in patches; 0 for no limit.
-        topk: number of sources that a position takes its labels from.
-        temperature: temperature of the weights; above 0.
-    """
-
-    kind: ClassVar[str] = "metric/functional_utility"
-    revision: ClassVar[int] = 1
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    compares: ClassVar[Compares] = "regions"
-    columns: ClassVar[tuple[str, ...]] = ("M3", "dM3")
-
-    context: int = Field(ge=0)
-    radius: int = Field(ge=0)
-    topk: int = Field(ge=1)
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-
-    def of_clean(self, clean: Features, masks: BatchMasks | None) -> PerClip:
-        """M3 of the clean clips; NaN where it is undefined."""
-        return self._measure(clean, masks)[0].value
-
-    def __call__(self, observation: Observation) -> dict[str, Measurement]:
-        """Track objects with the perturbed features; compute M3 of the clean clips if it is not given."""
-        masks = observation.masks if observation.in_place else None
-        measurement, scores = self._measure(observation.perturbed, masks)
-        clean = observation.of_clean
-        if clean is None:
-            clean = self.of_clean(observation.clean, masks)
-        loss = replace(measurement, value=clean - measurement.value)
-        return {"M3": replace(measurement, regions=scores), "dM3": loss}
-
-    def _measure(
-        self, features: Features, masks: BatchMasks | None
-    ) -> tuple[Measurement, tuple[RegionScores | None, ...]]:
-        values, counts = torch.full((len(features),), torch.nan, dtype=torch.float64), []
-        scores: list[RegionScores | None] = []
-        for clip, of_clip in enumerate(features):
-            lengths = torch.linalg.vector_norm(of_clip.to(torch.promote_types(of_clip.dtype, torch.float32)), dim=-1)
-            broken = int((~lengths.isfinite()).sum())
-            tracked = None
-            if masks is not None and not broken:
-                tracked = track(of_clip, masks[clip], **self.model_dump())
-                values[clip] = tracked.value
-            scores.append(tracked.scores if tracked and tracked.objects else None)
-            counts.append((tracked.region.size if tracked else 0, 0, 0, broken))
-        n, both_zero, one_zero, non_finite = torch.tensor(counts, dtype=torch.int64).reshape(-1, 4).T
-        return Measurement(values, n, both_zero, one_zero, non_finite), tuple(scores)
+    return Followed(objects, torch.tensor([0, *objects], device=channels.device)[channels], shown[1:])

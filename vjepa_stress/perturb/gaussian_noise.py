@@ -29,8 +29,16 @@ class GaussianNoise(Perturbation):
 
     def __call__(self, video: Video, strength: float | None, seeds: Sequence[int]) -> Video:
         """Add noise (see the base class)."""
-        if not strength:
-            return video.clone()
+        return self.apply(video, strength, self.draw(video, seeds) if strength else None)
+
+    def draw(self, video: Video, seeds: Sequence[int]) -> Video:
+        """Draw the field of each clip: standard normal numbers, float32, on the CPU."""
         noise = np.stack([generator(seed).standard_normal(video.shape[1:], dtype=np.float32) for seed in seeds])
-        field = torch.from_numpy(noise).to(video.device, video.dtype)
-        return field.mul_(self.sigma_at_full * strength).add_(video).clamp_(0, 1)
+        return torch.from_numpy(noise)
+
+    def apply(self, video: Video, strength: float | None, drawn: Video | None) -> Video:
+        """Add the drawn field, scaled by strength."""
+        if not strength or drawn is None:
+            return video.clone()
+        scaled = drawn.to(video.device, video.dtype) * (self.sigma_at_full * strength)
+        return scaled.add_(video).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""Failure records of cells that crashed."""
+"""Failure records: cells that could not be computed at a clip."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any, Literal
 from pydantic import Field
 
 from vjepa_stress.design import Cell
-from vjepa_stress.digest import Digest, canonical_json, parse_json
+from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadDocument, ManifestTampered
 from vjepa_stress.fields import Frozen, Text, Time
 from vjepa_stress.prereg.schema import validate
-from vjepa_stress.records.names import cell_id
 
 
 class RunFailure(Frozen):
-    """A cell that crashed. The record is kept when the cell is computed later."""
+    """Cells that could not be computed at one unit. The record is kept when they are computed later."""
 
-    schema_: Literal["vjepa-stress/failure/v2"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/failure/v3"] = Field(alias="schema")
     prereg_digest: Digest
     attempt: int = Field(ge=1)
-    cell: Cell
+    unit: str = Field(description="key of the unit, such as the digest of a clip")
+    unit_name: Text
+    cells: tuple[Cell, ...] = Field(min_length=1)
     error: Text
     message: str
     at: Time
@@ -50,8 +51,8 @@ def failures(attempt: Path) -> list[RunFailure]:
 
 
 def write_failure(attempt: Path, failure: RunFailure) -> None:
-    """Write the record of a cell that crashed."""
+    """Write the record of cells that could not be computed at a unit."""
     data: dict[str, Any] = failure.model_dump(mode="json", by_alias=True)
-    name = cell_id(failure.prereg_digest, failure.cell)
+    content = canonical_json(data)
     stamp = failure.at.replace(":", "").replace(".", "")
-    write_durably(attempt / "failures" / f"{name}-{stamp}.json", canonical_json(data))
+    write_durably(attempt / "failures" / f"{stamp}-{sha256(content).short}.json", content)

@@ -18,10 +18,20 @@ class CheckpointRecord(Frozen):
     root: Digest
 
 
+class Worker(Frozen):
+    """Where rows were computed, and with which settings and packages. None of them is registered."""
+
+    host: Text
+    device: Text
+    threads: int = Field(ge=1)
+    batch: int = Field(ge=1, description="cells encoded together; on a GPU, it can change results by up to 1e-5")
+    packages: dict[str, str]
+
+
 class Manifest(Frozen):
     """Digests, versions and times that one shard is bound to."""
 
-    schema_: Literal["vjepa-stress/manifest/v2"] = Field(alias="schema")
+    schema_: Literal["vjepa-stress/manifest/v3"] = Field(alias="schema")
     prereg_digest: Digest
     ledger_checkpoint: CheckpointRecord = Field(description="of the ledger whose last leaf is the launch")
     attempt: int = Field(ge=1)
@@ -37,10 +47,7 @@ class Manifest(Frozen):
     settings: dict[str, str] = Field(description="registered settings that were used, such as the number format")
     code_digest: Digest
     code_dirty: bool
-    packages: dict[str, str]
-    device: Text
-    threads: int = Field(ge=1)
+    workers: tuple[Worker, ...] = Field(min_length=1, description="where its rows were computed")
     started: Time
     finished: Time
-    seconds: dict[str, float]
-    host: Text
+    seconds: dict[str, float] = Field(description="seconds of each stage, summed over the units")

@@ -327,7 +327,7 @@ DEVIATIONS: Mapping[str, tuple[str, str]] = {
     "uncommitted-code": ("uncommitted code", "launch at {at} (ledger line {line}): code {code}"),
     "changed-code": ("changed code", "launch at {at} (ledger line {line}): code {code}"),
     "other-attempt": ("other attempt", "attempt {attempt} ({state}) is not judged"),
-    "failed-cell": ("failed cell", "{cell} failed at {at}: {error}"),
+    "failed-cell": ("failed cell", "{cells} at {unit}, {at}: {error}"),
     "pinned-late": ("pinned late", "{kind} of {name}: pinned by the first launch"),
 }
 """Name and text of each deviation."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +18,27 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vjepa_stress import ledger
 from vjepa_stress.design.video import VideoCell, as_video
-from vjepa_stress.digest import canonical_json, sha256
+from vjepa_stress.digest import Digest, canonical_json, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.errors import BadInput, MachineFailure, StressError
-from vjepa_stress.ledger import Completed, Explored, Failed
+from vjepa_stress.ledger import Completed, Explored, Failed, LedgerView
 from vjepa_stress.prereg import freeze
+from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.provenance import code_state, make_importable, shipped
-from vjepa_stress.records import Attempts, CheckpointRecord, cell_id, failures, manifests_root
+from vjepa_stress.records import Attempts, CheckpointRecord, RunFailure, cell_id, failures, manifests_root
+from vjepa_stress.records.life import lives, sign_of_life
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig, strictly
 from vjepa_stress.sweep.clips import clip_manifest
+from vjepa_stress.sweep.commit import assemble, discard_journal
+from vjepa_stress.sweep.cores import compute, stop_workers
 from vjepa_stress.sweep.draft import exploratory_design
-from vjepa_stress.sweep.plan import Launch, kinds_of, prepare, stored_cells
-from vjepa_stress.sweep.progress import progress
+from vjepa_stress.sweep.estimate import bytes_needed, free_space
+from vjepa_stress.sweep.launch import Launch, parse_share
+from vjepa_stress.sweep.plan import kinds_of, prepare, stored_cells
 from vjepa_stress.sweep.request import FIELDS, Request, refused
-from vjepa_stress.sweep.run import run_cells
-from vjepa_stress.sweep.selection import CellFilter
 from vjepa_stress.sweep.settings import quoted
+from vjepa_stress.sweep.watch import shown
 
 
 @dataclass(frozen=True)
@@ -65,26 +71,57 @@ def sweep(
     """Compute the requested cells that are missing, and log the outcome in the ledger.
 
     Raises:
-        StressError: when the launch is refused, or the machine fails; complete cells are kept.
+        StressError: when the launch is refused, or the machine fails; computed clips and complete cells are kept.
     """
     registration = freeze.load(root, study)
     blocks, exec_config = request.blocks, request.exec_config
     launch, computed_before = prepare(
         root, registration, request.cell_filter, blocks, exec_config, again=again, deviation=deviation
     )
+    lost: list[str] = []
     if launch is not None:
-        _run_hydra(launch, request)
-    return _finish(root, study, launch, computed_before)
+        _warn_of_disk(launch)
+        lost = run_jobs(launch, request)
+    return _finish(root, study, launch, computed_before, lost)
+
+
+def _warn_of_disk(launch: Launch) -> None:
+    needed, free = bytes_needed(launch.design, launch.cells.values()), free_space(launch.attempt_folder)
+    if needed > free:
+        print(
+            f"warning: this run needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            "computed clips are kept if the disk gets full",
+            file=sys.stderr,
+        )
+
+
+def run_jobs(launch: Launch, request: Request) -> list[str]:
+    """Run the jobs of a launch, and assemble the cells that they complete.
+
+    Returns:
+        One line for each job that ended without a message, for instance because it was killed.
+    """
+    with sign_of_life(launch.folder / "launcher.json"):
+        try:
+            with shown(launch):
+                _run_hydra(launch, request)
+        finally:
+            stop_workers()
+        assemble(launch)
+    ended = [life for life in lives(launch.folder / "jobs") if not life.alive]
+    return [f"the job {life.path.stem} ended without a message ({life})" for life in ended]
 
 
 def _run_hydra(launch: Launch, request: Request) -> None:
-    """Run the launch with Hydra: one job per model, unless the command line selects models itself."""
-    overrides = [*request.overrides, f"study={launch.study}", f"launch={quoted(str(launch.write()))}"]
-    if request.cell_filter.model is None:
-        overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells})))
-    if request.exec_config.chunks > 1:
-        n = request.exec_config.chunks
-        overrides.append("chunk=" + ",".join(f"'{k}/{n}'" for k in range(1, n + 1)))
+    """Run the launch with Hydra: one job per model, and per chunk of its clips."""
+    selecting = {*FIELDS, "chunk"}
+    overrides = [text for text in request.overrides if text.lstrip("+").split("=")[0] not in selecting]
+    overrides += [f"study={launch.study}", f"launch={quoted(str(launch.path))}"]
+    overrides.append("model=" + ",".join(sorted({cell.model for cell in launch.cells.values()})))
+    n = request.exec_config.chunks
+    chunks = request.chunks or tuple(f"{k}/{n}" for k in range(1, n + 1) if n > 1)
+    if chunks:
+        overrides.append("chunk=" + ",".join(map(quoted, chunks)))
     overrides += [f"hydra.sweep.dir={quoted(str(launch.folder / 'hydra'))}", "--multirun"]
     if request.config_dir:
         overrides += ["--config-dir", str(request.config_dir.resolve())]
@@ -102,74 +139,48 @@ def _run_hydra(launch: Launch, request: Request) -> None:
 
 
 def job(config: DictConfig) -> None:
-    """One Hydra job: compute the cells of a launch that the job's configuration selects."""
+    """One Hydra job: compute the clips of a launch for one model, or a chunk of them."""
     launch = Launch.read(Path(config.launch))
     exec_config = strictly(ExecConfig, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
     make_importable(launch.root, exec_config.plugins)
-    chosen = HydraConfig.get().runtime.choices
-    cell_filter = CellFilter(
-        **{
-            field: (chosen[group],)
-            for group, field in FIELDS.items()
-            if group not in ("strength", "seed") and chosen.get(group) not in (None, "null")
-        },
-        strength=None if config.strength is None else (float(config.strength),),
-        seed=None if config.seed is None else (int(config.seed),),
-    )
-    cells = _share([cell for cell in launch.cells if cell_filter.admits(cell)], config.chunk)
-    with progress(chosen["model"] if cell_filter.model else "cells", len(cells)) as advance:
-        run_cells(launch, cells, exec_config, lambda cell: advance(str(cell)))
+    model = HydraConfig.get().runtime.choices["model"]
+    chunk = None if config.chunk is None else str(config.chunk)
+    compute(launch, [model], parse_share(chunk), exec_config, f"{model}_{(chunk or 'all').replace('/', 'of')}")
 
 
-def _share(cells: list[VideoCell], chunk: str | None) -> list[VideoCell]:
-    if chunk is None:
-        return cells
-    k, _, n = str(chunk).partition("/")
-    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
-        raise BadInput(
-            "invalid value of chunk",
-            found=f"chunk={chunk}",
-            expected="chunk=K/N with 1 <= K <= N, for instance chunk=1/4",
-            fix="use exec.chunks=4 to split the cells of each model into 4 jobs",
-        )
-    return cells[int(k) - 1 :: int(n)]
-
-
-def _finish(root: StudyRoot, study: str, launch: Launch | None, computed_before: int) -> RunResult:
+def _finish(
+    root: StudyRoot, study: str, launch: Launch | None, computed_before: int, lost: Sequence[str]
+) -> RunResult:
     """Log which cells are complete, by the shards on disk and not by exit codes of jobs."""
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     attempt = launch.attempt if launch else attempts.under_way
     folder = root.attempt(study, registration.root_digest, attempt)
     stored = stored_cells(registration, attempts, attempt, folder)
-    planned = launch.cells if launch else ()
-    left = tuple(cell for cell in planned if launch and launch.cell_folder(cell).name not in stored)
+    planned = launch.cells if launch else {}
+    left = [name for name in planned if name not in stored]
     failed: list[str] = []
     if launch and left:
-        since = registration.ledger.leaves[launch.ledger_checkpoint.size - 1].at
-        recent = [failure for failure in failures(folder) if failure.at >= since and failure.cell in left]
-        failed = [f"{failure.cell}: {failure.message}" for failure in recent]
+        since, cells = registration.ledger.leaves[launch.sequence].at, {planned[name] for name in left}
+        recent = [
+            one for one in failures(folder) if one.at >= since and cells.intersection(map(VideoCell, one.cells))
+        ]
+        failed = [_describe(failure) for failure in recent] + list(lost)
         ledger.append(
             root,
             Failed,
             study=study,
             document=registration.digest,
             attempt=attempt,
-            cells=[launch.cell_folder(cell).name for cell in left],
+            cells=left,
             messages=failed,
         )
     complete = attempts.current.keys() <= stored.keys()
     if complete and not attempts.covered(attempt):
         current = [stored[name] for name in attempts.current]
-        ledger.append(
-            root,
-            Completed,
-            study=study,
-            document=registration.digest,
-            attempt=attempt,
-            root=manifests_root(current),
-            cells=len(current),
-        )
+        _complete(root, registration, attempt, manifests_root(current), len(current))
+    if complete:
+        discard_journal(folder)
     checkpoint = str(ledger.read(root).checkpoint())
     return RunResult(
         study,
@@ -181,6 +192,36 @@ def _finish(root: StudyRoot, study: str, launch: Launch | None, computed_before:
         complete,
         checkpoint,
     )
+
+
+def _describe(failure: RunFailure) -> str:
+    """One line: the cells, the clip and the message."""
+    more = f" and {len(failure.cells) - 1} more cells" if len(failure.cells) > 1 else ""
+    return f"{VideoCell(failure.cells[0])}{more}, {failure.unit_name}: {failure.message}"
+
+
+class _LoggedAlready(Exception):
+    """Another run has logged the completion."""
+
+
+def _complete(root: StudyRoot, registration: Registration, attempt: int, manifests: Digest, cells: int) -> None:
+    study = registration.document.study
+
+    def not_yet(view: LedgerView) -> None:
+        if Attempts.of(freeze.load(root, study, view)).covered(attempt):
+            raise _LoggedAlready
+
+    with suppress(_LoggedAlready):
+        ledger.append(
+            root,
+            Completed,
+            study=study,
+            document=registration.digest,
+            attempt=attempt,
+            root=manifests,
+            cells=cells,
+            prepare=not_yet,
+        )
 
 
 def unfinished(result: RunResult) -> StressError:
@@ -216,13 +257,13 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
     targets = blocks.targets(kinds_of(design, design.cells), study)
     code = code_state(blocks.plugins)
-    cells = tuple(cell for cell in design.cells if not (folder / "cells" / cell_id(digest, cell)).exists())
+    names = {cell: cell_id(digest, cell) for cell in design.cells}
     _, checkpoint = ledger.append(
         root,
         Explored,
         study=study,
         document=digest,
-        cells=[cell_id(digest, cell) for cell in design.cells],
+        cells=list(names.values()),
         code=code.digest,
         dirty=code.dirty,
         commit=code.commit,
@@ -230,28 +271,32 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
         specs={name: entry.spec_digest for name, entry in design.datasets.items()},
     )
     launch = Launch(
-        schema="vjepa-stress/launch/v1",
         root=root.path,
         study=study,
         document=folder / "design.json",
         prereg_digest=digest,
         exploratory=True,
         attempt=1,
-        folder=folder,
-        cells=cells,
-        names=tuple(cell_id(digest, cell) for cell in cells),
+        attempt_folder=folder,
+        cells={name: cell for cell, name in names.items() if not (folder / "cells" / name).exists()},
         ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
         code=code,
         weights=weights,
         clips=clips,
         targets=targets,
     )
-    with progress("exploratory cells", len(launch.cells)) as advance:
-        outcome = run_cells(launch, launch.cells, exec_config, lambda cell: advance(str(cell)))
-    for message in outcome.failed:
-        raise BadInput(
-            "an exploratory cell failed",
-            found=message,
-            fix="remove the cause, then run the same command again; it computes the missing cells only",
-        )
+    if launch.cells:
+        launch.write()
+        lost = run_jobs(launch, request)
+        missing = [name for name, cell in launch.cells.items() if not launch.cell_folder(cell).exists()]
+        if missing:
+            since = launch.ledger_checkpoint.size
+            messages = [_describe(failure) for failure in failures(folder)][-len(missing) :] + lost
+            raise BadInput(
+                f"{len(missing)} exploratory cells failed",
+                where=f"line {since} of the ledger",
+                found="\n    ".join(["", *messages[:10]]),
+                fix="remove the cause, then run the same command again; it computes the missing cells only",
+            )
+        discard_journal(folder)
     return {"exploratory": True, "cells": len(design.cells), "folder": str(folder / "cells")}

@@ -42,10 +42,11 @@ class ExecConfig(BaseModel):
 
     Attributes:
         device: a torch device; `auto` takes CUDA if available.
-        threads: torch threads per process; null leaves the choice to torch.
-        chunks: number of Hydra jobs that share the cells of one model.
+        workers: worker processes of a job on a CPU; null chooses by the cores, the memory and the measured cost.
+        threads: torch threads per process; null shares the cores among the workers.
+        batch: cells encoded together; null for 1 on a CPU and 8 on a GPU.
+        chunks: number of Hydra jobs that share the clips of one model.
         weights: folder of downloaded checkpoints.
-        scratch: folder for decoded clips and clean features; null for the system's temporary folder.
         data: folder of each data set that needs one, by name.
         verify: `full` reads all source files to identify clips; `changed` reads only files that changed since this
             user's last run. Clips are verified again when they are decoded.
@@ -55,10 +56,11 @@ class ExecConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str = "auto"
+    workers: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     chunks: int = Field(default=1, ge=1)
     weights: Path
-    scratch: Path | None = None
     data: dict[str, Path] | None = None
     verify: Literal["changed", "full"] = "changed"
     plugins: tuple[str, ...] = ()

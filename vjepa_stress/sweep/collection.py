@@ -20,7 +20,8 @@ from vjepa_stress.prereg.schema import validate
 from vjepa_stress.records import ClipManifest
 from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.clips import clip_manifest
-from vjepa_stress.sweep.progress import duration, progress
+from vjepa_stress.sweep.progress import progress
+from vjepa_stress.terminal import duration
 
 CLIPS_ON_SHEET = 30
 """Number of clips on a contact sheet."""

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
+from filelock import FileLock, Timeout
 
 from vjepa_stress import ledger
 from vjepa_stress.blocks import Block
 from vjepa_stress.design.video import BuildingBlock, VideoCell, VideoDesign, as_video
-from vjepa_stress.digest import Digest, canonical_json, parse_json, sha256, sha256_file
-from vjepa_stress.disk import write_durably
+from vjepa_stress.digest import Digest, sha256
+from vjepa_stress.disk import write_durably, writing
 from vjepa_stress.errors import (
     BadInput,
     CodeChanged,
-    DocumentTampered,
     IdentityChanged,
+    MachineFailure,
     ManifestTampered,
     NotHere,
 )
-from vjepa_stress.fields import Frozen
 from vjepa_stress.ledger import Checkpoint, Launched, LedgerView
 from vjepa_stress.prereg import freeze
-from vjepa_stress.prereg.freeze import Registration, from_bytes
-from vjepa_stress.prereg.schema import validate
+from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.provenance import CodeState, code_state
 from vjepa_stress.records import (
     Attempts,
@@ -35,77 +32,13 @@ from vjepa_stress.records import (
     cell_folders,
     read_cell,
 )
+from vjepa_stress.records.life import Life, lives
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
 from vjepa_stress.sweep.clips import check_sources, clip_manifest
+from vjepa_stress.sweep.commit import assemble_earlier, earlier_launches
+from vjepa_stress.sweep.launch import Launch
 from vjepa_stress.sweep.selection import CellFilter, select
-
-
-class Launch(Frozen):
-    """Input of the jobs that compute the cells of one launch."""
-
-    schema_: Literal["vjepa-stress/launch/v1"] = Field(alias="schema")
-    root: Path
-    study: str
-    document: Path = Field(description="the preregistration; for an exploratory launch, a separate design")
-    prereg_digest: Digest = Field(description="digest of that file")
-    exploratory: bool
-    attempt: int
-    folder: Path
-    cells: tuple[VideoCell, ...]
-    names: tuple[str, ...] = Field(description="folder names of the cells, in the order of `cells`")
-    ledger_checkpoint: CheckpointRecord
-    code: CodeState
-    weights: dict[str, Digest]
-    clips: dict[str, Digest]
-    targets: dict[str, str] = Field(description="module and class of each kind of building block")
-
-    def cell_folder(self, cell: VideoCell) -> Path:
-        """Folder of a cell of this launch."""
-        return self.folder / "cells" / self._names[cell]
-
-    @functools.cached_property
-    def _names(self) -> dict[VideoCell, str]:
-        return dict(zip(self.cells, self.names, strict=True))
-
-    def load_design(self) -> VideoDesign:
-        """The design, after its file has been verified again.
-
-        Raises:
-            DocumentTampered: when its bytes have changed since the launch.
-        """
-        self.verify_document()
-        data = self.document.read_bytes()
-        if self.exploratory:
-            return validate(VideoDesign, parse_json(data, self.document), self.document)
-        return as_video(from_bytes(data, self.document).design)
-
-    def verify_document(self) -> None:
-        """Verify that the document has not changed since the launch.
-
-        Raises:
-            DocumentTampered: when its bytes have changed.
-        """
-        found = sha256_file(self.document) if self.document.is_file() else None
-        if found != self.prereg_digest:
-            raise DocumentTampered(
-                "the preregistration changed while its cells were computed",
-                where=self.document,
-                expected=self.prereg_digest,
-                found=found or "no such file",
-                fix="restore the registered file, then run the same command again",
-            )
-
-    def write(self) -> Path:
-        """Write the launch for its jobs, next to the attempt's cells; return the path."""
-        path = self.folder / "launch.json"
-        write_durably(path, canonical_json(self.model_dump(mode="json", by_alias=True)))
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Launch:
-        """Read a launch that `write` wrote."""
-        return validate(cls, parse_json(path.read_bytes(), path), path)
 
 
 def choose_attempt(attempts: Attempts, again: bool) -> int:
@@ -274,6 +207,38 @@ def check_code(attempts: Attempts, attempt: int, code: CodeState, deviation: str
         )
 
 
+@contextmanager
+def planning(attempt_folder: Path) -> Iterator[None]:
+    """Hold the lock of an attempt while a launch is planned: only one process decides at a time what is missing.
+
+    Raises:
+        MachineFailure: when another process holds it for a minute.
+        CannotWrite: when the folder cannot be written.
+    """
+    # This also finds out whether the folder can be written before the ledger logs a launch.
+    write_durably(attempt_folder / "cells" / ".probe", b"")
+    (attempt_folder / "cells" / ".probe").unlink(missing_ok=True)
+    try:
+        with writing(attempt_folder), FileLock(attempt_folder / ".plan.lock", timeout=60):
+            yield
+    except Timeout as error:
+        raise MachineFailure(
+            "another process plans a launch of this study",
+            where=attempt_folder,
+            fix="wait until it ends, then run the same command again",
+        ) from error
+
+
+def under_way(attempt_folder: Path) -> dict[str, Life]:
+    """Names of the cells that living launches compute, with a process of the launch."""
+    cells: dict[str, Life] = {}
+    for launch in earlier_launches(attempt_folder):
+        working = [life for life in (*lives(launch.folder), *lives(launch.folder / "jobs")) if life.alive]
+        if working:
+            cells |= dict.fromkeys(launch.cells, working[0])
+    return cells
+
+
 def prepare(
     root: StudyRoot,
     registration: Registration,
@@ -290,19 +255,22 @@ def prepare(
         The launch, or None when no requested cell is missing; and the number of requested cells that have results.
 
     Raises:
-        Tampered, NotEvaluable, BadInput: when anything differs from the registration; then nothing is logged.
+        Tampered, NotEvaluable, BadInput: when anything differs from the registration, or another run computes all
+            missing cells; then nothing is logged.
     """
     document, study = registration.document, registration.document.study
     design = as_video(document.design)
     attempts = Attempts.of(registration)
     attempt = choose_attempt(attempts, again)
     folder = root.attempt(study, registration.root_digest, attempt)
-    stored = stored_cells(registration, attempts, attempt, folder)
+    if attempt <= attempts.last:
+        assemble_earlier(folder)
     cells = select(design, cell_filter)
     names = {cell: name for name, cell in attempts.current.items()}
-    missing = tuple(cell for cell in cells if names[cell] not in stored)
     check_specs(design, blocks)
     code = code_state(blocks.plugins)
+    stored = stored_cells(registration, attempts, attempt, folder)
+    missing = tuple(cell for cell in cells if names[cell] not in stored)
     if not missing:
         return None, len(cells)
     check_code(attempts, attempt, code, deviation)
@@ -311,44 +279,59 @@ def prepare(
     for name, manifest in manifests.items():
         write_durably(root.clips(study, name, sha256(manifest)), manifest)
     clips = {name: sha256(manifest) for name, manifest in manifests.items()}
-    # Find out whether the folder can be written before the ledger logs a launch.
-    write_durably(folder / "cells" / ".probe", b"")
-    (folder / "cells" / ".probe").unlink()
 
     def still_newest(view: LedgerView) -> None:
         if freeze.load(root, study, view).digest != registration.digest:
             raise BadInput("the study was amended while the launch was prepared", fix="run the same command again")
 
-    _, checkpoint = ledger.append(
-        root,
-        Launched,
-        study=study,
-        document=registration.digest,
-        attempt=attempt,
-        cells=[names[cell] for cell in missing],
-        code=code.digest,
-        dirty=code.dirty,
-        commit=code.commit,
-        identities={"weights": weights, "clips": clips},
-        specs={name: design.datasets[name].spec_digest for name in clips},
-        deviation=deviation,
-        prepare=still_newest,
-    )
-    launch = Launch(
-        schema="vjepa-stress/launch/v1",
-        root=root.path,
-        study=study,
-        exploratory=False,
-        document=root.document(study, document.version),
-        prereg_digest=registration.digest,
-        attempt=attempt,
-        folder=folder,
-        cells=missing,
-        names=tuple(names[cell] for cell in missing),
-        ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
-        code=code,
-        weights=weights,
-        clips=clips,
-        targets=targets,
-    )
+    with planning(folder):
+        others = under_way(folder)
+        free = tuple(
+            cell for cell in missing if names[cell] not in others and not (folder / "cells" / names[cell]).exists()
+        )
+        if not free:
+            raise _busy(study, len(missing), others)
+        _, checkpoint = ledger.append(
+            root,
+            Launched,
+            study=study,
+            document=registration.digest,
+            attempt=attempt,
+            cells=[names[cell] for cell in free],
+            code=code.digest,
+            dirty=code.dirty,
+            commit=code.commit,
+            identities={"weights": weights, "clips": clips},
+            specs={name: design.datasets[name].spec_digest for name in clips},
+            deviation=deviation,
+            prepare=still_newest,
+        )
+        launch = Launch(
+            root=root.path,
+            study=study,
+            exploratory=False,
+            document=root.document(study, document.version),
+            prereg_digest=registration.digest,
+            attempt=attempt,
+            attempt_folder=folder,
+            cells={names[cell]: cell for cell in free},
+            ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
+            code=code,
+            weights=weights,
+            clips=clips,
+            targets=targets,
+        )
+        launch.write()
     return launch, len(cells) - len(missing)
+
+
+def _busy(study: str, missing: int, others: Mapping[str, Life]) -> BadInput:
+    if not others:
+        return BadInput("the missing cells were computed meanwhile", fix=f"vjepa-stress run {study}")
+    at_work = sorted({str(life) for life in others.values()})
+    return BadInput(
+        f"another run computes the {missing} missing cell{'s' if missing > 1 else ''}",
+        where=study,
+        found="; ".join(at_work),
+        fix=f"wait for it (vjepa-stress status {study}), or stop it and run the same command again",
+    )

@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from vjepa_stress.terminal import printable
+from vjepa_stress.terminal import duration, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -79,13 +79,6 @@ def counting(title: str) -> Iterator[Callable[[int, str], None]]:
             advance[0](step)
 
         yield count
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 @contextmanager

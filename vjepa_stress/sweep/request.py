@@ -54,6 +54,7 @@ class Request:
         cell_filter: levels of the requested cells.
         exec_config: where and how fast to compute.
         training: the training recipe; only for the command `pretrain`.
+        chunks: shares of each model's clips, such as 1/4; empty for all.
     """
 
     overrides: tuple[str, ...]
@@ -61,6 +62,7 @@ class Request:
     cell_filter: CellFilter
     exec_config: ExecConfig
     training: dict[str, Any] | None = None
+    chunks: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> Blocks:
@@ -152,7 +154,8 @@ def read_request(
     exec_config = strictly(ExecConfig, composed["exec"], "exec")
     if root is not None:
         make_importable(root.path, exec_config.plugins)
-    return Request(tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"))
+    chunks = tuple(str(share) for share in selected.get("chunk", ()) if share is not None)
+    return Request(tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"), chunks)
 
 
 def _parsed(text: str, application: str) -> Override:

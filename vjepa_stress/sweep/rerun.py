@@ -10,13 +10,11 @@ from vjepa_stress.design import Cell
 from vjepa_stress.design.video import VideoCell, as_video
 from vjepa_stress.errors import CellsIncomplete, ResultTampered
 from vjepa_stress.prereg import freeze
-from vjepa_stress.provenance import code_state
-from vjepa_stress.records import Attempts, Row, StoredCell, content_digest
+from vjepa_stress.records import Attempts, Row, StoredCell, content_digest, read_clips
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig
-from vjepa_stress.sweep.features import scratch_folder
-from vjepa_stress.sweep.plan import Launch, kinds_of, stored_cells
-from vjepa_stress.sweep.run import CellRunner, Stages, configure_torch
+from vjepa_stress.sweep.computation import Computation, configure_torch
+from vjepa_stress.sweep.plan import kinds_of, stored_cells
 
 TOLERANCE = 1e-5
 """Largest accepted difference between values computed on another processor or with another version of torch."""
@@ -68,33 +66,22 @@ def rerun(
     stored = stored_cells(registration, attempts, attempts.counted, folder)
     names = sorted(set(stored) & set(attempts.current))
     chosen = [stored[name] for name in random.Random(seed).sample(names, min(count, len(names)))]  # noqa: S311
-    cells = tuple(VideoCell(one.manifest.cell) for one in chosen)
-    configure_torch(exec_config)
-    launch = Launch(
-        schema="vjepa-stress/launch/v1",
-        root=root.path,
-        study=study,
-        document=root.document(study, registration.document.version),
-        prereg_digest=registration.digest,
-        exploratory=False,
-        attempt=attempts.counted,
-        folder=folder,
-        cells=cells,
-        names=tuple(one.folder.name for one in chosen),
-        ledger_checkpoint=chosen[0].manifest.ledger_checkpoint,
-        code=code_state(exec_config.plugins),
-        weights={str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
-        targets=blocks.targets(kinds_of(as_video(registration.document.design), cells), study),
-        clips={name: digest for leaf in attempts.launches for name, digest in leaf.bound("clips").items()},
+    cells = [VideoCell(one.manifest.cell) for one in chosen]
+    design = as_video(registration.document.design)
+    clips = {
+        dataset: read_clips(root.clips(study, dataset, digest), digest).clips
+        for leaf in attempts.launches
+        for dataset, digest in leaf.bound("clips").items()
+    }
+    configure_torch(exec_config.threads)
+    computation = Computation(
+        design,
+        blocks.targets(kinds_of(design, cells), study),
+        {str(one.manifest.cell["model"]): one.manifest.identities["weights"] for one in chosen},
+        exec_config,
     )
-    design = launch.load_design()
-    with scratch_folder(exec_config.scratch) as scratch:
-        return [
-            compare(
-                one, CellRunner(launch, design, exec_config, cell.dataset, cell.model, scratch).rows(cell, Stages())
-            )
-            for one, cell in zip(chosen, launch.cells, strict=True)
-        ]
+    rows = computation.rows(cells, clips)
+    return [compare(one, rows[cell]) for one, cell in zip(chosen, cells, strict=True)]
 
 
 def compare(one: StoredCell, rows: list[Row]) -> Comparison:

@@ -24,7 +24,7 @@ class Settings(BaseModel):
     Attributes:
         config_dir: folder with the user's building blocks, as `--config-dir`.
         plugins: importable packages or modules with their classes.
-        weights, scratch, device, threads, chunks, verify: as in `conf/exec`.
+        weights, device, workers, threads, batch, chunks, verify: as in `conf/exec`.
         data: folder of each data set that needs one, by name.
     """
 
@@ -33,9 +33,10 @@ class Settings(BaseModel):
     config_dir: str | None = None
     plugins: list[str] | None = None
     weights: str | None = None
-    scratch: str | None = None
     device: str | None = None
+    workers: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     chunks: int | None = Field(default=None, ge=1)
     verify: Literal["changed", "full"] | None = None
     data: dict[_DatasetName, str] | None = None
@@ -77,9 +78,7 @@ class Settings(BaseModel):
         def absolute(path: str | None) -> str | None:
             return None if path is None else str(root / Path(path).expanduser())
 
-        changed: dict[str, Any] = {
-            name: absolute(getattr(self, name)) for name in ("config_dir", "weights", "scratch")
-        }
+        changed: dict[str, Any] = {name: absolute(getattr(self, name)) for name in ("config_dir", "weights")}
         if self.data is not None:
             changed["data"] = {name: absolute(path) for name, path in self.data.items()}
         return self.model_copy(update=changed)
@@ -126,10 +125,11 @@ TEMPLATE = f"""\
 # config_dir = "conf"        # your own building blocks: folders data, model, perturbation and metric with YAML files
 # plugins = ["my_blocks"]    # Python modules with their classes, in this folder or in its subfolder plugins/
 # weights = "weights"        # folder of downloaded checkpoints
-# scratch = "/tmp"           # folder of decoded clips and features during a run
 # device = "auto"            # auto, cpu, cuda or cuda:N
-# threads = 4                # torch threads per process
-# chunks = 1                 # number of jobs that share the cells of one model
+# workers = 4                # worker processes on a CPU; by default as many as fit cores and memory
+# threads = 1                # torch threads per process
+# batch = 8                  # cells encoded together on a GPU
+# chunks = 1                 # number of jobs that share the clips of one model
 # verify = "changed"         # source files to read again at launch: "changed" or "full" (all)
 
 # [data]                     # folder of each data set that needs one

@@ -99,7 +99,11 @@ def _other_attempts(state: GateState) -> Iterator[Deviation]:
 def _failures(state: GateState) -> Iterator[Deviation]:
     for failure in failures(state.folder):
         if failure.prereg_digest in state.attempts.names:  # otherwise it is of a later amendment, which is not judged
-            values: dict[str, str | int | tuple[str, ...]] = {"cell": str(failure.cell), "error": failure.error}
+            values: dict[str, str | int | tuple[str, ...]] = {
+                "cells": tuple(map(str, failure.cells)),
+                "unit": failure.unit_name,
+                "error": failure.error,
+            }
             yield Deviation(code="failed-cell", at=failure.at, values=values)
 
 

@@ -1,0 +1,107 @@
+"""The journal of an attempt: rows of clips whose cells are not complete yet.
+
+One file holds the rows of one clip and one model, for many cells. It gets its final name only when it is whole and on
+the disk, and it never changes afterwards. Its name says which clip it is, which launch (the number of its line in the
+ledger) and which job. Its first line is the header; each further line holds the row of one cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256
+from vjepa_stress.disk import write_durably
+from vjepa_stress.fields import Frozen, Time
+from vjepa_stress.records.manifest import CheckpointRecord, Worker
+from vjepa_stress.records.shard import Row
+
+FOLDER = "journal"
+"""Name of the journal's folder in the folder of an attempt."""
+
+
+class Header(Frozen):
+    """First line of a file of the journal."""
+
+    schema_: Literal["vjepa-stress/journal/v1"] = Field(alias="schema")
+    launch: CheckpointRecord = Field(description="checkpoint of the ledger whose last leaf is the launch")
+    facts: Digest = Field(description="digest of what rows must have in common to belong to one cell")
+    unit: str = Field(description="key of the unit, such as the digest of a clip")
+    cells: tuple[str, ...] = Field(description="folder names of the cells, in the order of the lines")
+    worker: Worker
+    started: Time
+    finished: Time
+    body: Digest = Field(description="digest of the bytes after the first line")
+
+
+@dataclass(frozen=True)
+class JournalFile:
+    """A file of the journal with a valid header.
+
+    Attributes:
+        path: the file.
+        header: its first line.
+    """
+
+    path: Path
+    header: Header
+
+    def lines(self) -> list[bytes] | None:
+        """The lines of its cells, unparsed; None if they do not have the digest of the header."""
+        try:
+            _, _, body = self.path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        lines = body.splitlines()
+        return lines if sha256(body) == self.header.body and len(lines) == len(self.header.cells) else None
+
+
+def group_folder(attempt: Path, model: str, dataset: str, facts: Mapping[str, Any]) -> tuple[Path, Digest]:
+    """Folder of the rows of one model and data set that may be combined, and the digest of their common facts."""
+    digest = digest_of(facts)
+    return attempt / FOLDER / f"{model}-{dataset}-{digest.short}", digest
+
+
+def write_rows(
+    folder: Path, header: Mapping[str, Any], job: str, rows: Sequence[tuple[Row, Mapping[str, float]]]
+) -> Path:
+    """Write the rows of one unit durably; they are there as a whole or not at all.
+
+    Args:
+        folder: folder of the group.
+        header: fields of the header except `body`.
+        job: name of the job that computed the rows; distinguishes jobs of one launch.
+        rows: for each cell of the header, its row and the seconds of each stage.
+
+    Raises:
+        CannotWrite, MachineFailure: when the file cannot be written; no partial file remains.
+    """
+    body = b"".join(canonical_json({"row": row, "seconds": dict(seconds)}) + b"\n" for row, seconds in rows)
+    first = Header(schema="vjepa-stress/journal/v1", body=sha256(body), **header)
+    sequence = first.launch.size - 1
+    path = folder / f"{Digest(first.unit).short}-{sequence}-{job}.jsonl"
+    write_durably(path, canonical_json(first.model_dump(mode="json", by_alias=True)) + b"\n" + body)
+    return path
+
+
+def read_row(line: bytes) -> tuple[Row, dict[str, float]]:
+    """The row of one cell and the seconds of each stage."""
+    value = json.loads(line)
+    return value["row"], value["seconds"]
+
+
+def journal_files(folder: Path, unit: str | None = None) -> Iterator[JournalFile]:
+    """Files of a group, of all units or of one, in the order of their names; damaged files are left out."""
+    pattern = "*.jsonl" if unit is None else f"{Digest(unit).short}-*.jsonl"
+    for path in sorted(folder.glob(pattern)):
+        try:
+            with path.open("rb") as stream:
+                header = Header.model_validate_json(stream.readline())
+        except (OSError, ValidationError):
+            continue
+        yield JournalFile(path, header)

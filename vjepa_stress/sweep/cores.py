@@ -1,0 +1,193 @@
+"""Share the cores and the memory of this machine among worker processes."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import loky
+import psutil
+import torch
+from loky.process_executor import TerminatedWorkerError
+
+from vjepa_stress.errors import MachineFailure
+from vjepa_stress.provenance import make_importable
+from vjepa_stress.sweep.bind import ExecConfig
+from vjepa_stress.sweep.computation import configure_torch, forget_models
+from vjepa_stress.sweep.launch import Launch, Unit
+from vjepa_stress.sweep.worker import stop_with_parent, work
+
+_SHORT = 8.0
+"""Seconds of work below which starting other processes does not pay."""
+
+_OF_MEMORY = 0.8
+"""Share of the available memory that workers may take."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Measured cost of a model, with one thread.
+
+    Attributes:
+        seconds: for one encoding.
+        memory: bytes that a process with the model has used at most.
+    """
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Number of worker processes, and of threads in each."""
+
+    workers: int
+    threads: int
+
+    @property
+    def here(self) -> bool:
+        """Whether the launching process itself is the only worker."""
+        return self.workers == 1 and self.threads == 1
+
+
+def cores() -> int:
+    """Number of cores that this process may use: affinity and quotas of control groups count."""
+    return max(1, int(loky.cpu_count()))
+
+
+def memory() -> int:
+    """Bytes of memory that are available, to the machine and in this control group."""
+    available = int(psutil.virtual_memory().available)
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):
+            available = min(available, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(0, available)
+
+
+def measure(launch: Launch, unit: Unit, exec_config: ExecConfig) -> Cost:
+    """Encode the clean clip of a unit with one thread; twice if the first time, with its warm-up, was short."""
+    configure_torch(1)
+    computation = launch.computation(exec_config)
+    prepared = computation.source(unit.dataset).prepare(unit.clip, (), ())
+    model = computation.model(unit.model)
+    seconds = 2 * _SHORT
+    for _ in range(2):
+        if seconds > _SHORT / 2:
+            started = time.perf_counter()
+            model.encode_clean(prepared)
+            seconds = time.perf_counter() - started
+    return Cost(seconds, peak_memory())
+
+
+def peak_memory() -> int:
+    """Bytes that this process has used at most."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def split(cost: Cost, encodings: int, units: int, n_cores: int, available: int) -> Split:
+    """Choose workers and threads: processes with one thread each, as many as the memory holds."""
+    if cost.seconds * encodings < _SHORT or units == 1:
+        return Split(1, 1 if cost.seconds * encodings < _SHORT else n_cores)
+    fitting = int(available * _OF_MEMORY) // max(1, cost.memory)
+    workers = max(1, min(n_cores, units, fitting))
+    return Split(workers, max(1, n_cores // workers))
+
+
+def choose(launch: Launch, units: Sequence[Unit], exec_config: ExecConfig) -> Split:
+    """Workers and threads for the units of a job: those of `exec_config`, or chosen by the measured cost."""
+    workers, threads = exec_config.workers, exec_config.threads
+    if launch.computation(exec_config).device.type != "cpu":
+        return Split(1, 1)
+    if workers is not None:
+        return Split(min(workers, len(units)), threads or max(1, cores() // workers))
+    encodings = sum(len(unit.cells) + 1 for unit in units)
+    chosen = split(measure(launch, units[0], exec_config), encodings, len(units), cores(), memory())
+    if threads is None:
+        return chosen
+    return Split(1 if chosen.workers == 1 else max(1, min(chosen.workers, cores() // threads)), threads)
+
+
+def compute(
+    launch: Launch, models: Sequence[str] | None, shares: Sequence[tuple[int, int]], exec_config: ExecConfig, job: str
+) -> None:
+    """Compute the units of a job, in this process or in several.
+
+    Raises:
+        StressError: see `work`; `MachineFailure` when a worker process died twice.
+    """
+    units = launch.units(models, shares)
+    if not units:
+        return
+    chosen = choose(launch, units, exec_config)
+    if chosen.here or launch.computation(exec_config).device.type != "cpu":
+        work(launch, units, exec_config.model_copy(update={"threads": chosen.threads}), job)
+        return
+    forget_models()
+    exec_config = exec_config.model_copy(update={"threads": chosen.threads})
+    for last in (False, True):
+        try:
+            _in_processes(launch.path, models, shares, exec_config, job, chosen)
+        except TerminatedWorkerError as error:
+            if last:
+                raise MachineFailure(
+                    "a worker process was killed; computed clips are kept",
+                    where=job,
+                    found=str(error).splitlines()[0],
+                    fix=f"if the memory was full, use fewer workers: exec.workers={max(1, chosen.workers // 2)}",
+                ) from error
+        else:
+            return
+
+
+def _in_processes(
+    path: Path,
+    models: Sequence[str] | None,
+    shares: Sequence[tuple[int, int]],
+    exec_config: ExecConfig,
+    job: str,
+    chosen: Split,
+) -> None:
+    # Threads that wait must not spin: they would take the cores from other processes.
+    environment = {"OMP_NUM_THREADS": str(chosen.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    executor = loky.get_reusable_executor(
+        max_workers=chosen.workers, timeout=None, env=environment, initializer=stop_with_parent
+    )
+    futures = [
+        executor.submit(
+            work_share, path, models, [*shares, (k, chosen.workers)], exec_config.model_dump_json(), f"{job}_{k}"
+        )
+        for k in range(1, chosen.workers + 1)
+    ]
+    try:
+        for future in futures:
+            future.result()
+    except BaseException:
+        executor.shutdown(wait=False, kill_workers=True)
+        raise
+
+
+def work_share(
+    path: Path, models: Sequence[str] | None, shares: Sequence[tuple[int, int]], exec_config: Any, job: str
+) -> None:
+    """One worker process: compute its share of a job. Everything it needs is read from the launch."""
+    launch, config = Launch.read(path), ExecConfig.model_validate_json(exec_config)
+    make_importable(launch.root, config.plugins)
+    torch.set_num_threads(config.threads or 1)
+    work(launch, launch.units(models, shares), config, job)
+
+
+def stop_workers() -> None:
+    """End the worker processes of this process, if there are any."""
+    with suppress(Exception):
+        if loky.reusable_executor._executor is not None:
+            loky.reusable_executor._executor.shutdown(wait=True, kill_workers=True)
