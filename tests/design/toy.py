@@ -35,6 +35,7 @@ from vjepa_stress.records import (
     shard_schema,
     write_cell,
 )
+from vjepa_stress.records.manifest import Worker
 from vjepa_stress.study_root import StudyRoot
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.5)
@@ -260,7 +261,7 @@ def _stored(
 ) -> tuple[bytes, Manifest]:
     data = shard_bytes(shard, shard_schema(promised.design))
     manifest = Manifest(
-        schema="vjepa-stress/manifest/v2",
+        schema="vjepa-stress/manifest/v3",
         prereg_digest=digest,
         ledger_checkpoint=CheckpointRecord(size=checkpoint.size, root=checkpoint.root),
         attempt=1,
@@ -274,13 +275,10 @@ def _stored(
         settings=dict(promised.design.settings),
         code_digest=code,
         code_dirty=False,
-        packages={},
-        device="none",
-        threads=1,
+        workers=(Worker(host="none", device="none", threads=1, batch=1, packages={}),),
         started="2026-01-01T00:00:00Z",
         finished="2026-01-01T00:00:01Z",
         seconds={},
-        host="none",
     )
     return data, manifest
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from vjepa_stress.sweep.progress import byte_progress, counting, duration, progress
+from vjepa_stress.sweep.progress import byte_progress, counting, progress
+from vjepa_stress.terminal import duration
 
 
 class Clock:

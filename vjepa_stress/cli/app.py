@@ -19,7 +19,7 @@ from vjepa_stress.errors import BadInput, MissingExtra, StressError
 from vjepa_stress.cli import study, sweep, judge, models, data, lists, demo  # noqa: F401
 # isort: on
 
-_EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL", "safetensors"}
+_EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL", "safetensors", "loky"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

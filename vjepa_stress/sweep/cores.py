@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -157,11 +158,7 @@ def _in_processes(
     job: str,
     chosen: Split,
 ) -> None:
-    # Threads that wait must not spin: they would take the cores from other processes.
-    environment = {"OMP_NUM_THREADS": str(chosen.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    executor = loky.get_reusable_executor(
-        max_workers=chosen.workers, timeout=None, env=environment, initializer=stop_with_parent
-    )
+    executor = _pool.of(chosen)
     futures = [
         executor.submit(
             work_share, path, models, [*shares, (k, chosen.workers)], exec_config.model_dump_json(), f"{job}_{k}"
@@ -172,7 +169,7 @@ def _in_processes(
         for future in futures:
             future.result()
     except BaseException:
-        executor.shutdown(wait=False, kill_workers=True)
+        stop_workers()
         raise
 
 
@@ -186,8 +183,35 @@ def work_share(
     work(launch, launch.units(models, shares), config, job)
 
 
+class _Pool:
+    """The worker processes of this process: kept from job to job, as starting them takes seconds."""
+
+    def __init__(self) -> None:
+        self._executor: Any = None
+        self._split: Split | None = None
+
+    def of(self, chosen: Split) -> Any:
+        """An executor with these workers; the same one as before if it has them."""
+        if self._split != chosen:
+            self.stop()
+            # Threads that wait must not spin: they would take the cores from other processes.
+            environment = {"OMP_NUM_THREADS": str(chosen.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+            self._executor = loky.ProcessPoolExecutor(
+                chosen.workers, timeout=None, env=environment, initializer=stop_with_parent, initargs=(os.getpid(),)
+            )
+            self._split = chosen
+        return self._executor
+
+    def stop(self) -> None:
+        """End the workers."""
+        executor, self._executor, self._split = self._executor, None, None
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=True)
+
+
+_pool = _Pool()
+
+
 def stop_workers() -> None:
     """End the worker processes of this process, if there are any."""
-    with suppress(Exception):
-        if loky.reusable_executor._executor is not None:
-            loky.reusable_executor._executor.shutdown(wait=True, kill_workers=True)
+    _pool.stop()

@@ -209,9 +209,12 @@ def _message(error: Exception) -> str:
     return unicodedata.normalize("NFC", printable(text))
 
 
-def stop_with_parent() -> None:
-    """End this process soon after the process that started it has ended, however that one ended."""
-    parent = os.getppid()
+def stop_with_parent(parent: int) -> None:
+    """End this process soon after the process that started it has ended, however that one ended.
+
+    Args:
+        parent: number of the process that started this one.
+    """
 
     def watch() -> None:
         waiting = threading.Event()

@@ -147,7 +147,7 @@ def swap_cells(root: StudyRoot) -> None:
 
 
 def edit_a_manifest(root: StudyRoot) -> None:
-    rewrite(cells(root)[0] / "manifest.json", {"host": "elsewhere"})
+    rewrite(cells(root)[0] / "manifest.json", {"finished": "2099-01-01T00:00:00Z"})
 
 
 def lose_the_units(root: StudyRoot) -> None:
