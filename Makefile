@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check format lint style types imports test docs bench torture wheel clean
+.PHONY: help demo check format lint style types imports test docs bench gpu torture wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ torture: $(READY)  ## run slow tests: interrupted runs, flipped bits, through th
 
 bench: $(READY)  ## run the benchmarks and write docs/measured/
 	$(BIN)/python -m tests.bench
+
+gpu: $(READY)  ## on a machine with a CUDA device: parity tests, and a benchmark that writes docs/measured/gpu.json
+	$(BIN)/python -m pytest -k "cuda or gpu"
+	$(BIN)/python -m tests.bench gpu
 
 docs: $(READY)  ## regenerate JSON Schemas, figures and tables
 	$(BIN)/python docs/make.py --demo

@@ -27,8 +27,8 @@ def processor() -> str:
 def main() -> None:
     """Run the named benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("name", nargs="*", choices=[[], *KNOWN], help=f"{', '.join(KNOWN)}; default: all")
-    for name in parser.parse_args().name or KNOWN:
+    parser.add_argument("name", nargs="*", choices=[[], *KNOWN], help=f"{', '.join(KNOWN)}; default: all but gpu")
+    for name in parser.parse_args().name or [name for name in KNOWN if name != "gpu"]:
         results = importlib.import_module(f"tests.bench.bench_{name}").measured()
         # These keys come first, so that a reader sees at once that the file is generated.
         source = {"command": f"python -m tests.bench {name}", "machine": processor()}
