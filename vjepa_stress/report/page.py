@@ -20,6 +20,7 @@ from vjepa_stress.report.power_figure import power_figure
 from vjepa_stress.report.simulated import SEVERITY, severities, size, world
 from vjepa_stress.report.video import (
     EXCLUSIONS_DIFFER,
+    SEEDS_COMPARED,
     overlap,
     pooled,
     separable,
@@ -135,9 +136,10 @@ def _environment(html: bool) -> Environment:
         keep_trailing_newline=True,
         finalize=_safe,
     )
-    environment.filters |= {"number": numbers.number, "cell": _markdown_cell}
+    environment.filters |= {"number": numbers.number, "percent": numbers.percent, "cell": _markdown_cell}
     environment.globals |= {
         "EXCLUSIONS_DIFFER": EXCLUSIONS_DIFFER,
+        "SEEDS_COMPARED": SEEDS_COMPARED,
         "at_level": numbers.level,
         "write": numbers.number,
         "chance": numbers.chance,

@@ -18,6 +18,7 @@ from vjepa_stress.verdict.exclusions import LARGEST_DIFFERENCE, Exclusion, exclu
 from vjepa_stress.verdict.gate import Evidence
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.partition import DRIFT, LOSS, Correlation, Partition, Separation, partition
+from vjepa_stress.verdict.seed_spread import SeedSpread, seed_spreads
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class VideoPart:
         probes: calibration measurements.
         partition: the finding; None if the design lacks its columns.
         exclusions: cells in which the models lose different shares of positions.
+        seeds: spread between the seeds of each perturbation that has several.
     """
 
     curves: dict[str, str]
@@ -49,6 +51,7 @@ class VideoPart:
     probes: tuple[Probe, ...]
     partition: Partition | None
     exclusions: tuple[Exclusion, ...]
+    seeds: tuple[SeedSpread, ...]
 
 
 def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart:
@@ -69,7 +72,8 @@ def video_part(evidence: Evidence, design: VideoDesign, stamp: str) -> VideoPart
     finding = partition(evidence.table, design, resampling(document))
     clouds = {f"report-{DRIFT}-{LOSS}.svg": scatter(finding, stamp)} if finding and finding.clouds else {}
     unequal = tuple(one for one in exclusions(evidence.table, design) if one.differs)
-    return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding, unequal)
+    seeds = seed_spreads(evidence.table, design)
+    return VideoPart(curves, clouds, tuple(_probes(evidence, design)), finding, unequal, seeds)
 
 
 def _curves(evidence: Evidence, design: VideoDesign, metric: MetricEntry) -> list[Curve]:
@@ -182,6 +186,12 @@ SEPARATION_REFUSED = {
 EXCLUSIONS_DIFFER = (
     "Warning: in these cells, the shares of positions that are left out because a vector is zero differ by more than "
     f"{LARGEST_DIFFERENCE:.0%} between models. Their means are over different positions: do not compare these models."
+)
+
+
+SEEDS_COMPARED = (
+    "Standard deviations between the seeds of a perturbation for one clip, and between clips; and what another seed "
+    "would change in the mean of a cell, beside its standard error. Root mean squares over cells. No rule reads them."
 )
 
 
