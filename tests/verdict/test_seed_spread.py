@@ -1,4 +1,4 @@
-"""The spread between seeds and between clips: analysis of variance, with statsmodels and simulated data as references."""
+"""The spread between seeds and between clips; references: statsmodels and simulated data."""
 
 from __future__ import annotations
 
