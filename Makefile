@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## run the demo study: register, run, judge, report, audit (a few minutes on two cores)
+demo: $(READY)  ## run the demo study: register, run, judge, report, audit (a minute and a half on two cores)
 	$(BIN)/vjepa-stress demo --out vjepa-stress-demo
 
 check: lint test  ## lint and test: every commit must pass
@@ -59,6 +59,10 @@ clean:  ## remove what the targets created
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, found " + sys.version)'
+	@echo "creating $(VENV) and installing about 90 packages, once; torch alone is 200 MB or more ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev]'
+	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[run,dev]' > $(VENV)/install.log 2>&1 & \
+	  pid=$$!; while kill -0 $$pid 2>/dev/null; do sleep 5; \
+	  tail -n 1 $(VENV)/install.log | cut -c 1-100; done; wait $$pid || { cat $(VENV)/install.log; exit 1; }
+	@echo "installed; the log is in $(VENV)/install.log"
 	touch $@
