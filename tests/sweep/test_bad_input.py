@@ -177,12 +177,14 @@ def test_a_full_disk(tmp_path: Path, lean: StudyRoot) -> None:
         clear(study.run(root), 4, "the disk is full or failed", "free disk space")
         ledger.read(root)
         left = list(study.cells(root).iterdir())
-        assert 0 < len(left) < study.CELLS
+        assert len(left) < study.CELLS
         assert not [path for path in left if path.name.startswith(".")]
         mount.remount("size=10m")
         done = study.run(root)
         assert done.code == 0, done.err
-        assert done.json["computed_before"] == len(left)
+        # Cells whose clips were all in the journal are assembled, not computed again.
+        assert done.json["computed_before"] >= len(left)
+        assert done.json["complete"]
         assert study.contents(root) == study.contents(lean)
     finally:
         mount.end()
