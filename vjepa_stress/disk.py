@@ -22,19 +22,32 @@ _REFUSED = {
 }
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[None]:
+    """Convert an `OSError` that says that the disk of `path` is full or failed to a `MachineFailure`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise MachineFailure(
+            "the disk is full or failed; complete files are kept",
+            where=path,
+            found=error.strerror,
+            fix="free disk space, then run the same command again: it resumes",
+        ) from error
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Convert an `OSError` from writing `path` to a `CannotWrite` or a `MachineFailure`."""
     try:
-        yield
+        with filling(path):
+            yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
-            raise MachineFailure(
-                "the disk is full or failed; complete files are kept",
-                where=path,
-                found=error.strerror,
-                fix="free disk space, then run the same command again: it resumes",
-            ) from error
         if error.errno in _REFUSED:
             raise CannotWrite(
                 "this folder cannot be written",

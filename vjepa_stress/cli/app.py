@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -22,26 +26,60 @@ from vjepa_stress.cli import study, sweep, judge, models, data, lists, demo  # n
 _EXTRAS = {"torch", "hydra", "omegaconf", "av", "jaxtyping", "PIL", "safetensors", "loky"}
 
 
+class Stopped(BaseException):
+    """A signal asked this process to stop. typer would swallow a KeyboardInterrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block with an exception, so that everything in it cleans up.
+
+    Signals that are ignored stay ignored. Only the main thread can receive signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Some senders repeat SIGTERM at once: clean up undisturbed. A second Ctrl-C ends the process at any rate.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise Stopped(number)
+
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        refuse_study_override(words)
-        result = app(words, prog_name=PROGRAM, standalone_mode=False)
-        return output.show(result) if isinstance(result, output.Result) else int(result or 0)
+        with stoppable():
+            refuse_study_override(words)
+            result = app(words, prog_name=PROGRAM, standalone_mode=False)
+            return output.show(result) if isinstance(result, output.Result) else int(result or 0)
     except StressError as error:
         return output.report_error(error)
     except typer.TyperException as error:
         return _usage(error, words)
-    except SystemExit as stop:  # raised after a completion script is installed or printed
-        return stop.code if isinstance(stop.code, int) else 1
+    except SystemExit as leave:  # raised after a completion script is installed or printed
+        return leave.code if isinstance(leave.code, int) else 1
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in _EXTRAS:
             return output.report_error(_needs_run(error))
         return _bug(error)
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt) as stop:
         output.say("interrupted; finished work is kept, and the same command continues from there")
-        return 130
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
     except Exception as error:
         return _bug(error)
 

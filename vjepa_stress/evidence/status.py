@@ -40,8 +40,8 @@ def registered(root: StudyRoot) -> list[RegisteredStudy]:
 def status_of(root: StudyRoot, study: str) -> dict[str, Any]:
     """Numbers of done, missing and failed cells of the current attempt, the time left, and the processes at work.
 
-    Cells are counted by the names of folders and of files in the journal; `audit` verifies what they contain. A cell
-    that the journal holds completely is done: the run that ends, or the next one, writes its shard.
+    Cells are counted by the names of folders and the headers of the journal; `audit` verifies what they contain. A
+    cell that the journal holds completely is done: the run that ends, or the next one, writes its shard.
 
     Raises:
         Tampered: when the registration cannot be verified.

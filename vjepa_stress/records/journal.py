@@ -99,9 +99,15 @@ def journal_files(folder: Path, unit: str | None = None) -> Iterator[JournalFile
     """Files of a group, of all units or of one, in the order of their names; damaged files are left out."""
     pattern = "*.jsonl" if unit is None else f"{Digest(unit).short}-*.jsonl"
     for path in sorted(folder.glob(pattern)):
-        try:
-            with path.open("rb") as stream:
-                header = Header.model_validate_json(stream.readline())
-        except (OSError, ValidationError):
-            continue
-        yield JournalFile(path, header)
+        header = read_header(path)
+        if header is not None:
+            yield JournalFile(path, header)
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a file; None if the file or its header is damaged."""
+    try:
+        with path.open("rb") as stream:
+            return Header.model_validate_json(stream.readline())
+    except (OSError, ValidationError):
+        return None

@@ -10,7 +10,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,15 +74,20 @@ def _host() -> str:
     return platform.node() or "unknown"
 
 
+def write_sign(path: Path) -> None:
+    """Write the file of this process; `sign_of_life` keeps and removes it."""
+    process = psutil.Process()
+    sign = Sign(host=_host(), process=process.pid, created=process.create_time(), started=now())
+    write_durably(path, canonical_json(sign.model_dump(mode="json", by_alias=True)))
+
+
 @contextmanager
 def sign_of_life(path: Path, each: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Keep the file of this process while the block runs; call `each` with every touch, in another thread.
 
     The file is removed when the block ends, also by an error. A killed process leaves it.
     """
-    process = psutil.Process()
-    sign = Sign(host=_host(), process=process.pid, created=process.create_time(), started=now())
-    write_durably(path, canonical_json(sign.model_dump(mode="json", by_alias=True)))
+    write_sign(path)
     stop = threading.Event()
 
     def beat() -> None:
@@ -109,3 +114,10 @@ def lives(folder: Path) -> list[Life]:
             sign = Sign.model_validate_json(path.read_bytes())
             found.append(Life(path, sign, max(0.0, time.time() - path.stat().st_mtime)))
     return found
+
+
+def forget(folder: Path, processes: Collection[int]) -> None:
+    """Remove the signs of processes of this machine that were stopped on purpose."""
+    for life in lives(folder):
+        if life.sign.host == _host() and life.sign.process in processes and not life.alive:
+            life.path.unlink(missing_ok=True)

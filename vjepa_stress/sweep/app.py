@@ -19,14 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from vjepa_stress import ledger
 from vjepa_stress.design.video import VideoCell, as_video
 from vjepa_stress.digest import Digest, canonical_json, sha256
-from vjepa_stress.disk import write_durably
+from vjepa_stress.disk import filling, write_durably
 from vjepa_stress.errors import BadInput, MachineFailure, StressError
 from vjepa_stress.ledger import Completed, Explored, Failed, LedgerView
 from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, RunFailure, cell_id, failures, manifests_root
-from vjepa_stress.records.life import lives, sign_of_life
+from vjepa_stress.records.life import forget, lives, sign_of_life
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig, strictly
 from vjepa_stress.sweep.clips import clip_manifest
@@ -101,12 +101,12 @@ def run_jobs(launch: Launch, request: Request) -> list[str]:
     Returns:
         One line for each job that ended without a message, for instance because it was killed.
     """
-    with sign_of_life(launch.folder / "launcher.json"):
+    with sign_of_life(launch.sign):
         try:
-            with shown(launch):
+            with filling(launch.folder), shown(launch):  # Hydra writes there too
                 _run_hydra(launch, request)
         finally:
-            stop_workers()
+            forget(launch.folder / "jobs", stop_workers())
         assemble(launch)
     ended = [life for life in lives(launch.folder / "jobs") if not life.alive]
     return [f"the job {life.path.stem} ended without a message ({life})" for life in ended]

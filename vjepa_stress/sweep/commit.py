@@ -1,4 +1,7 @@
-"""Commit results: assemble shards and manifests from the journal. Only the process that launches jobs does this."""
+"""Commit results: assemble shards and manifests from the journal.
+
+Only a process that launches jobs does this, one at a time: a run that starts assembles what earlier launches left.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from vjepa_stress.design.video import VideoCell
 from vjepa_stress.digest import sha256
+from vjepa_stress.disk import writing
 from vjepa_stress.records import Manifest, Row, content_digest, shard_bytes, shard_schema, write_cell
 from vjepa_stress.records.journal import FOLDER as JOURNAL
 from vjepa_stress.records.journal import JournalFile, journal_files, read_row
@@ -28,6 +34,11 @@ def assemble(launch: Launch) -> int:
         Tampered: when the registration has changed.
         MachineFailure, CannotWrite: when a cell cannot be written; the journal is kept.
     """
+    with writing(launch.attempt_folder), FileLock(launch.attempt_folder / ".assemble.lock"):
+        return _assemble(launch)
+
+
+def _assemble(launch: Launch) -> int:
     written = 0
     for group in launch.groups:
         names = [launch.names[cell] for cell in group.cells if not launch.cell_folder(cell).exists()]

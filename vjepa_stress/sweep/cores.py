@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,18 +160,29 @@ def _in_processes(
     chosen: Split,
 ) -> None:
     executor = _pool.of(chosen)
-    futures = [
-        executor.submit(
-            work_share, path, models, [*shares, (k, chosen.workers)], exec_config.model_dump_json(), f"{job}_{k}"
-        )
-        for k in range(1, chosen.workers + 1)
-    ]
+    with _no_interrupt_in_children():
+        futures = [
+            executor.submit(
+                work_share, path, models, [*shares, (k, chosen.workers)], exec_config.model_dump_json(), f"{job}_{k}"
+            )
+            for k in range(1, chosen.workers + 1)
+        ]
     try:
         for future in futures:
             future.result()
     except BaseException:
         stop_workers()
         raise
+
+
+@contextmanager
+def _no_interrupt_in_children() -> Iterator[None]:
+    """Let processes that the block starts ignore Ctrl-C, which a terminal sends to them too: this process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work_share(
@@ -189,6 +201,7 @@ class _Pool:
     def __init__(self) -> None:
         self._executor: Any = None
         self._split: Split | None = None
+        self.stopped: set[int] = set()
 
     def of(self, chosen: Split) -> Any:
         """An executor with these workers; the same one as before if it has them."""
@@ -206,12 +219,14 @@ class _Pool:
         """End the workers."""
         executor, self._executor, self._split = self._executor, None, None
         if executor is not None:
+            self.stopped.update(child.pid for child in psutil.Process().children())
             executor.shutdown(wait=True, kill_workers=True)
 
 
 _pool = _Pool()
 
 
-def stop_workers() -> None:
-    """End the worker processes of this process, if there are any."""
+def stop_workers() -> frozenset[int]:
+    """End the worker processes of this process, if there are any; the numbers of all that were ever ended."""
     _pool.stop()
+    return frozenset(_pool.stopped)

@@ -82,6 +82,11 @@ class Launch(Frozen):
         """File of this launch."""
         return self.folder / "launch.json"
 
+    @property
+    def sign(self) -> Path:
+        """File with the sign of life of the launching process."""
+        return self.folder / "launcher.json"
+
     @functools.cached_property
     def names(self) -> dict[VideoCell, str]:
         """Folder name of each cell."""

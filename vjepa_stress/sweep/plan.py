@@ -32,7 +32,7 @@ from vjepa_stress.records import (
     cell_folders,
     read_cell,
 )
-from vjepa_stress.records.life import Life, lives
+from vjepa_stress.records.life import Life, lives, write_sign
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
 from vjepa_stress.sweep.clips import check_sources, clip_manifest
@@ -321,6 +321,8 @@ def prepare(
             clips=clips,
             targets=targets,
         )
+        # Before another process may plan: it must find out who computes these cells.
+        write_sign(launch.sign)
         launch.write()
     return launch, len(cells) - len(missing)
 

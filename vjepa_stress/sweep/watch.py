@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from vjepa_stress.records.progress import count
+from vjepa_stress.records.progress import Counter
 from vjepa_stress.sweep.launch import Launch
 from vjepa_stress.sweep.progress import progress
 
@@ -16,14 +16,14 @@ _SECONDS = 1.0
 @contextmanager
 def shown(launch: Launch) -> Iterator[None]:
     """Show the progress of a launch on standard error while the block runs."""
-    total = count(launch.attempt_folder, launch.outline)
+    counter = Counter(launch.attempt_folder, launch.outline)
     stop = threading.Event()
-    with progress(f"{launch.study}: clips", total.all_units) as advance:
+    with progress(f"{launch.study}: clips", counter.count().all_units) as advance:
         done = 0
 
         def look() -> None:
             nonlocal done
-            now = count(launch.attempt_folder, launch.outline)
+            now = counter.count()
             for _ in range(now.units - done):
                 done += 1
                 advance(f"{now.cells} of {now.all_cells} cells complete")
