@@ -44,7 +44,7 @@ def stoppable() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         # Some senders repeat SIGTERM at once: clean up undisturbed. A second Ctrl-C ends the process at any rate.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Progress of launches, counted from the headers of the journal: fast, also for large studies. `audit` verifies rows."""
+"""Progress of launches, counted from the headers of the journal: fast, also for large studies."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _in_processes(
 
 @contextmanager
 def _no_interrupt_in_children() -> Iterator[None]:
-    """Let processes that the block starts ignore Ctrl-C, which a terminal sends to them too: this process ends them."""
+    """Let processes that the block starts ignore Ctrl-C, which a terminal sends to them too. This one ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
