@@ -248,8 +248,6 @@ FINDINGS = {
     "hardly-fails": "the rule confirms {p} of all values in [{low}, {high}]: choose numbers that a result can miss",
     "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
     "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
-    "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
-    "`interval: expanded`",
     "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
     "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
     "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",

@@ -124,7 +124,8 @@ def _lines(sums: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = squares - x**2 / n
         slope = (products - x * y / n) / np.where(variance > CONSTANT * squares, variance, np.nan)
-        return np.stack([(y - slope * x) / n, slope])
+        lines: Floats = np.stack([(y - slope * x) / n, slope])
+        return lines
 
 
 def _held_out(means: Floats) -> Floats:
@@ -134,7 +135,8 @@ def _held_out(means: Floats) -> Floats:
     a, b = _lines(sums)
     errors = yy - 2 * a * y - 2 * b * xy + a**2 * n + 2 * a * b * x + b**2 * xx
     total = yy.sum(0) - y.sum(0) ** 2 / n.sum(0)
-    return np.minimum(1 - errors.sum(0) / total, 1.0)
+    share: Floats = np.minimum(1 - errors.sum(0) / total, 1.0)
+    return share
 
 
 def transfer(

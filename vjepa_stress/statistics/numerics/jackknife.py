@@ -42,7 +42,10 @@ class Jackknife:
 
     @classmethod
     def of(cls, leaving_one_out: Floats, strata: tuple[int, ...] = ()) -> Jackknife:
-        """The jackknife variance, Σ (n − 1)/n · (deviation from the mean)², summed over strata.
+        """The jackknife variance: the sum of (n − 1)/n · (deviation from the mean)².
+
+        Deviations are from the mean of a stratum. Without one of m units of a stratum, its share of all units is
+        smaller; a factor √((n − 1)/n · m/(m − 1)) makes them those for constant shares.
 
         The variance of this sum, from the fourth powers of the deviations, determines the degrees of freedom
         (Satterthwaite 1946): 2 (n − strata)/(kurtosis − 1). They are at most n − strata, which they are for normal
@@ -54,8 +57,12 @@ class Jackknife:
         """
         sizes = [size for size in strata or (len(leaving_one_out),) if size]
         parts = np.split(leaving_one_out, np.cumsum(sizes)[:-1])
-        squares = np.concatenate([(part - part.mean()) ** 2 * (len(part) - 1) / len(part) for part in parts])
-        units, freedom, variance = len(squares), max(1, len(squares) - len(sizes)), float(squares.sum())
+        units, freedom = len(leaving_one_out), max(1, len(leaving_one_out) - len(sizes))
+        share = ((units - 1) / units) ** 2
+        squares = np.concatenate(
+            [share * len(part) / max(1, len(part) - 1) * (part - part.mean()) ** 2 for part in parts]
+        )
+        variance = float(squares.sum())
         if variance == 0:
             return cls(0.0, freedom)
         excess = units * float((squares**2).sum()) / variance**2 - 1

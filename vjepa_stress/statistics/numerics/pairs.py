@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_stress.statistics.numerics.arrays import Floats
-from vjepa_stress.statistics.numerics.estimate import Method, PendingEstimate
-from vjepa_stress.statistics.numerics.resample import Groups, MeansStatistic
+from vjepa_stress.statistics.numerics.estimate import PendingEstimate
+from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic
 
 CONSTANT = 1e-12
 """A sum of squares below this share of the uncentred one is treated as 0, because it is rounding error."""
@@ -71,9 +71,7 @@ def standardised(table: Floats) -> Floats:
     return scaled
 
 
-def plan_share(
-    squares: Floats, y: Floats, of: Callable[[Floats], Floats], ends: Method, pairs: int
-) -> PendingEstimate:
+def plan_share(squares: Floats, y: Floats, of: Callable[[Floats], Floats], ends: Ends, pairs: int) -> PendingEstimate:
     """Plan a bootstrap over units of a function of a share of the total sum of squares of y about its mean.
 
     Args:

@@ -72,11 +72,17 @@ def _ties(values: Floats) -> _Ties:
 def _ranks(ties: _Ties, weights: Floats) -> Floats:
     """For each value, the weight of smaller values plus half the weight of equal values."""
     order, first, last = ties
-    shape = np.broadcast_shapes(order.shape, weights.shape)
-    ordered = np.take_along_axis(np.broadcast_to(weights, shape), np.broadcast_to(order, shape), axis=1)
-    upto = np.zeros((shape[0], shape[1] + 1))
+    rows = max(len(order), len(weights))
+
+    def take(table: Floats, positions: NDArray[np.int64]) -> Floats:
+        if len(positions) == 1:  # the same positions in every row, which is much faster
+            same: Floats = table.take(positions[0], axis=1)
+            return same
+        taken: Floats = np.take_along_axis(np.broadcast_to(table, (rows, table.shape[1])), positions, axis=1)
+        return taken
+
+    ordered = take(weights, order)
+    upto = np.zeros((len(ordered), ordered.shape[1] + 1))
     ordered.cumsum(axis=1, out=upto[:, 1:])
-    below = np.take_along_axis(upto, np.broadcast_to(first, shape), axis=1)
-    with_equal = np.take_along_axis(upto, np.broadcast_to(last + 1, shape), axis=1)
-    ranks: Floats = (below + with_equal) / 2
+    ranks: Floats = (take(upto, first) + take(upto, last + 1)) / 2
     return ranks
