@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from tests.verdict import sketch
-from tests.verdict.test_evaluate import FISHER, DESIGN, ESTIMANDS, RULE, evidence
+from tests.verdict.test_evaluate import DESIGN, ESTIMANDS, FISHER, RULE, evidence
 from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.errors import CellsIncomplete
