@@ -33,10 +33,10 @@ from vjepa_stress.verdict.estimate import (
 
 Floats = NDArray[np.float64]
 
-SIZES = (6, 10, 20, 30, 60, 200)
+SIZES = (10, 30, 60, 200)
 """Numbers of sources. `check` refuses fewer than 30, and fewer than 60 for some statistics."""
 
-ASSOCIATED = (30, 60, 200)
+ASSOCIATED = (60, 200)
 """Numbers of sources at which other associations are measured."""
 
 CELLS, WITHIN, ASSOCIATION = 5, 0.6, 0.5

@@ -79,40 +79,44 @@ def auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling | None 
 
 def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, level: float, strata: tuple[int, ...] = ()) -> Estimate:
     left, right = paired(as_table(x), as_table(y))
-    unit, cell = np.nonzero(np.isfinite(left))
-    units, pairs = left.shape[0], len(unit)
+    units, defined = left.shape[0], np.isfinite(left)
+    pairs = int(defined.sum())
     if units < 2:
         return undefined(units, "jackknife", Note(code="too-few-units"), pairs=pairs)
-    failed = right[unit, cell] >= failure_at
-    if failed.all() or not failed.any():
+    failed = defined & (right >= failure_at)
+    other = defined & ~failed
+    if not failed.any() or not other.any():
         return undefined(units, "jackknife", Note(code="one-class"), pairs=pairs)
-    ordered = _ordered(left[unit, cell], failed, unit, units)
-    failures, others = (np.bincount(unit[of], minlength=units).astype(np.float64) for of in (failed, ~failed))
-    value = float(ordered.sum() / (failures.sum() * others.sum()))
-    # Without a unit, the row of its failures and the column of its other pairs are missing.
-    rest = ordered.sum() - ordered.sum(1) - ordered.sum(0) + ordered.diagonal()
+    # For each failure the number of other pairs with a smaller x, and for each other pair that of larger failures.
+    smaller = _below(left[failed], left[other])
+    larger = failed.sum() - _below(left[other], left[failed])
+    by_failure, by_other = (_by_unit(*part) for part in ((failed, smaller), (other, larger)))
+    # Without a unit, both are missing, and what its own pairs contribute to both is missing once.
+    rest = by_failure.sum() - by_failure - by_other + _inside(left, failed, other)
+    failures, others = failed.sum(1), other.sum(1)
+    value = float(by_failure.sum() / (failures.sum() * others.sum()))
     with np.errstate(divide="ignore", invalid="ignore"):
         without = rest / ((failures.sum() - failures) * (others.sum() - others))
     return estimate_of(value, without, on_logit_scale(value, without, level, strata), pairs)
 
 
-def _ordered(x: Floats, failed: NDArray[np.bool_], unit: NDArray[np.int64], units: int) -> Floats:
-    """Number of times that a failure of one unit has a larger x than another pair of another unit; ties count half.
+def _below(values: Floats, of: Floats) -> Floats:
+    """For each value, how many of the others are smaller; ties count half."""
+    ordered = np.sort(of)
+    found: Floats = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+    return found
 
-    This is the sum of the mid-ranks of failures, by unit.
 
-    Args:
-        x: (pairs,).
-        failed: (pairs,).
-        unit: (pairs,), the unit of each pair.
-        units: number of units.
+def _by_unit(chosen: NDArray[np.bool_], values: Floats) -> Floats:
+    """Sums of the values of the chosen pairs by unit."""
+    sums: Floats = np.bincount(np.nonzero(chosen)[0], weights=values, minlength=len(chosen)).astype(np.float64)
+    return sums
 
-    Returns:
-        (units of failures, units of other pairs).
-    """
-    ordered = np.empty((units, units))
-    for other in range(units):
-        below = np.sort(x[~failed & (unit == other)])
-        smaller = (np.searchsorted(below, x[failed], "left") + np.searchsorted(below, x[failed], "right")) / 2
-        ordered[:, other] = np.bincount(unit[failed], weights=smaller, minlength=units)
-    return ordered
+
+def _inside(x: Floats, failed: NDArray[np.bool_], other: NDArray[np.bool_]) -> Floats:
+    """For each unit, how often a failure of it has a larger x than another pair of it; ties count half."""
+    found = np.zeros(len(x))
+    for column in np.flatnonzero(failed.any(0)).tolist():
+        one = x[:, column, None]
+        found += (((one > x) + 0.5 * (one == x)) * (failed[:, column, None] & other)).sum(1)
+    return found
