@@ -16,7 +16,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -295,17 +295,39 @@ def pocket_spread() -> str:
 def coverage() -> str:
     """Lowest and highest coverage of each interval over all families of data, by number of sources."""
     found = measured("coverage")
-    sizes = list(dict.fromkeys(key.split(", ")[1] for key in found["coverage"]))
-    rows = []
-    for name in next(iter(found["coverage"].values())):
-        cells = []
-        for n in sizes:
-            shares = {key: one[name] for key, one in found["coverage"].items() if key.endswith(f", {n}")}
-            low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-            cells.append(f"{shares[low]:.1%} ({low.split(', ')[0]}) to {shares[high]:.1%}")
-        rows.append([name, *cells])
+    shares = {tuple(key.split(", ")): one for key, one in found["coverage"].items()}
+    sizes = list(dict.fromkeys(n for _, n in shares))
+    rows = [
+        [name, *(extremes({family: one[name] for (family, of), one in shares.items() if of == n}) for n in sizes)]
+        for name in next(iter(shares.values()))
+    ]
     note = f"{found['replicates']} replicates; Monte-Carlo standard error {found['standard_error']:.1%}"
     return table([f"interval ({note})", *(f"{n} sources" for n in sizes)], rows)
+
+
+def coverage_by_association() -> str:
+    """The same for the jackknife intervals, at other associations."""
+    shares = {tuple(key.split(", ")): one for key, one in measured("coverage")["associations"].items()}
+    sizes = list(dict.fromkeys(n for _, _, n in shares))
+    rows = [
+        [
+            name,
+            r,
+            *(
+                extremes({family: one[name] for (at, family, of), one in shares.items() if (at, of) == (r, n)})
+                for n in sizes
+            ),
+        ]
+        for name in next(iter(shares.values()))
+        for r in dict.fromkeys(at for at, _, _ in shares)
+    ]
+    return table(["interval", "association", *(f"{n} sources" for n in sizes)], rows)
+
+
+def extremes(shares: Mapping[str, float]) -> str:
+    """The lowest and the highest share, with the family that has the lowest."""
+    low = min(shares, key=shares.__getitem__)
+    return f"{shares[low]:.1%} ({low}) to {max(shares.values()):.1%}"
 
 
 def statistics_costs() -> str:
@@ -332,6 +354,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "demo": demo,
     "costs": costs,
     "coverage": coverage,
+    "coverage_by_association": coverage_by_association,
     "statistics_costs": statistics_costs,
     "replay": verdicts_replayed,
     "correlations": correlations_replayed,

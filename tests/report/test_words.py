@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from tests.verdict import sketch
-from tests.verdict.test_evaluate import CLUSTER, DESIGN, ESTIMANDS, RULE, evidence
+from tests.verdict.test_evaluate import DESIGN, ESTIMANDS, FISHER, RULE, evidence
 from tests.verdict.test_judge import estimates, rules
 from vjepa_stress.digest import canonical_json
 from vjepa_stress.errors import CellsIncomplete
@@ -77,7 +77,7 @@ class Reworded(dict[str, Any]):
 
 
 def test_rewording_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    document = study(sensitivity=[CLUSTER])
+    document = study(sensitivity=[FISHER])
     table = sketch.table(document)
     one = Finding("suggestion", "no-calibration", "hypotheses")
 
@@ -106,7 +106,7 @@ def test_rewording_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_sentence_is_in_a_verdict() -> None:
-    document = study(sensitivity=[CLUSTER])
+    document = study(sensitivity=[FISHER])
     assert len(fixed_texts()) > 40
     objection = CellsIncomplete("the cells present are not exactly the cells registered", where="here")
     for objections in ((), (objection,)):
@@ -212,7 +212,7 @@ def hypotheses(document: Preregistration) -> tuple[HypothesisVerdict, ...]:
 @pytest.mark.parametrize("at", [2.0, 0.5, 0.0])
 def test_no_reason_of_an_exploratory_study_is_a_verdict(at: float) -> None:
     """Neither where the calibration gate holds nor where it does not."""
-    found = hypotheses(study(at, sensitivity=[CLUSTER]))
+    found = hypotheses(study(at, sensitivity=[FISHER]))
     assert any(one.gates for one in found) == (at < 2)
     for one in found:
         assert one.verdict.startswith("exploratory-") or one.gates

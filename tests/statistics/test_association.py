@@ -16,7 +16,7 @@ from vjepa_stress.design import Cell
 from vjepa_stress.statistics import STATISTICS
 from vjepa_stress.statistics.base import Sample
 from vjepa_stress.statistics.incremental import plan_incremental
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.estimate import Estimate, evaluate
 from vjepa_stress.statistics.numerics.resample import Resampling
 from vjepa_stress.verdict.estimate import auroc, clip_counts, incremental, pearson, transfer, within_cell
 
@@ -132,7 +132,7 @@ def test_within_cell_is_the_correlation_of_residuals(holes: bool) -> None:
     frame = long(x, y, CELLS)
     units = frame["unit"].nunique()
     samples = [r_within(repeated(frame, counts)) for counts in clip_counts(units, HOW.resamples, HOW.seed)]
-    check(within_cell(x, y, CELLS, HOW), r_within(frame), samples, units, len(frame))
+    check(within_cell(x, y, CELLS, HOW, interval="expanded"), r_within(frame), samples, units, len(frame))
 
 
 def ratios(parts: tuple[pd.Series, pd.Series], unit: pd.Series) -> tuple[float, list[float]]:
@@ -149,7 +149,7 @@ def test_incremental_is_that_of_least_squares_without_each_unit(groups: list[int
     frame = long(x, y, groups)
     parts = gain(frame)
     value, samples = ratios(parts, frame["unit"])
-    check(incremental(x, y, groups, HOW), value, samples, frame["unit"].nunique(), len(parts[0]))
+    check(incremental(x, y, groups, HOW, interval="expanded"), value, samples, frame["unit"].nunique(), len(parts[0]))
     assert len(frame) - len(parts[0]) == int(holes and groups == CELLS)
 
 
@@ -158,25 +158,19 @@ def test_transfer_is_that_of_lines_without_each_level(holes: bool) -> None:
     x, y = data(holes=holes)
     frame = long(x, y, GROUPS)
     value, samples = ratios(line(frame), frame["unit"])
-    check(transfer(x, y, GROUPS, HOW), value, samples, frame["unit"].nunique(), len(frame))
+    check(transfer(x, y, GROUPS, HOW, interval="expanded"), value, samples, frame["unit"].nunique(), len(frame))
 
 
 @pytest.mark.parametrize("holes", [False, True])
 def test_auroc_counts_all_pairs_of_a_failure_and_another(holes: bool) -> None:
     x, y = data(holes=holes)
     frame = long(x, y, CELLS)
-    units = frame["unit"].nunique()
-
-    def of(part: pd.DataFrame) -> float:
-        return area(part["x"].to_numpy(), part["y"].to_numpy() >= FAILURE)
-
-    samples = [of(repeated(frame, counts)) for counts in clip_counts(units, HOW.resamples, HOW.seed)[:40]]
-    few = HOW.model_copy(update={"resamples": 40})
-    np.testing.assert_array_equal(clip_counts(units, 40, HOW.seed), clip_counts(units, HOW.resamples, HOW.seed)[:40])
-    check(auroc(x, y, FAILURE, few), of(frame), samples, units, len(frame))
-    failed = frame["y"] >= FAILURE
+    failed = (frame["y"] >= FAILURE).to_numpy()
+    found, expected = auroc(x, y, FAILURE, HOW), area(frame["x"].to_numpy(), failed)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert (found.n, found.pairs) == (frame["unit"].nunique(), len(frame))
     u = stats.mannwhitneyu(frame.loc[failed, "x"], frame.loc[~failed, "x"]).statistic
-    assert of(frame) == pytest.approx(u / failed.sum() / (~failed).sum(), abs=1e-12)
+    assert expected == pytest.approx(u / failed.sum() / (~failed).sum(), abs=1e-12)
 
 
 ALL: dict[str, Callable[[Floats, Floats], Estimate]] = {
@@ -244,8 +238,10 @@ def test_the_area_needs_both_classes() -> None:
     assert reason(auroc(x, y, np.nanmin(y), HOW)) == "one-class"
     assert reason(auroc(x, y, np.nanmax(y) + 1, HOW)) == "one-class"
     one = np.full_like(y, -1.0)
-    one[3, 2] = 1.0  # most resamples of fourteen units include the unit of the one failure, but not all
-    assert reason(auroc(data(holes=False)[0], one, 0.0, HOW)) == "no-value-in-resamples"
+    one[3, 2] = 1.0  # without this unit there is no failure
+    found = auroc(data(holes=False)[0], one, 0.0, HOW)
+    assert reason(found) == "no-value-without-a-unit"
+    assert found.notes[0].value == 1
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -334,28 +330,23 @@ def test_units_are_drawn_within_strata() -> None:
     strata = (5, UNITS - 5)
     counts = clip_counts(UNITS, HOW.resamples, HOW.seed, strata)
     assert set(counts[:, :5].sum(1)) == {5}
-    frame = long(x, y, GROUPS)
-
-    def of(part: pd.DataFrame) -> float:
-        failed = part["y"] >= FAILURE
-        u = stats.mannwhitneyu(part.loc[failed, "x"], part.loc[~failed, "x"]).statistic
-        return float(u / failed.sum() / (~failed).sum())
-
-    samples = [of(repeated(frame, one)) for one in counts]
-    fields = {"statistic": "auroc", "x": "M2", "y": "dM3", "where": {}, "failure_at": FAILURE}
-    estimand = STATISTICS["auroc"].model_validate(fields)
-    found = estimand.plan(Sample([x, y], [Cell({"n": float(n)}) for n in GROUPS], strata), HOW)
-    assert isinstance(found, Estimate)
+    parts = line(long(x, y, GROUPS))
+    above, below = (part.groupby(np.repeat(range(UNITS), COLUMNS)).sum().to_numpy() for part in parts)
+    samples = (counts @ above) / (counts @ below)
+    fields = {"statistic": "transfer", "x": "M2", "y": "dM3", "where": {}, "leave_out": "n"}
+    estimand = STATISTICS["transfer"].model_validate(fields).model_copy(update={"interval": "expanded"})
+    planned = estimand.plan(Sample([x, y], [Cell({"n": float(n)}) for n in GROUPS], strata), HOW)
+    (found,) = evaluate([planned.within(strata)], HOW)
     share = expanded(UNITS, 2)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(samples, [share, 1 - share])), abs=1e-9)
     # A unit whose pairs cannot be predicted is still drawn in its stratum.
     y[3] = np.where(np.arange(COLUMNS) == 0, y[3], np.nan)
     y[np.arange(UNITS) != 3, 0] = np.nan
-    planned = plan_incremental(x, y, range(COLUMNS))
-    assert isinstance(planned, PendingEstimate)
-    (within,) = evaluate([planned.within(strata)], HOW)
-    assert (within.n, within.pairs) == (UNITS, (UNITS - 1) * (COLUMNS - 1))
-    assert within.defined
+    for interval in ("jackknife", "expanded"):
+        planned = plan_incremental(x, y, range(COLUMNS), HOW.level, interval, strata)
+        (within,) = evaluate([planned.within(strata)], HOW)
+        assert (within.n, within.pairs) == (UNITS, (UNITS - 1) * (COLUMNS - 1))
+        assert within.defined
 
 
 def test_labels_come_from_the_cells() -> None:

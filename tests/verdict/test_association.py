@@ -75,7 +75,7 @@ def test_other_estimands_are_not_warned_of() -> None:
         ({**AREA, "failure_at": -1.0}, "failure_at must be above -1"),
         ({**WITHIN, "y": "M2"}, "use two different metrics"),
         ({**WITHIN, "y": "M9"}, "unknown metric 'M9'"),
-        ({**WITHIN, "interval": "fisher"}, "expanded"),
+        ({**WITHIN, "interval": "fisher"}, "jackknife"),
     ],
 )
 def test_estimands_that_are_refused(estimand: dict[str, Any], message: str) -> None:

@@ -249,7 +249,7 @@ def test_each_resample_of_a_correlation_is_scipys() -> None:
         labels = np.repeat(np.arange(len(clip)), weight)
         assert spearman(a, b, Resampling(resamples=1000), clips=labels).value == pytest.approx(expected[0], abs=1e-12)
         assert pearson(a, b).value == pytest.approx(expected[1], abs=1e-12)
-    asked = plan_pearson(x, y, 0.95)
+    asked = plan_pearson(x, y, 0.95, "percentile")
     assert isinstance(asked, PendingEstimate)
     counts = clip_counts(12, 50, 1)
     samples = asked.statistic.on((counts @ asked.statistic.sums).T, 12)

@@ -26,13 +26,13 @@ ESTIMANDS: dict[str, Any] = {
     "ratio": {"statistic": "ratio_of_means", "metric": "M2", "numerator": NOISE, "denominator": DROPS},
     "gap": {"statistic": "difference", "metric": "M2", "of": NOISE, "minus": {**NOISE, "model": ["twin"]}},
     "rise": {"statistic": "trend", "along": "strength", "metric": "M2", "where": NOISE},
-    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}, "interval": "fisher"},
+    "r": {"statistic": "pearson", "x": "M2", "y": "dM3", "where": {}},
     "rho": {"statistic": "spearman", "x": "M2", "y": "dM3", "where": {}},
     "sizes": {"statistic": "jumps", "metric": "M2", "along": "model", "levels": ["base", "large"], "where": NOISE},
     "top": {"statistic": "maximum", "metric": "M2", "where": NOISE},
 }
 RULE = {"kind": "any_of", "of": [sketch.reading(name, estimand) for name, estimand in ESTIMANDS.items()]}
-CLUSTER = {"name": "cluster", "hypothesis": "H1", "interval": "expanded"}
+FISHER = {"name": "fisher", "hypothesis": "H1", "interval": "fisher"}
 
 
 def study(**more: Any) -> Preregistration:
@@ -69,7 +69,7 @@ def test_an_alternative_can_say_something_else_and_decides_nothing() -> None:
     band = {"kind": "band", "estimand": "r", "low": -0.9, "high": 0.9}
     only = sketch.hypothesis("H1", {"r": ESTIMANDS["r"]}, band)
     seed = {"name": "seed", "seed": 9}
-    document = sketch.document(DESIGN, [only], sensitivity=[CLUSTER, seed])
+    document = sketch.document(DESIGN, [only], sensitivity=[FISHER, seed])
     table, chance = sketch.table(document), np.random.default_rng(1)
     x, noise = chance.normal(size=(2, 9, 1))
     values = {
@@ -79,14 +79,14 @@ def test_an_alternative_can_say_something_else_and_decides_nothing() -> None:
     }
     seen = evidence(document, Table(table.cells, table.units, values, table.present))
     (verdict,) = evaluate(seen).hypotheses
-    # Fisher's interval has no resamples, so that another seed changes nothing.
-    assert [(one.name, one.outcome) for one in verdict.alternatives] == [("cluster", "ambiguous"), ("seed", None)]
-    assert verdict.verdict == "confirmed"
+    # A jackknife has no resamples, so that another seed changes nothing.
+    assert [(one.name, one.outcome) for one in verdict.alternatives] == [("fisher", "confirmed"), ("seed", None)]
+    assert verdict.verdict == "ambiguous"
     assert verdicts.agreement(verdict) == "0 of 1 alternative agree"
     # Exploratory outcomes say so; without a cell nothing is compared.
     objecting = {**vars(seen), "objections": (CellsIncomplete("a cell is missing", where="here"),)}
     (found,) = evaluate(Evidence(**objecting)).hypotheses
-    assert [one.outcome for one in found.alternatives] == ["exploratory-open", None]
+    assert [one.outcome for one in found.alternatives] == ["exploratory-for", None]
     some = dict(list(seen.cells.items())[1:])
     (found,) = evaluate(Evidence(**{**objecting, "cells": some})).hypotheses
     assert found.alternatives == ()
@@ -99,7 +99,7 @@ def test_a_gated_hypothesis_has_no_alternatives() -> None:
     document = sketch.document(
         DESIGN,
         [gate, sketch.hypothesis("H1", ESTIMANDS, RULE)],
-        sensitivity=[{"name": "noise", "where": NOISE}, CLUSTER],
+        sensitivity=[{"name": "noise", "where": NOISE}, FISHER],
     )
     one, other = evaluate(evidence(document, sketch.table(document))).hypotheses
     assert (one.verdict, other.verdict, other.alternatives) == ("refuted", "not-evaluable", ())
@@ -107,7 +107,7 @@ def test_a_gated_hypothesis_has_no_alternatives() -> None:
 
 
 def test_judged_twice_gives_the_same_bytes() -> None:
-    document = study(sensitivity=[CLUSTER])
+    document = study(sensitivity=[FISHER])
     first, second = (evaluate(evidence(document, sketch.table(document))).to_bytes() for _ in range(2))
     assert first == second
     assert StudyVerdict.model_validate(parse_json(first)).to_bytes() == first

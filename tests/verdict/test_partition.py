@@ -122,7 +122,7 @@ def test_r_against_scipy_with_both_intervals(name: str, control: str | None) -> 
     assert (said.pairs, said.clips, said.left_out, said.missing, said.notes) == (int(both.sum()), CLIPS, 0, 0, ())
     assert said.fisher.value == pytest.approx(expected, abs=1e-12)
     assert (said.fisher.low, said.fisher.high) == pytest.approx(fisher_ci(expected, said.pairs), abs=1e-12)
-    assert said.cluster == pearson(x, y, HOW, interval="expanded").model_copy(update={"notes": ()})
+    assert said.cluster == pearson(x, y, HOW, interval="jackknife").model_copy(update={"notes": ()})
     assert said.cluster.n == CLIPS
 
 

@@ -92,7 +92,6 @@ RATIOS = {"x": ratio(NOISE, BLUR), "y": ratio(BLUR, NOISE)}
 TWENTY = {"kind": "count", "of": [point(0.5)] * 20, "confirm_at_least": 18, "refute_at_least": 6}
 SAME = {**M2, "where": where(perturbation="noise", strength=STRENGTHS)}
 SELECTED = {**M2, "where": {**NOISE, "rows": [{"column": "M2", "at_least": 0.4}]}}
-PAIRS = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": NOISE, "interval": "fisher"}
 
 CANNOT_FAIL: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "above_nothing": ({"x": M2}, point(1e-9), "confirmed-by-null"),
@@ -185,7 +184,6 @@ def test_power_rises_with_the_number_of_units() -> None:
         ({"x": M2, "y": SAME}, any_of(point(0.5), point(0.5, "y")), "duplicate-part", {}),
         ({"x": M2}, sketch.threshold("x", 0.5, 0.5), "low-level", {"confidence_level": 0.51}),
         ({"x": SELECTED}, point(0.5), "selected-on-outcome", {}),
-        ({"x": PAIRS}, sketch.threshold("x", 0.5, 0.3), "pairs-share-units", {}),
     ],
 )
 def test_structures_that_are_refused(
@@ -195,13 +193,6 @@ def test_structures_that_are_refused(
     found = blocking(document, "H1", plan(["H1"])) | blocking(document, "analysis", plan(["H1"]))
     assert set(found) - {"mixes-cells"} == {code}  # pooled correlations have a warning of their own
     assert words.finding(found[code])
-
-
-def test_one_pair_per_clip_may_have_a_fisher_interval() -> None:
-    one = {"perturbation": ["noise"], "model": ["base"], "strength": [0.2]}
-    pair = {"statistic": "pearson", "x": "M2", "y": "dM3", "where": one, "interval": "fisher"}
-    document = sketch.document(DESIGN, [sketch.hypothesis("H1", {"x": pair}, sketch.threshold("x", 0.5, 0.3))])
-    assert blocking(document, "H1", plan(["H1"])) == {}
 
 
 def test_every_hypothesis_needs_scenarios() -> None:

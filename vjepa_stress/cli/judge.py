@@ -1,4 +1,4 @@
-"""Commands that judge results: verdict, report, audit."""
+"""Commands that read results: verdict, report, audit, dependence."""
 
 from __future__ import annotations
 
@@ -124,3 +124,29 @@ def audit(
         }
     following = output.next_command("rerun", study, root=root) if study else None
     return Result({"audited": results}, as_json, next=following)
+
+
+@command("vjepa-stress dependence pilot")
+def dependence(study: Study, exploratory: Exploratory = False, root: Root = None, as_json: Json = False) -> Result:
+    """Estimate the `dependence` of a scenario from the results of a pilot.
+
+    Prints lines for a draft. Judges the pilot, and logs a look in the ledger.
+    """
+    from vjepa_stress.evidence.looks import look_verdict
+    from vjepa_stress.study_root import StudyRoot
+    from vjepa_stress.verdict.dependence import differing, estimate_dependence
+
+    look = look_verdict(StudyRoot.find(given=root), study, exploratory=exploratory)
+    output.notices(look.evidence.registration.ledger.notices)
+    design, table = look.evidence.registration.document.design, look.evidence.table
+    found = {metric: estimate_dependence(table, design, metric) for metric in design.columns}
+    # A unit has cells of one stratum only, such as those of its data set.
+    strata = [[cell for cell in table.cells if design.stratum(cell) == one] for one in design.strata(table.cells)]
+    factors = dict.fromkeys(factor for cells in strata for factor in differing(cells))
+    lines = ["dependence:"]
+    for metric, numbers in found.items():
+        lines.append(f"  {metric}: {{{', '.join(f'{factor}: {number:.2f}' for factor, number in numbers.items())}}}")
+        for factor in factors:
+            if factor not in numbers:
+                output.say(f"notice: {metric}: these results do not determine {factor}; choose a number yourself")
+    return Result({"study": study, "dependence": found}, as_json, ("\n".join(lines),))

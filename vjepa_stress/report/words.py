@@ -24,6 +24,7 @@ _EXPLORATORY = {"confirmed": "for", "refuted": "against", "ambiguous": "open"}
 
 METHODS: Mapping[Method, str] = {
     "expanded": "bootstrap over {units}, percentiles at an expanded level",
+    "jackknife": "jackknife over {units}",
     "percentile": "percentile bootstrap over {units}",
     "bca": "BCa bootstrap over {units}",
     "fisher": "Fisher-z interval, pairs treated as independent",
@@ -40,6 +41,7 @@ NOTES: Mapping[NoteCode, str] = {
     "too-few-groups": "fewer than two levels to compare",
     "constant": "a correlation with a constant is undefined",
     "no-value": "the statistic is undefined for these {units}",
+    "no-value-without-a-unit": "the statistic is undefined if one of {value} {units} is left out",
     "no-value-in-resamples": "the statistic is undefined in {percent} of the resamples",
     "no-bias-correction": "the bias correction is undefined for these resamples",
     "undefined-values": "{value} undefined values of {columns}",
@@ -246,8 +248,6 @@ FINDINGS = {
     "hardly-fails": "the rule confirms {p} of all values in [{low}, {high}]: choose numbers that a result can miss",
     "duplicate-part": "`{kind}` has {times} equal parts, which read the same number: keep one of them",
     "selected-on-outcome": "its filter selects rows by {column}, which it reads: select rows by another column",
-    "pairs-share-units": "each {unit} has up to {cells} pairs, and Fisher's interval treats them as independent: use "
-    "`interval: expanded`",
     "no-scenarios": "no scenarios: add `operating_characteristics`, as in the draft that `vjepa-stress new` writes",
     "few-studies": "`{field}` is {found}: with fewer than {least}, Monte-Carlo error hides false verdicts",
     "no-confirming-scenario": "no scenario expects it confirmed: add `expects: {{{hypothesis}: confirmed}}` to one",

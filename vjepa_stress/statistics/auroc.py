@@ -1,4 +1,4 @@
-"""Area under the ROC curve of one metric for failures defined by another, with a bootstrap over units."""
+"""Area under the ROC curve of one metric for failures defined by another, with a jackknife over units."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from vjepa_stress.design.base import Design
 from vjepa_stress.fields import Finite
-from vjepa_stress.statistics.base import Resampled, Sample, Span
+from vjepa_stress.statistics.base import Jackknifed, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, of_resamples, undefined
-from vjepa_stress.statistics.numerics.resample import Ends, Resampling, expanded, percentile_ends, unit_counts
+from vjepa_stress.statistics.numerics.estimate import Estimate, Note, undefined
+from vjepa_stress.statistics.numerics.jackknife import estimate_of, on_logit_scale
+from vjepa_stress.statistics.numerics.resample import Resampling
 
 
 class Auroc(TwoMetrics):
-    """Probability that x is larger for a failure than for another pair; ties count half. Bootstrap over units.
+    """Probability that x is larger for a failure than for another pair; ties count half. Jackknife over units.
 
     A pair is a failure if y is at least `failure_at`. All cells are pooled, so that the association of x with
-    failures includes differences between cells.
+    failures includes differences between cells. The interval is on the logit scale.
     """
 
     least_sources: ClassVar[int] = 60
-    # It does not depend on means, so its interval is computed with it.
-    other_ends: ClassVar[tuple[Ends, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {
         "name": "area under the ROC curve",
         "of": "area under the ROC curve of {x} for failures, {y} ≥ {failure_at}",
@@ -37,7 +36,7 @@ class Auroc(TwoMetrics):
 
     statistic: Literal["auroc"]
     failure_at: Finite
-    interval: Resampled = "expanded"
+    interval: Jackknifed = "jackknife"
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """The range of a probability."""
@@ -62,58 +61,62 @@ class Auroc(TwoMetrics):
         return super().meaning(design), self.y, self.failure_at
 
     def plan(self, sample: Sample, how: Resampling) -> Estimate:
-        """Compute it with a bootstrap over units. It does not depend on means, so it cannot be pending."""
-        return _auroc(sample.parts[0], sample.parts[1], self.failure_at, how, sample.strata)
+        """Compute it with a jackknife over units."""
+        x, y = sample.parts
+        return _auroc(x, y, self.failure_at, how.level, sample.strata)
 
 
 def auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling | None = None) -> Estimate:
-    """Area under the ROC curve of x for failures, with a bootstrap over units.
+    """Area under the ROC curve of x for failures, with a jackknife over units.
 
     Args:
         x, y: (units,) or (units, cells), of the same shape; NaN for missing values.
         failure_at: smallest y of a failure.
-        how: level, resamples and seed.
+        how: level; nothing is resampled.
     """
-    return _auroc(x, y, failure_at, how or Resampling()).noted(note_of_pairs(x, y))
+    return _auroc(x, y, failure_at, (how or Resampling()).level).noted(note_of_pairs(x, y))
 
 
-def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, how: Resampling, strata: tuple[int, ...] = ()) -> Estimate:
+def _auroc(x: ArrayLike, y: ArrayLike, failure_at: float, level: float, strata: tuple[int, ...] = ()) -> Estimate:
     left, right = paired(as_table(x), as_table(y))
-    unit, cell = np.nonzero(np.isfinite(left))
-    units, pairs = left.shape[0], len(unit)
+    units, defined = left.shape[0], np.isfinite(left)
+    pairs = int(defined.sum())
     if units < 2:
-        return undefined(units, "expanded", Note(code="too-few-units"), pairs=pairs)
-    failed = right[unit, cell] >= failure_at
-    if failed.all() or not failed.any():
-        return undefined(units, "expanded", Note(code="one-class"), pairs=pairs)
-    ordered = _ordered(left[unit, cell], failed, unit, units)
-    failures, others = (np.bincount(unit[of], minlength=units).astype(np.float64) for of in (failed, ~failed))
-    value = float(ordered.sum() / (failures.sum() * others.sum()))
-    counts = unit_counts(units, how.resamples, how.seed, strata)
+        return undefined(units, "jackknife", Note(code="too-few-units"), pairs=pairs)
+    failed = defined & (right >= failure_at)
+    other = defined & ~failed
+    if not failed.any() or not other.any():
+        return undefined(units, "jackknife", Note(code="one-class"), pairs=pairs)
+    # For each failure the number of other pairs with a smaller x, and for each other pair that of larger failures.
+    smaller = _below(left[failed], left[other])
+    larger = failed.sum() - _below(left[other], left[failed])
+    by_failure, by_other = (_by_unit(*part) for part in ((failed, smaller), (other, larger)))
+    # Without a unit, both are missing, and what its own pairs contribute to both is missing once.
+    rest = by_failure.sum() - by_failure - by_other + _inside(left, failed, other)
+    failures, others = failed.sum(1), other.sum(1)
+    value = float(by_failure.sum() / (failures.sum() * others.sum()))
     with np.errstate(divide="ignore", invalid="ignore"):
-        samples = np.einsum("ru,ru->r", counts @ ordered, counts) / ((counts @ failures) * (counts @ others))
-    # Sums of resamples may exceed their bounds by rounding error.
-    ends = percentile_ends(samples, expanded(how.level, units, len(strata) or 1)).clip(0, 1)
-    return of_resamples(value, samples, ends, units, "expanded", pairs=pairs)
+        without = rest / ((failures.sum() - failures) * (others.sum() - others))
+    return estimate_of(value, without, on_logit_scale(value, without, level, strata), pairs)
 
 
-def _ordered(x: Floats, failed: NDArray[np.bool_], unit: NDArray[np.int64], units: int) -> Floats:
-    """Number of times that a failure of one unit has a larger x than another pair of another unit; ties count half.
+def _below(values: Floats, of: Floats) -> Floats:
+    """For each value, how many of the others are smaller; ties count half."""
+    ordered = np.sort(of)
+    found: Floats = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+    return found
 
-    This is the sum of the mid-ranks of failures, by unit. With it, a resample needs only the counts of its units.
 
-    Args:
-        x: (pairs,).
-        failed: (pairs,).
-        unit: (pairs,), the unit of each pair.
-        units: number of units.
+def _by_unit(chosen: NDArray[np.bool_], values: Floats) -> Floats:
+    """Sums of the values of the chosen pairs by unit."""
+    sums: Floats = np.bincount(np.nonzero(chosen)[0], weights=values, minlength=len(chosen)).astype(np.float64)
+    return sums
 
-    Returns:
-        (units of failures, units of other pairs).
-    """
-    ordered = np.empty((units, units))
-    for other in range(units):
-        below = np.sort(x[~failed & (unit == other)])
-        smaller = (np.searchsorted(below, x[failed], "left") + np.searchsorted(below, x[failed], "right")) / 2
-        ordered[:, other] = np.bincount(unit[failed], weights=smaller, minlength=units)
-    return ordered
+
+def _inside(x: Floats, failed: NDArray[np.bool_], other: NDArray[np.bool_]) -> Floats:
+    """For each unit, how often a failure of it has a larger x than another pair of it; ties count half."""
+    found = np.zeros(len(x))
+    for column in np.flatnonzero(failed.any(0)).tolist():
+        one = x[:, column, None]
+        found += (((one > x) + 0.5 * (one == x)) * (failed[:, column, None] & other)).sum(1)
+    return found

@@ -17,12 +17,19 @@ from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Cell, Where
 from vjepa_stress.fields import Frozen, Name
 from vjepa_stress.statistics.numerics.arrays import Floats
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, Reads
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, PendingEstimate, Reads
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 Resampled = Literal["expanded"]
-"""The bootstrap interval that a document can register: percentiles at an expanded level. Its coverage was measured
-(docs/statistics.md). Percentile and BCa ends do not hold in small samples."""
+Jackknifed = Literal["jackknife"]
+"""The intervals of single numbers that a document can register: percentiles of a bootstrap at an expanded level, or a
+jackknife. Each statistic has the one whose coverage was measured (docs/statistics.md)."""
+
+MEANS_ENDS: tuple[Ends, ...] = ("percentile", "bca")
+"""Alternative intervals of statistics of means. They do not hold in small samples."""
+
+PAIRS_ENDS: tuple[Ends, ...] = ("expanded", "percentile", "bca")
+"""Alternative intervals of statistics of pairs. They are too narrow for data with heavy tails."""
 
 LEAST_SOURCES = 30
 """Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
@@ -74,14 +81,14 @@ class Statistic(Frozen, ABC):
         present_in: whether a unit must be present in every part, or in any part.
         least_sources: number of sources from which on its interval holds its level.
         is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
-        other_ends: intervals that an alternative may have in place of the expanded one.
+        other_ends: intervals that an alternative may have in place of the registered one.
         words: templates of its texts, by code; `report.words` fills them in.
     """
 
     present_in: ClassVar[Literal["every", "any"]] = "every"
     least_sources: ClassVar[int] = LEAST_SOURCES
     is_mean: ClassVar[bool] = False
-    other_ends: ClassVar[tuple[Ends, ...]] = ("percentile", "bca")
+    other_ends: ClassVar[tuple[Method, ...]] = ()
     words: ClassVar[Mapping[str, str]]
 
     statistic: str
@@ -181,7 +188,7 @@ class Statistic(Frozen, ABC):
     @property
     def resampled(self) -> bool:
         """Whether its interval is computed by resampling units."""
-        return self.interval not in ("none", "fisher", "pooled")
+        return self.interval not in ("none", "jackknife", "fisher", "pooled")
 
 
 class OfOneMetric(Statistic):

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from vjepa_stress.design.cell import Where
-from vjepa_stress.statistics.base import Comparison, Resampled, Sample, Span
+from vjepa_stress.statistics.base import MEANS_ENDS, Comparison, Resampled, Sample, Span
 from vjepa_stress.statistics.numerics.complete import complete
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.paired_means import compare_means
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
@@ -20,6 +20,7 @@ class Difference(Comparison):
     """Mean of one filter minus the mean of another on the same units; paired bootstrap."""
 
     is_mean: ClassVar[bool] = True
+    other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
     words: ClassVar[Mapping[str, str]] = {
         "name": "difference of means",
         "of": "difference of mean {metric}",

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Where
-from vjepa_stress.statistics.base import OfOneMetric, Resampled, Sample, Span
+from vjepa_stress.statistics.base import MEANS_ENDS, OfOneMetric, Resampled, Sample, Span
 from vjepa_stress.statistics.numerics.arrays import as_table, rows_by_unit, unit_means, with_values
 from vjepa_stress.statistics.numerics.complete import complete, note_of_values
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
 
 
@@ -20,6 +20,7 @@ class Mean(OfOneMetric):
     """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
 
     is_mean: ClassVar[bool] = True
+    other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
     words: ClassVar[Mapping[str, str]] = {
         "name": "mean",
         "of": "mean {metric}",

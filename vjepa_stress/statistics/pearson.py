@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa_stress.statistics.base import Sample
+from vjepa_stress.statistics.base import PAIRS_ENDS, Jackknifed, Sample
 from vjepa_stress.statistics.base_correlation import Correlation
 from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_unit
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.fisher import fisher_ci
+from vjepa_stress.statistics.numerics.jackknife import estimate_of, on_fisher_scale
 from vjepa_stress.statistics.numerics.moments import correlation_of_means, why_undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
@@ -21,8 +22,11 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 class Pearson(Correlation):
     """Pearson correlation of two metrics over all (unit, cell) pairs of a filter.
 
-    `expanded` resamples whole units. `fisher` treats all pairs as independent, although pairs of one unit are not.
+    Its interval is a jackknife over units, on the scale of Fisher's z. The alternative `fisher` treats all pairs as
+    independent, although pairs of one unit are not, and as normal.
     """
+
+    other_ends: ClassVar[tuple[Method, ...]] = (*PAIRS_ENDS, "fisher")
 
     words: ClassVar[Mapping[str, str]] = {
         **Correlation.words,
@@ -32,29 +36,41 @@ class Pearson(Correlation):
     }
 
     statistic: Literal["pearson"]
-    interval: Literal["expanded", "fisher"] = "expanded"
+    interval: Jackknifed = "jackknife"
 
     def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
-        """Plan a bootstrap over units, or compute Fisher's interval."""
-        return plan_pearson(sample.parts[0], sample.parts[1], how.level, self.interval)
+        """Compute it with a jackknife over units."""
+        x, y = sample.parts
+        return plan_pearson(x, y, how.level, self.interval, sample.strata)
 
 
 def plan_pearson(
-    x: ArrayLike, y: ArrayLike, level: float, interval: Ends | Literal["fisher"] = "expanded"
+    x: ArrayLike,
+    y: ArrayLike,
+    level: float,
+    interval: Jackknifed | Ends | Literal["fisher"] = "jackknife",
+    strata: tuple[int, ...] = (),
 ) -> PendingEstimate | Estimate:
-    """Plan `pearson`, for values of shape (units, cells)."""
+    """Compute `pearson` with a jackknife or Fisher's interval, or plan it with a bootstrap.
+
+    Values have the shape (units, cells).
+    """
     left, right = paired(as_table(x), as_table(y))
     pairs, units = int(np.isfinite(left).sum()), left.shape[0]
     n = pairs if interval == "fisher" else units
     if reason := why_undefined(left, right):
         return undefined(n, interval, Note(code=reason), pairs=pairs)
-    if interval != "fisher":
-        if units < 2:  # all resamples of a single unit are equal
-            return undefined(n, interval, Note(code="too-few-units"), pairs=pairs)
-        return PendingEstimate(correlation_of_means((left, right)), interval, pairs=pairs)
-    r = correlation_of_means((left, right)).value()
-    low, high = fisher_ci(r, pairs, level)
-    return Estimate(value=r, low=low, high=high, n=n, method="fisher", pairs=pairs)
+    statistic = correlation_of_means((left, right))
+    r = statistic.value()
+    if interval == "fisher":
+        low, high = fisher_ci(r, pairs, level)
+        return Estimate(value=r, low=low, high=high, n=n, method="fisher", pairs=pairs)
+    if units < 2:  # all resamples of a single unit are equal, and nothing is left without it
+        return undefined(n, interval, Note(code="too-few-units"), pairs=pairs)
+    if interval != "jackknife":
+        return PendingEstimate(statistic, interval, pairs=pairs)
+    without = statistic.leaving_one_out()
+    return estimate_of(r, without, on_fisher_scale(r, without, level, strata), pairs)
 
 
 def pearson(
@@ -62,7 +78,7 @@ def pearson(
     y: ArrayLike,
     how: Resampling | None = None,
     *,
-    interval: Literal["fisher", "cluster", "expanded"] = "fisher",
+    interval: Literal["fisher", "jackknife", "cluster", "expanded"] = "fisher",
     clips: ArrayLike | None = None,
 ) -> Estimate:
     """Pearson correlation over the (unit, cell) pairs with two values.
@@ -70,8 +86,8 @@ def pearson(
     Args:
         x, y: (units,) or (units, cells), of the same shape; or (pairs,) with `clips`. NaN for missing values.
         how: level, resamples and seed.
-        interval: `fisher` treats pairs as independent; `cluster` and `expanded` resample units, with percentile or
-            expanded ends.
+        interval: `fisher` treats pairs as independent; `jackknife` leaves out units; `cluster` and `expanded`
+            resample units, with percentile or expanded ends.
         clips: (pairs,), the unit of each pair.
     """
     how, note = how or Resampling(), note_of_pairs(x, y)

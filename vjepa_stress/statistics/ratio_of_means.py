@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Where
-from vjepa_stress.statistics.base import Comparison, Resampled, Sample, Span
+from vjepa_stress.statistics.base import MEANS_ENDS, Comparison, Resampled, Sample, Span
 from vjepa_stress.statistics.numerics.complete import complete
-from vjepa_stress.statistics.numerics.estimate import Estimate, PendingEstimate, evaluate
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.paired_means import compare_means
 from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
@@ -19,6 +19,7 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 class RatioOfMeans(Comparison):
     """Mean of one filter divided by the mean of another on the same units; paired bootstrap."""
 
+    other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
     words: ClassVar[Mapping[str, str]] = {
         "name": "ratio of means",
         "of": "ratio of mean {metric}",

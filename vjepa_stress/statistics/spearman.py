@@ -15,14 +15,12 @@ from vjepa_stress.statistics.numerics.arrays import as_table, paired, rows_by_un
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, of_resamples, undefined
 from vjepa_stress.statistics.numerics.ranks import spearman_rho
-from vjepa_stress.statistics.numerics.resample import Ends, Resampling, expanded, percentile_ends, unit_counts
+from vjepa_stress.statistics.numerics.resample import Resampling, expanded, percentile_ends, unit_counts
 
 
 class Spearman(Correlation):
     """Spearman correlation of two metrics over all (unit, cell) pairs of a filter; bootstrap over whole units."""
 
-    # It does not depend on means, so its interval is computed with it.
-    other_ends: ClassVar[tuple[Ends, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {
         **Correlation.words,
         "name": "Spearman correlation",

@@ -1,4 +1,4 @@
-"""Held-out R² of predicting one metric from another at levels that are left out, with a bootstrap over units."""
+"""Held-out R² of predicting one metric from another at levels that are left out, with a jackknife over units."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 
 from vjepa_stress.design.base import Design
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Resampled, Sample, Span
+from vjepa_stress.statistics.base import PAIRS_ENDS, Jackknifed, Sample, Span
 from vjepa_stress.statistics.base_two_metrics import TwoMetrics
-from vjepa_stress.statistics.numerics.arrays import as_table, paired
+from vjepa_stress.statistics.numerics.arrays import Floats, as_table, paired
 from vjepa_stress.statistics.numerics.complete import note_of_pairs
-from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
-from vjepa_stress.statistics.numerics.pairs import CONSTANT, by_group, numbered, plan_share, standardised
-from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, PendingEstimate, evaluate, undefined
+from vjepa_stress.statistics.numerics.jackknife import estimate_of, of_share
+from vjepa_stress.statistics.numerics.pairs import CONSTANT, by_group, numbered, of_columns, plan_share, standardised
+from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 
 class Transfer(TwoMetrics):
@@ -26,9 +27,11 @@ class Transfer(TwoMetrics):
     out. R² is 1 − Σ(y − prediction)²/Σ(y − ȳ)² over all pairs, with the mean ȳ of all pairs. It is negative if the
     predictions are worse than this mean.
 
-    The bootstrap resamples units with their held-out errors. The lines are not fitted again, so the interval does
-    not include the error of their coefficients.
+    The jackknife fits all lines again without each unit. Percentile and BCa intervals, which only alternatives have,
+    resample units with their held-out errors, without refitting.
     """
+
+    other_ends: ClassVar[tuple[Method, ...]] = PAIRS_ENDS
 
     least_sources: ClassVar[int] = 60
     words: ClassVar[Mapping[str, str]] = {
@@ -40,7 +43,7 @@ class Transfer(TwoMetrics):
 
     statistic: Literal["transfer"]
     leave_out: Name
-    interval: Resampled = "expanded"
+    interval: Jackknifed = "jackknife"
 
     def value_range(self, spans: Sequence[Span]) -> Span:  # noqa: ARG002
         """Held-out R² is at most 1 and has no smallest value."""
@@ -65,47 +68,92 @@ class Transfer(TwoMetrics):
         """Also the factor, and which metric is predicted."""
         return super().meaning(design), self.y, self.leave_out
 
-    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
-        """Predict each level from the others, and plan a bootstrap over units."""
-        return plan_transfer(sample.parts[0], sample.parts[1], [cell[self.leave_out] for cell in sample.cells])
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
+        """Predict each level from the others, and compute a jackknife over units."""
+        levels = [cell[self.leave_out] for cell in sample.cells]
+        x, y = sample.parts
+        return plan_transfer(x, y, levels, how.level, self.interval, sample.strata)
 
 
-def plan_transfer(x: ArrayLike, y: ArrayLike, levels: Sequence[Hashable]) -> PendingEstimate | Estimate:
-    """Plan `transfer`."""
+def plan_transfer(
+    x: ArrayLike,
+    y: ArrayLike,
+    levels: Sequence[Hashable],
+    level: float,
+    interval: Jackknifed | Ends = "jackknife",
+    strata: tuple[int, ...] = (),
+) -> PendingEstimate | Estimate:
+    """Compute `transfer` with a jackknife, or plan it with a bootstrap."""
     left, right = paired(as_table(x), as_table(y))
     defined = np.isfinite(left)
     observed = defined.any(0)
     left, right, defined = left[:, observed], right[:, observed], defined[:, observed]
-    level = numbered([levels[column] for column in np.flatnonzero(observed).tolist()])
+    group = numbered([levels[column] for column in np.flatnonzero(observed).tolist()])
     units, pairs = left.shape[0], int(defined.sum())
     if units < 2:
-        return undefined(units, "expanded", Note(code="too-few-units"), pairs=pairs)
-    if level.max() < 1:
-        return undefined(units, "expanded", Note(code="too-few-groups"), pairs=pairs)
-    constant = undefined(units, "expanded", Note(code="constant"), pairs=pairs)
+        return undefined(units, interval, Note(code="too-few-units"), pairs=pairs)
+    if group.max() < 1:
+        return undefined(units, interval, Note(code="too-few-groups"), pairs=pairs)
+    constant = undefined(units, interval, Note(code="constant"), pairs=pairs)
     if any(np.ptp(part[defined]) == 0 for part in (left, right)):
         return constant
     left, right = standardised(left), standardised(right)
-    # Sums of all other levels, for each level.
-    parts = (defined.astype(np.float64), left, right, left**2, left * right)
-    n, x_sum, y_sum, squares, products = (
-        sums.sum() - sums for sums in (by_group(part, level).sum(0) for part in parts)
-    )
-    x_variance = squares - x_sum**2 / n
-    if (x_variance <= CONSTANT * squares).any():
+    parts = (defined.astype(np.float64), left, right, left**2, left * right, right**2)
+    sums = np.hstack([by_group(part, group) for part in parts])
+    intercept, slope = _lines(sums.sum(0).reshape(len(parts), -1, 1))[..., 0]
+    if not np.isfinite(slope).all():
         return constant
-    slope = (products - x_sum * y_sum / n) / x_variance
-    errors = right - (y_sum / n)[level] - slope[level] * (left - (x_sum / n)[level])
-    return plan_share(errors**2, right, lambda share: 1 - share, pairs)
+    if interval != "jackknife":
+        errors = right - intercept[group] - slope[group] * left
+        return plan_share(errors**2, right, lambda share: 1 - share, interval, pairs)
+    statistic = of_columns(sums, _held_out)
+    value, without = statistic.value(), statistic.leaving_one_out()
+    return estimate_of(value, without, of_share(value, without, level, strata), pairs)
 
 
-def transfer(x: ArrayLike, y: ArrayLike, levels: Sequence[Hashable], how: Resampling | None = None) -> Estimate:
+def _lines(sums: Floats) -> Floats:
+    """Intercept and slope of the line that is fitted to all other levels, for each level.
+
+    Args:
+        sums: (6, levels, rows), sums or means over units of 1, x, y, x², xy and y² in each level.
+
+    Returns:
+        (2, levels, rows); NaN if x is constant in the other levels.
+    """
+    n, x, y, squares, products, _ = sums.sum(1, keepdims=True) - sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = squares - x**2 / n
+        slope = (products - x * y / n) / np.where(variance > CONSTANT * squares, variance, np.nan)
+        lines: Floats = np.stack([(y - slope * x) / n, slope])
+        return lines
+
+
+def _held_out(means: Floats) -> Floats:
+    """R² of the lines, from means over units: (6 · levels, rows), see `_lines` → (rows,)."""
+    sums = means.reshape(6, -1, means.shape[1])
+    n, x, y, xx, xy, yy = sums
+    a, b = _lines(sums)
+    errors = yy - 2 * a * y - 2 * b * xy + a**2 * n + 2 * a * b * x + b**2 * xx
+    total = yy.sum(0) - y.sum(0) ** 2 / n.sum(0)
+    share: Floats = np.minimum(1 - errors.sum(0) / total, 1.0)
+    return share
+
+
+def transfer(
+    x: ArrayLike,
+    y: ArrayLike,
+    levels: Sequence[Hashable],
+    how: Resampling | None = None,
+    *,
+    interval: Jackknifed | Ends = "jackknife",
+) -> Estimate:
     """Held-out R² of predicting y from x at each level that is left out; see `Transfer`.
 
     Args:
         x, y: (units, columns), of the same shape; NaN for missing values.
         levels: the level of each column.
         how: level, resamples and seed.
+        interval: jackknife over units, or the ends of a bootstrap over units.
     """
-    note = note_of_pairs(x, y)
-    return evaluate([plan_transfer(x, y, levels).noted(note)], how or Resampling())[0]
+    how, note = how or Resampling(), note_of_pairs(x, y)
+    return evaluate([plan_transfer(x, y, levels, how.level, interval).noted(note)], how)[0]

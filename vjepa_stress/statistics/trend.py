@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike
 from vjepa_stress.design.base import Design
 from vjepa_stress.design.cell import Where
 from vjepa_stress.fields import Name
-from vjepa_stress.statistics.base import Defect, OfOneMetric, Resampled, Sample, Span, sizes_at
+from vjepa_stress.statistics.base import MEANS_ENDS, Defect, OfOneMetric, Resampled, Sample, Span, sizes_at
 from vjepa_stress.statistics.numerics.arrays import Floats, as_table
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import (
     Estimate,
+    Method,
     Note,
     PendingEstimate,
     Reads,
@@ -41,6 +42,7 @@ class Trend(OfOneMetric):
     level are pooled into one mean; a cell without a level counts as level 0.
     """
 
+    other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
     words: ClassVar[Mapping[str, str]] = {
         "name": "trend",
         "of": "Spearman correlation of mean {metric} with {along}",

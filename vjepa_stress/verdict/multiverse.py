@@ -174,9 +174,8 @@ def _as_statistic(estimand: Statistic, name: str, design: Design) -> Statistic:
 
 
 def _intervals(estimand: Statistic) -> tuple[str, ...]:
-    """Intervals of a statistic. Estimands register no percentile or BCa interval, but alternatives can have it."""
-    own = get_args(type(estimand).model_fields["interval"].annotation)
-    return (*own, *estimand.other_ends) if "expanded" in own else own
+    """Intervals of a statistic. Alternatives can have some that no estimand registers."""
+    return (*get_args(type(estimand).model_fields["interval"].annotation), *estimand.other_ends)
 
 
 def _restricted(where: Where, to: Where, design: Design) -> Where | None:

@@ -1,7 +1,7 @@
 """Partition: does drift (M2) predict the loss of tracking (dM3) under some families of perturbations and not others?
 
 It is a finding, not a verdict: no rule reads it. Pairs of one source are not independent, so every Fisher interval is
-reported with a bootstrap over sources.
+reported with a jackknife over sources.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Correlation:
         name: name of the perturbation or family.
         control: the control that it is computed on; None for all subjects together.
         fisher: r with a Fisher interval, which treats pairs as independent.
-        cluster: r with the interval of a bootstrap over sources.
-        within: r after both columns are centred within cells, with the interval of a bootstrap over sources.
+        cluster: r with the interval of a jackknife over sources.
+        within: r after both columns are centred within cells, with the interval of a jackknife over sources.
         pairs, clips: number of pairs and of clips.
         left_out: number of undefined values in these cells.
         missing: number of cells without a shard.
@@ -257,14 +257,17 @@ def _by_source(
 
 
 def _correlate(table: Table, group: _Group, design: VideoDesign, how: Resampling) -> list[PendingEstimate | Estimate]:
-    """r with its Fisher interval, r with a bootstrap over sources, and r within cells."""
+    """r with its Fisher interval, r with a jackknife over sources, and r within cells."""
     ((drift, loss),), strata = _by_source(table, design, group.cells)
     if len(drift) < 2:
         # Pairs of a single source would have a Fisher interval, but it does not generalise to other sources.
         return [undefined(int(np.isfinite(drift).sum()), "none", Note(code="too-few-units"))] * 3
-    fisher, cluster = plan_pearson(drift, loss, how.level, "fisher"), plan_pearson(drift, loss, how.level)
-    within = plan_within_cell(drift, loss, _repeated(_stored(table, group.cells), drift))
-    return [fisher, cluster.within(strata), within.within(strata)]
+    cells = _repeated(_stored(table, group.cells), drift)
+    return [
+        plan_pearson(drift, loss, how.level, "fisher"),
+        plan_pearson(drift, loss, how.level, strata=strata),
+        plan_within_cell(drift, loss, cells, how.level, strata=strata),
+    ]
 
 
 def _repeated(cells: Sequence[VideoCell], values: Floats) -> list[VideoCell]:

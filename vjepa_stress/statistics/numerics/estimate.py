@@ -22,9 +22,10 @@ from vjepa_stress.statistics.numerics.resample import (
     resample,
 )
 
-Method = Literal["expanded", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "none"]
-"""Method of an interval: bootstrap over units with expanded percentile, percentile or BCa ends, Fisher's z, Student's
-t, simultaneous intervals by the bootstrap of the largest t, generalised estimating equations, or no interval."""
+Method = Literal["expanded", "jackknife", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "none"]
+"""Method of an interval: bootstrap over units with expanded percentile, percentile or BCa ends; jackknife over units;
+Fisher's z; Student's t; simultaneous intervals by the bootstrap of the largest t; generalised estimating equations;
+or no interval."""
 
 Reads = Literal["number", "curve", "pooled-curve", "trend"]
 """What a statistic yields and a rule reads: one value with an interval, changes with simultaneous intervals, changes
@@ -38,6 +39,7 @@ NoteCode = Literal[
     "constant",
     "no-value",
     "no-value-in-resamples",
+    "no-value-without-a-unit",
     "no-bias-correction",
     "undefined-values",
     "values-left-out",

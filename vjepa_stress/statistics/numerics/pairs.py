@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import PendingEstimate
-from vjepa_stress.statistics.numerics.resample import Groups, MeansStatistic
+from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic
 
 CONSTANT = 1e-12
 """A sum of squares below this share of the uncentred one is treated as 0, because it is rounding error."""
@@ -54,16 +54,14 @@ def correlation(covariance: Floats, variances: tuple[Floats, Floats], squares: t
     return r.clip(-1, 1)
 
 
-def plan_means(columns: Floats, of: Callable[[Floats], Floats], pairs: int) -> PendingEstimate:
-    """Plan a bootstrap over units.
+def of_columns(columns: Floats, of: Callable[[Floats], Floats]) -> MeansStatistic:
+    """A statistic of the means of columns over units.
 
     Args:
         columns: (units, k), without missing values.
-        of: the statistic: means of the columns over units, (k, resamples) → (resamples,).
-        pairs: number of pairs.
+        of: the statistic: means of the columns over units, (k, rows) → (rows,).
     """
-    groups = Groups.side_by_side(*[1] * columns.shape[1])
-    return PendingEstimate(MeansStatistic(columns, groups, of), pairs=pairs)
+    return MeansStatistic(columns, Groups.side_by_side(*[1] * columns.shape[1]), of)
 
 
 def standardised(table: Floats) -> Floats:
@@ -73,14 +71,15 @@ def standardised(table: Floats) -> Floats:
     return scaled
 
 
-def plan_share(squares: Floats, y: Floats, of: Callable[[Floats], Floats], pairs: int) -> PendingEstimate:
-    """Plan a function of a share of the total sum of squares of y about its mean.
+def plan_share(squares: Floats, y: Floats, of: Callable[[Floats], Floats], ends: Ends, pairs: int) -> PendingEstimate:
+    """Plan a bootstrap over units of a function of a share of the total sum of squares of y about its mean.
 
     Args:
         squares: (units, columns), terms of the part, in units of y²; NaN where there is no pair.
         y: (units, columns), with mean 0.
         of: the function: shares (resamples,) → (resamples,).
+        ends: method of the interval.
         pairs: number of pairs.
     """
     columns = np.column_stack([np.nansum(part, axis=1) for part in (squares, y**2)])
-    return plan_means(columns, lambda means: of(means[0] / means[1]), pairs)
+    return PendingEstimate(of_columns(columns, lambda means: of(means[0] / means[1])), ends, pairs=pairs)

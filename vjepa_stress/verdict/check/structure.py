@@ -30,7 +30,7 @@ def structure(document: Preregistration) -> Iterator[Finding]:
     for hypothesis in document.hypotheses:
         if (judged := hypothesis.judged) is not None:
             yield from _repeated(document, judged)
-            yield from _estimands(document, judged)
+            yield from _estimands(judged)
             yield from _hardly_fails(document, judged)
 
 
@@ -71,16 +71,10 @@ def _hardly_fails(document: Preregistration, hypothesis: Hypothesis) -> Iterator
             yield Finding("error", "hardly-fails", where, found)
 
 
-def _estimands(document: Preregistration, hypothesis: Hypothesis) -> Iterator[Finding]:
-    design = document.design
+def _estimands(hypothesis: Hypothesis) -> Iterator[Finding]:
     for name, estimand in hypothesis.estimands.items():
         where = f"{hypothesis.id}.{name}"
         for one in estimand.filters():
             selected = {condition.column for condition in one.rows or ()} & set(estimand.columns())
             for column in sorted(selected):
                 yield Finding("error", "selected-on-outcome", where, {"column": column})
-            cells = Counter(design.stratum(cell) for cell in design.select(one))
-            if estimand.interval == "fisher" and max(cells.values()) > 1:
-                yield Finding(
-                    "error", "pairs-share-units", where, {"cells": max(cells.values()), "unit": design.unit}
-                )
