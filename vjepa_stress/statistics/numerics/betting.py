@@ -23,8 +23,11 @@ _TUNED = 0.05
 """The α for which the sizes of the bets are tuned. It is the same for intervals of all levels, so that an interval of
 a higher level contains those of lower levels."""
 
-_LARGEST = 0.5
-"""Largest share of its capital that a gambler can lose on one value."""
+_LARGEST = 0.75
+"""Largest share of its capital that a gambler can lose on one value; the paper suggests 1/2 or 3/4.
+
+With 3/4, intervals of values that are mostly near their mean are narrower; with 1/2, those of values that are 0 or 1.
+"""
 
 _HALVINGS = 50
 """Bisections of the range of the mean. What remains is below 1e-15 of the range."""
