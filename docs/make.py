@@ -350,11 +350,43 @@ def statistics_costs() -> str:
     return table(["322 cells, 200 and 30 clips", "measured", "limit"], rows)
 
 
+def looks_exclude() -> str:
+    """How often an interval excludes the mean at any look."""
+    found = measured("betting")
+    listed = ", ".join(map(str, found["looks"][:-1]))
+    rows = [
+        [family, *(f"{one[key]:.1%}" for key in ("betting", "t_at_looks", "t_always"))]
+        for family, one in found["excluded"].items()
+    ]
+    note = f"{found['studies']} studies; Monte-Carlo standard error {found['standard_error']:.1%}"
+    head = [
+        f"values ({note})",
+        f"`betting`, any look up to {found['longest']}",
+        f"Student's t, looks after {listed} and {found['looks'][-1]}",
+        f"Student's t, every look from {found['first']} on",
+    ]
+    return table(head, rows)
+
+
+def betting_widths() -> str:
+    """Mean widths of a confidence sequence, and of intervals for one look."""
+    found = measured("betting")["widths"]
+    kinds = {"betting": "`betting`", "bernstein": "empirical Bernstein", "hoeffding": "Hoeffding", "t": "Student's t"}
+    rows = [
+        [family, *(" / ".join(f"{one[key]:.3f}" for one in sizes.values()) for key in kinds)]
+        for family, sizes in found.items()
+    ]
+    numbers = ", ".join(next(iter(found.values())))
+    return table([f"width after {numbers} values", *kinds.values()], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "demo": demo,
     "costs": costs,
     "coverage": coverage,
     "coverage_by_association": coverage_by_association,
+    "looks_exclude": looks_exclude,
+    "betting_widths": betting_widths,
     "statistics_costs": statistics_costs,
     "replay": verdicts_replayed,
     "correlations": correlations_replayed,

@@ -19,7 +19,8 @@ from vjepa_stress.statistics.numerics.estimate import evaluate
 from vjepa_stress.verdict import power
 from vjepa_stress.verdict.multiplicity import resampling
 from vjepa_stress.verdict.plan import compute
-from vjepa_stress.verdict.power import Simulation, constant_rules, operating_characteristics, plan_runs
+from vjepa_stress.verdict.power import constant_rules, operating_characteristics, plan_runs
+from vjepa_stress.verdict.simulation import Simulation
 from vjepa_stress.verdict.table import Table
 from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld
 

@@ -64,7 +64,8 @@ def _verdicts(look: Look) -> Table:
             if judged.decision
             else verdicts.reason(judged)
         )
-        lines = filter(None, (hypothesis.title, text, verdicts.not_specific(judged), verdicts.agreement(judged)))
+        beside = (verdicts.looks(judged), verdicts.not_specific(judged), verdicts.agreement(judged))
+        lines = filter(None, (hypothesis.title, text, *beside))
         rows.append((judged.id, verdicts.status(judged), "\n".join(lines)))
     return Table(("hypothesis", "verdict", "claim"), tuple(rows))
 

@@ -30,7 +30,7 @@ class Alternative(Frozen):
 
     name: Name
     hypothesis: Name | None = Field(default=None, exclude_if=lambda one: one is None)
-    interval: Literal["expanded", "jackknife", "percentile", "bca", "fisher"] | None = Field(
+    interval: Literal["expanded", "jackknife", "percentile", "bca", "fisher", "betting"] | None = Field(
         default=None, exclude_if=lambda one: one is None
     )
     level: float | None = Field(default=None, gt=0.5, lt=1, exclude_if=lambda one: one is None)

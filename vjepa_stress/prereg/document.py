@@ -6,9 +6,9 @@ A frozen file holds its canonical bytes. `vjepa_stress.prereg.freeze` writes and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from vjepa_stress.design import AnyDesign, Design
 from vjepa_stress.digest import Digest
@@ -120,6 +120,37 @@ class ExcludedClip(Frozen):
     reason: Text
 
 
+class Sequential(Frozen):
+    """Looks after registered numbers of sources. The first look that confirms or refutes a hypothesis decides it.
+
+    Rules read intervals that hold at all numbers of sources at once, so that looks need no correction.
+    """
+
+    kind: Literal["sequential"]
+    looks: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        min_length=1,
+        description="rising numbers of sources of each data set, in the registered order of sources; the last is the "
+        "largest number of sources of a data set that rules read",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks are {', '.join(map(str, self.looks))}: list each once, in rising order")
+        return self
+
+
+def _kind_of_stopping(value: object) -> str:
+    return "fixed" if isinstance(value, str) else "sequential"
+
+
+Stopping = Annotated[
+    Annotated[Literal["fixed"], Tag("fixed")] | Annotated[Sequential, Tag("sequential")],
+    Discriminator(_kind_of_stopping),
+]
+"""One look at all sources, or looks after registered numbers of sources."""
+
+
 class Analysis(Frozen):
     """Settings of the estimates."""
 
@@ -134,7 +165,7 @@ class Analysis(Frozen):
     missing_data: Literal["not-evaluable", "available-clips"] = Field(
         description="an undefined value of a clip makes the estimate undefined, or excludes the clip"
     )
-    stopping: Literal["fixed"]
+    stopping: Stopping
 
     @property
     def strict(self) -> bool:
@@ -247,6 +278,23 @@ class Preregistration(Frozen):
                 raise ValueError(f"scenario {scenario}: unknown hypothesis {name!r}")
         return self
 
+    @model_validator(mode="after")
+    def _looks_fit(self) -> Self:
+        stopping, design = self.analysis.stopping, self.design
+        tested = [one for one in (hypothesis.judged for hypothesis in self.hypotheses) if one is not None]
+        if isinstance(stopping, Sequential):
+            for hypothesis in tested:
+                _check_sequential(hypothesis)
+            read = [one for hypothesis in tested for one in hypothesis.estimands.values() if one.ordered]
+            cells = [cell for one in read for where in one.filters() for cell in design.select(where)]
+            most = max(map(design.count_sources, design.strata(cells)), default=0)
+            if stopping.looks[-1] != most:
+                raise ValueError(
+                    f"analysis.stopping: the last look is after {stopping.looks[-1]} sources, but rules read up to "
+                    f"{most} of a data set: let the last look be {most}"
+                )
+        return self
+
     def estimands(self) -> Iterator[tuple[Hypothesis, str, Estimand]]:
         """All estimands, each with its hypothesis and its name."""
         for hypothesis in self.hypotheses:
@@ -261,6 +309,30 @@ def fits(design: Design, estimand: Estimand) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _check_sequential(hypothesis: Hypothesis) -> None:
+    """Refuse a rule of a sequential study that does not hold at every look.
+
+    Gates are read once, after the last look. They can prevent verdicts, but not confirm a claim.
+
+    Raises:
+        ValueError: with the estimand.
+    """
+    for leaf in hypothesis.rule.leaves():
+        estimand, is_gate = hypothesis.estimands[leaf.estimand], hypothesis.family == CALIBRATION
+        path = f"{hypothesis.id}.{leaf.estimand}"
+        if not estimand.ordered and (estimand.sampled or not is_gate):
+            raise ValueError(
+                f"{path}: a sequential study needs intervals that hold at every look, found {estimand.statistic}, "
+                f"interval {estimand.interval}: use a mean or a difference with `interval: betting`, or "
+                "`stopping: fixed`"
+            )
+        if not leaf.reads_interval and not is_gate:
+            raise ValueError(
+                f"{path}: {leaf.kind} reads only the value, which passes a number by chance if it is looked at often "
+                "enough: use `use: interval`, or `stopping: fixed`"
+            )
 
 
 def check_scenarios(design: Design, hypotheses: Collection[str], plan: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vjepa_stress.design import Design, VideoDesign
 from vjepa_stress.errors import BadDocument
-from vjepa_stress.prereg.document import Hypothesis
+from vjepa_stress.prereg.document import Hypothesis, Sequential
 from vjepa_stress.prereg.draft_defaults import complete
 from vjepa_stress.prereg.drafts import expand
 from vjepa_stress.prereg.freeze import Registration
@@ -17,6 +17,7 @@ from vjepa_stress.report import words
 from vjepa_stress.report.draft_changes import NOT_COMPARED, draft_changes
 from vjepa_stress.report.grouping import grouped
 from vjepa_stress.report.numbers import percent
+from vjepa_stress.report.verdicts import schedule
 from vjepa_stress.report.video_registration import Grid, cell_grids, header_fields, pinned_blocks
 from vjepa_stress.terminal import aligned
 
@@ -169,6 +170,8 @@ def _analysis(registration: Registration) -> Section:
         "missing data": analysis.missing_data,
         "exclusions": words.counted(len(analysis.exclusions), "clip") if analysis.exclusions else "none",
     }
+    if isinstance(analysis.stopping, Sequential):
+        fields["looks"] = f"{schedule(analysis.stopping)}; the first that confirms or refutes decides"
     lines = ["alternatives, which decide nothing"] if document.sensitivity else []
     for one in document.sensitivity:
         of = f" of {one.hypothesis}" if one.hypothesis else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from vjepa_stress.prereg.document import Sequential
 from vjepa_stress.report import numbers, words
 from vjepa_stress.rules import RULES
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note
@@ -71,6 +72,19 @@ def agreement(one: HypothesisVerdict) -> str:
     """The number of alternatives with the same outcome as the verdict; empty if none applies."""
     agreeing, applied = agreement_of(one.verdict, one.alternatives)
     return f"{agreeing} of {words.counted(applied, 'alternative')} agree{'s' * (agreeing == 1)}" if applied else ""
+
+
+def schedule(stopping: Sequential) -> str:
+    """The registered looks of a study."""
+    *earlier, last = map(str, stopping.looks)
+    sources = f"{', '.join(earlier)} and {last}" if earlier else last
+    return f"after {sources} sources of each data set"
+
+
+def looks(one: HypothesisVerdict) -> str:
+    """The registered looks, with their outcomes and the one that decided; empty if the study has one look."""
+    outcomes = ", ".join(f"{look.outcome} after {look.sources}" for look in one.looks)
+    return f"look after {words.counted(one.look, 'source')} ({outcomes})" if one.look is not None else ""
 
 
 def reason(one: HypothesisVerdict, unit: str = "clip", changes: Mapping[str, str] | None = None) -> str:

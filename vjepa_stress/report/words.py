@@ -31,6 +31,7 @@ METHODS: Mapping[Method, str] = {
     "student-t": "Student's t half-widths, pooled as √(h₁² + h₂²)",
     "max-t": "paired over {units}, simultaneous intervals by a bootstrap of the largest t",
     "gee": "generalised estimating equations, robust interval; {units} are clusters",
+    "betting": "each {unit} averaged, then a confidence sequence by betting over {units} in their registered order",
     "none": "no interval",
 }
 
@@ -50,6 +51,8 @@ NOTES: Mapping[NoteCode, str] = {
     "one-class": "all pairs are failures, or none is",
     "few-units": "fewer than {value} {units}",
     "no-fit": "the equations have no solution",
+    "out-of-range": "a value is outside the range of its metric",
+    "no-mean-left": "no mean is compatible with the values of all {units} in their order",
 }
 
 

@@ -31,6 +31,10 @@ MEANS_ENDS: tuple[Ends, ...] = ("percentile", "bca")
 PAIRS_ENDS: tuple[Ends, ...] = ("expanded", "percentile", "bca")
 """Alternative intervals of statistics of pairs. They are too narrow for data with heavy tails."""
 
+OfMean = Literal["expanded", "betting"]
+"""The intervals of a mean that a document can register: the bootstrap interval, which holds for one look at all
+sources, or a confidence sequence by betting, which holds for looks after any numbers of sources."""
+
 LEAST_SOURCES = 30
 """Intervals hold their level from this number of sources on (coverage study, docs/statistics.md).
 
@@ -67,11 +71,13 @@ class Sample:
         cells: the cell of each column of the first filter's parts. A cell occurs several times if a row has several
             units, such as clips of one source.
         strata: number of rows of each stratum, in the order of the rows. Rows are resampled within strata.
+        spans: smallest and largest possible value of each part.
     """
 
     parts: Sequence[Floats]
     cells: Sequence[Cell]
     strata: tuple[int, ...]
+    spans: Sequence[Span] = ()
 
 
 class Statistic(Frozen, ABC):
@@ -79,7 +85,7 @@ class Statistic(Frozen, ABC):
 
     Class attributes:
         present_in: whether a unit must be present in every part, or in any part.
-        least_sources: number of sources from which on its interval holds its level.
+        least_sources: number of sources from which on its bootstrap interval holds its level.
         is_mean: whether its interval has the width of that of a mean over units, which determines a sample size.
         other_ends: intervals that an alternative may have in place of the registered one.
         words: templates of its texts, by code; `report.words` fills them in.
@@ -136,12 +142,18 @@ class Statistic(Frozen, ABC):
             path: hypothesis and name of the estimand, for the error message.
 
         Raises:
-            ValueError: with the path and the missing column or cell.
+            ValueError: with the path and the missing column or cell, or with the strata of a betting interval.
         """
         for column in self.columns():
             design.check_column(column, path)
         for where in self.filters():
             design.check_filter(where, path)
+        strata = design.strata([cell for where in self.filters() for cell in design.select(where)])
+        if self.ordered and len(strata) > 1:
+            raise ValueError(
+                f"{path}: a betting interval needs sources of one kind, found {', '.join(strata)}: restrict the "
+                "filter to one of them, or use `interval: expanded`"
+            )
 
     def defects(self, design: Design) -> Iterator[Defect]:  # noqa: ARG002
         """Reasons why it is constant or undefined; none for most statistics."""
@@ -186,9 +198,19 @@ class Statistic(Frozen, ABC):
         return self.interval != "none"
 
     @property
-    def resampled(self) -> bool:
-        """Whether its interval is computed by resampling units."""
+    def seeded(self) -> bool:
+        """Whether its interval depends on the seed, which determines resamples, or the order of the sources."""
         return self.interval not in ("none", "jackknife", "fisher", "pooled")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its interval reads the rows in their registered order, and holds after any number of rows."""
+        return self.interval == "betting"
+
+    @property
+    def fewest_sources(self) -> int:
+        """Number of sources from which on a rule may read its interval."""
+        return 2 if self.ordered else self.least_sources
 
 
 class OfOneMetric(Statistic):

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from vjepa_stress.design.cell import Where
-from vjepa_stress.statistics.base import MEANS_ENDS, Comparison, Resampled, Sample, Span
+from vjepa_stress.statistics.base import MEANS_ENDS, Comparison, OfMean, Sample, Span
+from vjepa_stress.statistics.numerics.arrays import unit_means
+from vjepa_stress.statistics.numerics.betting import of_units
 from vjepa_stress.statistics.numerics.complete import complete
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, PendingEstimate, evaluate
 from vjepa_stress.statistics.numerics.paired_means import compare_means
@@ -17,7 +19,10 @@ from vjepa_stress.statistics.numerics.resample import Ends, Resampling
 
 
 class Difference(Comparison):
-    """Mean of one filter minus the mean of another on the same units; paired bootstrap."""
+    """Mean of one filter minus the mean of another on the same units; paired bootstrap.
+
+    With a betting interval, the difference of each unit is computed first, and all units have the same weight.
+    """
 
     is_mean: ClassVar[bool] = True
     other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
@@ -31,7 +36,7 @@ class Difference(Comparison):
     statistic: Literal["difference"]
     of: Where
     minus: Where
-    interval: Resampled = "expanded"
+    interval: OfMean = "expanded"
 
     @model_validator(mode="after")
     def _two_filters(self) -> Self:
@@ -44,8 +49,11 @@ class Difference(Comparison):
         (low, high), (other_low, other_high) = spans
         return low - other_high, high - other_low
 
-    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
-        """Plan a paired bootstrap over units."""
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
+        """Plan a paired bootstrap over units, or bet on their differences in their order."""
+        if self.interval == "betting":
+            of, minus = map(unit_means, sample.parts)
+            return of_units((of - minus)[:, 0], self.value_range(sample.spans), how.level)
         return plan_difference(sample.parts[0], sample.parts[1], self.interval)
 
 

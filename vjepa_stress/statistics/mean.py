@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_stress.design.cell import Where
-from vjepa_stress.statistics.base import MEANS_ENDS, OfOneMetric, Resampled, Sample, Span
+from vjepa_stress.statistics.base import MEANS_ENDS, OfMean, OfOneMetric, Sample, Span
 from vjepa_stress.statistics.numerics.arrays import as_table, rows_by_unit, unit_means, with_values
+from vjepa_stress.statistics.numerics.betting import of_units
 from vjepa_stress.statistics.numerics.complete import complete, note_of_values
 from vjepa_stress.statistics.numerics.estimate import Estimate, Method, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Ends, Groups, MeansStatistic, Resampling
 
 
 class Mean(OfOneMetric):
-    """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units."""
+    """Mean of a metric over all (unit, cell) pairs of a filter; bootstrap over units.
+
+    With a betting interval, each unit is averaged first, and all units have the same weight.
+    """
 
     is_mean: ClassVar[bool] = True
     other_ends: ClassVar[tuple[Method, ...]] = MEANS_ENDS
@@ -29,14 +33,16 @@ class Mean(OfOneMetric):
 
     statistic: Literal["mean"]
     where: Where
-    interval: Resampled = "expanded"
+    interval: OfMean = "expanded"
 
     def value_range(self, spans: Sequence[Span]) -> Span:
         """The range of the metric."""
         return spans[0]
 
-    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:  # noqa: ARG002
-        """Plan a bootstrap over units."""
+    def plan(self, sample: Sample, how: Resampling) -> PendingEstimate | Estimate:
+        """Plan a bootstrap over units, or bet on them in their order."""
+        if self.interval == "betting":
+            return of_units(unit_means(sample.parts[0])[:, 0], self.value_range(sample.spans), how.level)
         return plan_mean(sample.parts[0], self.interval)
 
 

@@ -12,6 +12,7 @@ from vjepa_stress.statistics.incremental import incremental
 from vjepa_stress.statistics.jumps import jumps
 from vjepa_stress.statistics.maximum import maximum
 from vjepa_stress.statistics.mean import bootstrap_mean, cluster_bootstrap
+from vjepa_stress.statistics.numerics.betting import betting_mean
 from vjepa_stress.statistics.numerics.estimate import Estimate, Step
 from vjepa_stress.statistics.numerics.fisher import fisher_ci
 from vjepa_stress.statistics.numerics.resample import Resampling
@@ -28,6 +29,7 @@ __all__ = [
     "Resampling",
     "Step",
     "auroc",
+    "betting_mean",
     "bootstrap_mean",
     "clip_counts",
     "cluster_bootstrap",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from vjepa_stress.verdict.judge import Exploratory, Verdict, closed_gates, explo
 from vjepa_stress.verdict.multiplicity import holm, leaf_levels, p_value, resampling
 from vjepa_stress.verdict.multiverse import AlternativeRecord, multiverse
 from vjepa_stress.verdict.needed import cells_of
+from vjepa_stress.verdict.sequential import LookRecord, at_look, deciding, looks_at
 
 Final = Literal[Outcome, Exploratory, "withdrawn"]
 """Final outcome of a hypothesis."""
@@ -88,6 +90,8 @@ class HypothesisVerdict(Frozen):
         level: level of its intervals, if corrected for multiplicity.
         p: smallest α at which the rule confirms; `p_holm` is adjusted within the family. They decide nothing.
         withdrawn: estimands that the rule no longer reads.
+        look: in a sequential study, the number of sources of the look that decides. Other fields are of this look.
+        looks: in a sequential study, all registered looks.
     """
 
     id: str
@@ -108,6 +112,8 @@ class HypothesisVerdict(Frozen):
     p: Finite | None = Field(default=None, exclude_if=lambda p: p is None)
     p_holm: Finite | None = Field(default=None, exclude_if=lambda p: p is None)
     withdrawn: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    look: int | None = Field(default=None, exclude_if=lambda look: look is None)
+    looks: tuple[LookRecord, ...] = Field(default=(), exclude_if=lambda looks: not looks)
 
     @property
     def other_levels(self) -> dict[tuple[str, float], Estimate]:
@@ -130,6 +136,7 @@ class HypothesisVerdict(Frozen):
                 "gates": {name: exploratory(outcome) for name, outcome in self.gates.items()},
                 "controls_outcome": {name: exploratory(one) for name, one in self.controls_outcome.items()},
                 "alternatives": tuple(one.exploratory() for one in self.alternatives),
+                "looks": tuple(one.exploratory() for one in self.looks),
             }
         )
 
@@ -163,12 +170,19 @@ class StudyVerdict(Frozen):
 def evaluate(evidence: Evidence) -> StudyVerdict:
     """Compute all estimates and apply all rules. The same evidence gives the same bytes."""
     document = evidence.registration.document
-    judged = [_hypothesis(hypothesis, evidence) for hypothesis in document.hypotheses]
+    judged = [_at_looks(hypothesis, evidence) for hypothesis in document.hypotheses]
     if document.analysis.multiplicity == "bonferroni":
         judged = _with_p_values(judged, evidence)
     closed = closed_gates({one.id: one.verdict for one in judged if one.family == CALIBRATION})
     if closed:
-        not_judged = {"verdict": "not-evaluable", "decision": None, "gates": closed, "controls_outcome": {}}
+        not_judged = {
+            "verdict": "not-evaluable",
+            "decision": None,
+            "gates": closed,
+            "controls_outcome": {},
+            "looks": (),
+            "look": None,
+        }
         judged = [
             one if one.family == CALIBRATION or one.verdict == "withdrawn" else one.model_copy(update=not_judged)
             for one in judged
@@ -195,13 +209,14 @@ def evaluate(evidence: Evidence) -> StudyVerdict:
 def _with_p_values(judged: Sequence[HypothesisVerdict], evidence: Evidence) -> list[HypothesisVerdict]:
     """Add p-values, adjusted within each family. They decide nothing."""
     document, verdicts = evidence.registration.document, list(judged)
+    looks = {one.id: one.look for one in judged}
     p_values = {
         one.id: p
         for one in (hypothesis.judged for hypothesis in document.hypotheses)
         if one is not None
         and one.family != CALIBRATION
         and _has_all_cells(one, evidence)
-        and (p := p_value(one, evidence.table, document)) is not None
+        and (p := p_value(one, at_look(evidence.table, looks[one.id], document), document)) is not None
     }
     for family in {one.family for one in judged}:
         members = [n for n, one in enumerate(judged) if one.family == family and one.id in p_values]
@@ -217,13 +232,36 @@ def _with_alternatives(one: HypothesisVerdict, evidence: Evidence) -> Hypothesis
     judged = next(hypothesis.judged for hypothesis in document.hypotheses if hypothesis.id == one.id)
     if one.decision is None or judged is None or not _has_all_cells(judged, evidence):
         return one
-    records = multiverse(judged, document.sensitivity, evidence.table, document)
+    table = at_look(evidence.table, one.look, document)
+    records = multiverse(judged, document.sensitivity, table, document)
     return one.model_copy(update={"alternatives": records})
 
 
 def _has_all_cells(hypothesis: Hypothesis, evidence: Evidence) -> bool:
     design = evidence.registration.document.design
     return all(cell in evidence.cells for one in hypothesis.estimands.values() for cell in cells_of(one, design))
+
+
+def _at_looks(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:
+    """The verdict at the registered look that decides, with the outcomes of all looks."""
+    document = evidence.registration.document
+    looks = {
+        sources: _hypothesis(hypothesis, replace(evidence, table=at_look(evidence.table, sources, document)))
+        for sources in looks_at(hypothesis, document)
+    }
+    if not looks:
+        return _hypothesis(hypothesis, evidence)
+    records = tuple(
+        LookRecord(
+            sources=sources,
+            outcome=one.decision.outcome,
+            estimates={name: record.estimate for name, record in one.estimates.items()},
+        )
+        for sources, one in looks.items()
+        if one.decision is not None
+    )
+    look = deciding({sources: one.verdict for sources, one in looks.items()})
+    return looks[look].model_copy(update={"look": look, "looks": records})
 
 
 def _hypothesis(hypothesis: Hypothesis, evidence: Evidence) -> HypothesisVerdict:

@@ -93,7 +93,7 @@ def _matters(judged: Hypothesis, before: Analysis, after: Analysis) -> bool:
     for leaf in judged.rule.leaves():
         estimand = judged.estimands[leaf.estimand]
         relevels = estimand.sampled and len({leaf.interval_alpha(alpha) for alpha in levels}) > 1
-        redraws = estimand.resampled and before.bootstrap_seed != after.bootstrap_seed
+        redraws = estimand.seeded and before.bootstrap_seed != after.bootstrap_seed
         if leaf.reads_interval and (relevels or redraws):
             return True
     return False
@@ -118,7 +118,7 @@ def _without_each_source(
     settled = document.model_copy(update={"analysis": analysis})
     seen: Outcome | None = None
     for source in sources:
-        rest = _without(table, source)
+        rest = table.only(table.source != source)
         outcome = _judged(judged, {name: plan.on(rest, design) for name, plan in plans.items()}, rest, settled)
         if seen not in (None, outcome):
             return "differs"
@@ -187,16 +187,3 @@ def _restricted(where: Where, to: Where, design: Design) -> Where | None:
             return None
         where = where.at(factor, *kept)
     return where
-
-
-def _without(table: Table, source: int) -> Table:
-    """The table without the units of one source, given its number."""
-    kept = table.source != source
-    rows = np.flatnonzero(kept)
-    return dataclasses.replace(
-        table,
-        units=tuple(table.units[n] for n in rows),
-        sources=tuple(table.sources[n] for n in rows),
-        present=table.present[kept],
-        values={name: part[kept] for name, part in table.values.items()},
-    )

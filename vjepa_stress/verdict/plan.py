@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from vjepa_stress.design import Cell, Design, Where
 from vjepa_stress.statistics import Statistic
-from vjepa_stress.statistics.base import Sample
+from vjepa_stress.statistics.base import Sample, Span
 from vjepa_stress.statistics.numerics.arrays import Floats
 from vjepa_stress.statistics.numerics.estimate import Estimate, Note, PendingEstimate, evaluate, undefined
 from vjepa_stress.statistics.numerics.resample import Resampling
+from vjepa_stress.verdict.order import source_rank
 from vjepa_stress.verdict.rows import Rows
 from vjepa_stress.verdict.table import Table
 
@@ -26,6 +27,7 @@ class EstimationPlan:
         estimand: the estimand.
         parts: each filter of the estimand, with the columns of the table that it selects.
         cells: cells that the first filter selects.
+        spans: smallest and largest possible value of each column in each filter.
         present: `Table.present` of the table of the plan; most tables share it.
         source, stratum: number of the source of each unit, and of the stratum of that source.
         rows: the rows of the sample, with the units that are present in every part (or in any part, see
@@ -35,6 +37,7 @@ class EstimationPlan:
     estimand: Statistic
     parts: tuple[tuple[Where, NDArray[np.int64]], ...]
     cells: tuple[Cell, ...]
+    spans: tuple[Span, ...]
     present: NDArray[np.bool_]
     source: NDArray[np.int64]
     stratum: NDArray[np.int64]
@@ -67,7 +70,8 @@ class EstimationPlan:
         stratum = table.stratum(np.concatenate([columns for _, columns in parts]), design)
         present = [np.logical_or.reduce(table.present[:, columns], axis=1) for _, columns in parts]
         rows = Rows.of(_combine(estimand, present), table.source, stratum)
-        return cls(estimand, parts, cells, table.present, table.source, stratum, rows)
+        spans = tuple(design.columns[name].range for _ in parts for name in estimand.columns())
+        return cls(estimand, parts, cells, spans, table.present, table.source, stratum, rows)
 
     def read(self, table: Table, how: Resampling, *, strict: bool) -> PendingEstimate | Estimate:
         """Read a table and plan the estimate.
@@ -82,18 +86,23 @@ class EstimationPlan:
             values = [
                 self.rows.arrange_columns(table.values[name], columns) for _, columns in self.parts for name in names
             ]
-            return self._plan(values, self.rows, how)
+            return self._plan(values, self.rows, table, how)
         read = [_read(table, names, where, columns) for where, columns in self.parts]
         missing = sum(count for _, _, count in read)
         if strict and missing:
             return undefined(0, "none", Note(code="undefined-values", value=missing, columns=names))
         # Units without a value in these cells, such as those of other strata, are not observations.
         rows = Rows.of(_combine(self.estimand, [kept for _, kept, _ in read]), self.source, self.stratum)
-        planned = self._plan([rows.arrange(part) for parts, _, _ in read for part in parts], rows, how)
+        planned = self._plan([rows.arrange(part) for parts, _, _ in read for part in parts], rows, table, how)
         return planned.noted(Note(code="values-left-out", value=missing)) if missing else planned
 
-    def _plan(self, values: Sequence[Floats], rows: Rows, how: Resampling) -> PendingEstimate | Estimate:
-        planned = self.estimand.plan(Sample(values, self.cells * rows.width, rows.strata), how)
+    def _plan(
+        self, values: Sequence[Floats], rows: Rows, table: Table, how: Resampling
+    ) -> PendingEstimate | Estimate:
+        if self.estimand.ordered:
+            order = rows.order(source_rank(table.sources, how.seed))
+            values = [part[order] for part in values]
+        planned = self.estimand.plan(Sample(values, self.cells * rows.width, rows.strata, self.spans), how)
         # An alternative may have other ends than the registered ones.
         return planned.ending(self.estimand.interval).within(rows.strata)
 

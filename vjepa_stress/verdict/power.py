@@ -14,40 +14,27 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-import numpy as np
-
-from vjepa_stress.design import Cell
 from vjepa_stress.errors import BadDocument
-from vjepa_stress.prereg.document import CALIBRATION, Hypothesis, Preregistration, check_scenarios
+from vjepa_stress.prereg.document import CALIBRATION, Preregistration, check_scenarios
 from vjepa_stress.prereg.scenarios import (
-    WORLDS,
     Chance,
     Chances,
-    Given,
     OperatingCharacteristics,
     Plan,
     Severity,
     Size,
 )
 from vjepa_stress.rules import Outcome
-from vjepa_stress.statistics.numerics.estimate import Estimate
-from vjepa_stress.verdict.author_free import Dose, Noise, Shuffled, dose_factor, null_of_pilot, null_of_scenario
-from vjepa_stress.verdict.by_level import ByLevel
-from vjepa_stress.verdict.judge import closed_gates, judge, levels_read
-from vjepa_stress.verdict.multiplicity import leaf_levels, resampling
-from vjepa_stress.verdict.needed import columns_of, needed_by
-from vjepa_stress.verdict.plan import EstimationPlan
-from vjepa_stress.verdict.severity import BORDERS, Border, at_borders
+from vjepa_stress.verdict.author_free import dose_factor
+from vjepa_stress.verdict.needed import columns_of
+from vjepa_stress.verdict.severity import BORDERS
+from vjepa_stress.verdict.simulation import Judged, Run, Simulation, active_in, needed_in
 from vjepa_stress.verdict.table import Table
-from vjepa_stress.verdict.worlds import GivenWorld, PilotWorld, World, scaled
+from vjepa_stress.verdict.worlds import scaled
 
 SCALES = (0.5, 2.0, 4.0)
 """Sizes of the power curves, as factors of the registered numbers of units and sources."""
-
-Judged = tuple[str, Border | None]
-"""A hypothesis, judged as simulated or with its truth at a border."""
 
 _AT_ONCE = 50
 """Number of simulated studies per task of a process."""
@@ -97,34 +84,15 @@ def operating_characteristics(
     return OperatingCharacteristics(**vars(plan), chances=chances, curves=curves, severity=severity)
 
 
-@dataclass(frozen=True)
-class Run:
-    """Simulated studies of one world.
-
-    Attributes:
-        world: name of a scenario, or of a world that needs no author.
-        claimed: the scenario from which `null` and `shuffled` are derived; else None.
-        hypotheses: ids of the hypotheses that are judged, in the order of the document.
-        studies: number of studies.
-        scale: factor of the numbers of units and sources.
-    """
-
-    world: str
-    claimed: str | None
-    hypotheses: tuple[str, ...]
-    studies: int
-    scale: float = 1.0
-
-
 def plan_runs(document: Preregistration, plan: Plan) -> tuple[Run, ...]:
     """All worlds to simulate: the scenarios, the worlds that need no author, and the sizes of the power curves."""
-    active = _active(document)
+    active = active_in(document)
     runs = [Run(name, None, tuple(one.id for one in active), plan.studies) for name in plan.scenarios]
     tested = [one for one in active if one.family != CALIBRATION]
     claims = {one.id: claimed for one in tested if (claimed := plan.claimed(one.id)) is not None}
     # Only metrics can be drawn from a distribution; counts and flags come with the units of a pilot.
     metrics = set(document.design.columns)
-    drawn = [one.id for one in tested if metrics.issuperset(columns_of(_needed(document, [one])))]
+    drawn = [one.id for one in tested if metrics.issuperset(columns_of(needed_in(document, [one])))]
     for claimed in dict.fromkeys(claims.values()):
         ids = tuple(name for name, scenario in claims.items() if scenario == claimed)
         if of_metrics := tuple(name for name in ids if name in drawn):
@@ -134,7 +102,7 @@ def plan_runs(document: Preregistration, plan: Plan) -> tuple[Run, ...]:
         runs += [Run(claimed, None, judged, plan.curve_studies, scale) for scale in SCALES]
     if drawn:
         runs.append(Run("noise", None, tuple(drawn), plan.null_studies))
-        if dose_factor(document.design, _needed(document, [one for one in tested if one.id in drawn])) is not None:
+        if dose_factor(document.design, needed_in(document, [one for one in tested if one.id in drawn])) is not None:
             runs.append(Run("dose", None, tuple(drawn), plan.null_studies))
     return tuple(runs)
 
@@ -144,11 +112,11 @@ def _curves(
 ) -> dict[str, tuple[Size, ...]]:
     """For each hypothesis that a scenario expects to be confirmed: the chance of it by size of the study."""
     curves: dict[str, tuple[Size, ...]] = {}
-    for hypothesis in _active(document):
+    for hypothesis in active_in(document):
         claimed = plan.claimed(hypothesis.id)
         if claimed is None or hypothesis.family == CALIBRATION:
             continue
-        strata = document.design.strata(tuple(_needed(document, [hypothesis])))
+        strata = document.design.strata(tuple(needed_in(document, [hypothesis])))
         points = []
         for run in sorted((one for one in found if one.world == claimed), key=lambda one: one.scale):
             if hypothesis.id in run.hypotheses:
@@ -171,7 +139,7 @@ def constant_rules(document: Preregistration, simulated: OperatingCharacteristic
     that fails its calibration.
     """
     constant = []
-    for hypothesis in _active(document):
+    for hypothesis in active_in(document):
         outcomes = {
             outcome
             for chances in (simulated.chances[name] for name in simulated.scenarios)
@@ -181,10 +149,6 @@ def constant_rules(document: Preregistration, simulated: OperatingCharacteristic
         if hypothesis.family != CALIBRATION and len(outcomes) < 2:
             constant.append(hypothesis.id)
     return tuple(constant)
-
-
-def _active(document: Preregistration) -> list[Hypothesis]:
-    return [one for hypothesis in document.hypotheses if (one := hypothesis.judged) is not None]
 
 
 def _chances(verdicts: Counter[str], studies: int) -> Chances:
@@ -202,100 +166,6 @@ def _chances(verdicts: Counter[str], studies: int) -> Chances:
         refuted=chance("refuted"),
         not_evaluable=chance("not-evaluable"),
     )
-
-
-class Simulation:
-    """A world that is prepared for simulation."""
-
-    def __init__(self, document: Preregistration, plan: Plan, run: Run, pilots: Mapping[str, Table]) -> None:
-        self.hypotheses = [one for one in _active(document) if one.id in run.hypotheses]
-        self.seed, self.gated = plan.seed, run.world not in WORLDS
-        self.strict = document.analysis.strict
-        self.world = _world(document, plan, run, self.hypotheses, pilots)
-        # A withdrawn gate has no verdict. If all gates are withdrawn, no hypothesis is evaluated; see `closed_gates`.
-        self.withdrawn_gates = {
-            one.id: "withdrawn" for one in document.hypotheses if one.family == CALIBRATION and one.judged is None
-        }
-        self.how = resampling(document).model_copy(update={"resamples": plan.resamples})
-        self.own = {one.id: resampling(document, one).level for one in self.hypotheses}
-        self.levels = {one.id: leaf_levels(document, one) for one in self.hypotheses}
-        self.plans = {
-            (one.id, name): EstimationPlan.of(estimand, self.world.skeleton, document.design)
-            for one in self.hypotheses
-            for name, estimand in one.estimands.items()
-        }
-        # Intervals that no rule reads are not computed, because they would take most of the time.
-        self.wanted: dict[tuple[str, str], list[float]] = {}
-        for one in self.hypotheses:
-            for leaf, level in levels_read(one.rule, self.levels[one.id], self.own[one.id]):
-                if leaf.reads_interval:
-                    self.wanted.setdefault((one.id, leaf.estimand), []).append(level)
-        self.points = self.plans.keys() - self.wanted.keys()
-        self.wanted |= {key: [self.how.level] for key in self.points}
-        severe = [] if run.scale != 1 else [one for one in self.hypotheses if plan.claimed(one.id) == run.world]
-        severe = [one for one in severe if one.family != CALIBRATION]
-        self.at_borders = at_borders(document, severe, self.plans, self.world, self.how, plan.seed)
-
-    def study(self, number: int) -> dict[Judged, str]:
-        """The verdicts of one simulated study."""
-        table = self.world.draw(np.random.Generator(np.random.PCG64([self.seed, number])))
-        first = {key: levels[0] for key, levels in self.wanted.items()}
-        by_level = ByLevel(self.plans, table, self.how, strict=self.strict, first=first, points=self.points)
-        estimates = by_level.at((key, level) for key, levels in self.wanted.items() for level in levels)
-        seen: dict[str, dict[tuple[str, float], Estimate]] = {one.id: {} for one in self.hypotheses}
-        for ((hypothesis_id, name), level), estimate in estimates.items():
-            seen[hypothesis_id][name, level] = estimate
-        outcomes: dict[str, str] = {}
-        moved: dict[Judged, str] = {}
-        for hypothesis in self.hypotheses:
-            at, own = seen[hypothesis.id], self.own[hypothesis.id]
-            # A leaf without levels reads the level of the hypothesis, or only a value, which is equal at all levels.
-            estimated = {name: at.get((name, own), estimate) for (name, _), estimate in at.items()}
-            levels = self.levels[hypothesis.id]
-            outcomes[hypothesis.id] = judge(hypothesis.rule, estimated, levels, at).outcome
-            if hypothesis.id in self.at_borders:
-                of_borders = self.at_borders[hypothesis.id].outcomes(estimated, levels, at)
-                moved |= {(hypothesis.id, border): outcome for border, outcome in of_borders}
-        gates = {one.id: outcomes[one.id] for one in self.hypotheses if one.family == CALIBRATION}
-        if self.gated and closed_gates(self.withdrawn_gates | gates):
-            outcomes = {name: gates.get(name, "not-evaluable") for name in outcomes}
-        return {(name, None): outcome for name, outcome in outcomes.items()} | moved
-
-
-def _needed(document: Preregistration, hypotheses: Sequence[Hypothesis]) -> dict[Cell, frozenset[str]]:
-    return needed_by((one for hypothesis in hypotheses for one in hypothesis.estimands.values()), document.design)
-
-
-def _world(
-    document: Preregistration, plan: Plan, run: Run, hypotheses: Sequence[Hypothesis], pilots: Mapping[str, Table]
-) -> World:
-    design, needed = document.design, _needed(document, hypotheses)
-    if run.world == "noise":
-        return Noise(design, needed)
-    if run.world == "dose":
-        return Dose(design, needed, dose_factor(design, needed) or "")
-    name = run.claimed or run.world
-    scenario = plan.scenarios[name]
-    if isinstance(scenario, Given):
-        if others := [column for column in columns_of(needed) if column not in design.columns]:
-            raise BadDocument(
-                f"scenario {name}: only metrics can be simulated, but an estimand filters by {', '.join(others)}",
-                fix="use a scenario of kind `pilot`, whose shards have these columns",
-            )
-        if run.world == "null":
-            return null_of_scenario(name, scenario, design, needed)
-        world: World = GivenWorld(name, scenario, design, needed, run.scale)
-    elif name not in pilots:
-        raise BadDocument(
-            f"scenario {name}: the table of its pilot is missing",
-            expected=scenario.study,
-            fix=f"pass the table of the pilot in `pilots`, under the name {name}",
-        )
-    elif run.world == "null":
-        return null_of_pilot(pilots[name], design, needed)
-    else:
-        world = PilotWorld(name, pilots[name], design, needed, run.scale)
-    return Shuffled(world, design, needed) if run.world == "shuffled" else world
 
 
 def _outcomes(

@@ -50,6 +50,15 @@ class Rows:
         places[~padding] = units
         return cls(places.ravel(), strata, int(sizes.max()), padding.ravel() if padding.any() else None)
 
+    def order(self, rank: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order of the rows by the ranks of their sources.
+
+        Args:
+            rank: (units,), rank of the source of each unit.
+        """
+        units = np.arange(len(rank))[self.units]
+        return np.argsort(rank[units[:: self.width]], kind="stable")
+
     def arrange(self, values: Floats) -> Floats:
         """Values of shape (units, cells) as (rows, width · cells); NaN in padding.
 

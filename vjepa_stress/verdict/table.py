@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,17 @@ class Table:
         of_source = np.full(len(self.units), len(order))
         np.minimum.at(of_source, self.source, of_unit.min(axis=1, initial=len(order)))
         return of_source[self.source]
+
+    def only(self, kept: NDArray[np.bool_]) -> Table:
+        """The table with some of its units."""
+        rows = np.flatnonzero(kept).tolist()
+        return dataclasses.replace(
+            self,
+            units=tuple(self.units[n] for n in rows),
+            sources=tuple(self.sources[n] for n in rows),
+            present=self.present[kept],
+            values={name: part[kept] for name, part in self.values.items()},
+        )
 
     @functools.cached_property
     def _position(self) -> dict[Cell, int]:

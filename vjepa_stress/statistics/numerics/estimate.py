@@ -22,10 +22,12 @@ from vjepa_stress.statistics.numerics.resample import (
     resample,
 )
 
-Method = Literal["expanded", "jackknife", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "none"]
+Method = Literal[
+    "expanded", "jackknife", "percentile", "bca", "fisher", "student-t", "max-t", "gee", "betting", "none"
+]
 """Method of an interval: bootstrap over units with expanded percentile, percentile or BCa ends; jackknife over units;
-Fisher's z; Student's t; simultaneous intervals by the bootstrap of the largest t; generalised estimating equations;
-or no interval."""
+Fisher's z; Student's t; simultaneous intervals by the bootstrap of the largest t; generalised estimating equations; a
+confidence sequence by betting; or no interval."""
 
 Reads = Literal["number", "curve", "pooled-curve", "trend"]
 """What a statistic yields and a rule reads: one value with an interval, changes with simultaneous intervals, changes
@@ -47,6 +49,8 @@ NoteCode = Literal[
     "one-class",
     "few-units",
     "no-fit",
+    "out-of-range",
+    "no-mean-left",
 ]
 """Reason why an estimate is undefined, or what was left out of it."""
 

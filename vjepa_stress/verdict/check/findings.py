@@ -56,11 +56,11 @@ def _hypothesis(document: Preregistration, hypothesis: Hypothesis) -> Iterator[F
         estimand = hypothesis.estimands[name]
         for stratum in _strata(document, estimand) if estimand.sampled else ():
             sources = design.count_sources(stratum)
-            if sources < estimand.least_sources:
+            if sources < estimand.fewest_sources:
                 found: dict[str, str | int] = {
                     "stratum": stratum,
                     "sources": sources,
-                    "least": estimand.least_sources,
+                    "least": estimand.fewest_sources,
                 }
                 yield Finding("error", "too-few-sources", f"{hypothesis.id}.{name}", found)
 
