@@ -95,6 +95,28 @@ def costs() -> str:
     ]
     cost = f"{cells['milliseconds_a_cell']:.1f} ms"
     rows.append(["overhead per cell", cost, f"{cells['limit']:.0f} ms", f"`{cells['command']}`"])
+    sweep, scale = measured("sweep"), measured("scale")
+    for model, text in (("pocket_a", "pocket model, 96 px"), ("random_base", "base size, 256 px")):
+        one, command = sweep[model], f"`{sweep['command']}`"
+        rows.append(
+            [f"speed of the sweep / of a plain loop, {text}", f"{one['ratio']:.2f}", f"{one['least_ratio']}", command]
+        )
+        share, least = f"{one['encoder_share']:.0%}", f"{one['least_encoder_share']:.0%}"
+        rows.append([f"share of the encoder in the sweep's time, {text}", share, least, command])
+    for key, text in (("cells", "cells"), ("clips", "clips")):
+        grown = f"{scale[f'growth_with_{key}']:.2f}"
+        rows.append([f"growth of the time with {text}; 2 is linear", grown, "1.7 to 2.3", f"`{scale['command']}`"])
+    for key, text in (
+        ("100_clips_over_10", "100 clips instead of 10"),
+        ("300_cells_over_12", "300 cells instead of 12"),
+    ):
+        more = f"{scale[f'mebibytes_for_{key}']:.0f} MiB"
+        rows.append([f"more memory for {text}", more, f"{scale['mebibytes_limit']} MiB", f"`{scale['command']}`"])
+    large = scale["large"]
+    rows.append(
+        [f"planning {large['cells']} cells", f"{large['plan_seconds']:.1f} s", "10 s", f"`{scale['command']}`"]
+    )
+    rows.append(["their status", f"{large['status_seconds']:.1f} s", "2 s", f"`{scale['command']}`"])
     return table(["figure", "measured", "limit", "command"], rows)
 
 
