@@ -153,7 +153,7 @@ def _digest(value: object) -> str:
 @pytest.mark.parametrize(
     ("study", "n_hypotheses", "n_cells", "hypotheses", "scenarios"),
     [
-        ("demo", 9, 156, "a7367b084bafa4e3", "10de1a43ef119a64"),
+        ("demo", 9, 110, "8c62c8f0bcdedaeb", "68792abd8a37d422"),
         ("pocket", 7, 738, "ec9d4bbedcdaa107", "3411869a48e95516"),
         ("vjepa21", 7, 322, "075dfa7668513767", "cdae6c2253c23b36"),
     ],

@@ -237,8 +237,7 @@ def test_schedules_and_rules_that_are_refused(change: dict[str, Any], text: str)
     ("estimand", "found"),
     [
         ({**MEAN, "interval": "expanded"}, "mean, interval expanded"),
-        (POOLED, "pearson, interval expanded"),
-        ({**POOLED, "interval": "fisher"}, "pearson, interval fisher"),
+        (POOLED, "pearson, interval jackknife"),
         (TOP, "maximum, interval none"),
         ({"statistic": "trend", "metric": "M2", "along": "strength", "where": NOISE}, "trend, interval expanded"),
     ],
