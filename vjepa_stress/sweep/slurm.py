@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import submitit
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
 from omegaconf import OmegaConf
@@ -27,8 +27,8 @@ _TARGET = "hydra_plugins.vjepa_stress.ArrayLauncher"
 _FORGOTTEN = "LOST"
 """State of a task of which neither the accounting nor the controller knows anything."""
 
-_ENDED = frozenset(
-    [
+_ENDED = {
+    *(
         "BOOT_FAIL",
         "CANCELLED",
         "COMPLETED",
@@ -37,10 +37,10 @@ _ENDED = frozenset(
         "NODE_FAIL",
         "OUT_OF_MEMORY",
         "PREEMPTED",
-        "TIMEOUT",
         "REVOKED",
-    ]
-) | {_FORGOTTEN}
+    ),
+    *("TIMEOUT", _FORGOTTEN),
+}
 """States after which a task does not run, unless it is queued again."""
 
 _QUEUED_AGAIN = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
@@ -93,7 +93,7 @@ def _answer(command: Sequence[str]) -> str | None:
         return None
 
 
-class ArrayLauncher(SlurmLauncher):
+class ArrayLauncher(SlurmLauncher):  # type: ignore[misc]
     """Submits the jobs as one array, and waits for the end of every task, whatever becomes of the others."""
 
     failed: ClassVar[list[str]] = []
@@ -135,6 +135,11 @@ class ArrayLauncher(SlurmLauncher):
             **{key if key in general else f"slurm_{key}": value for key, value in params.items()}
         )
         return executor
+
+
+def _named(overrides: Sequence[str]) -> str:
+    """What tells a job from the others."""
+    return " ".join(text for text in overrides if text.startswith(("model=", "chunk=")))
 
 
 def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watcher: Watcher) -> list[JobReturn]:
