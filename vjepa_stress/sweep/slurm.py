@@ -43,11 +43,13 @@ _ENDED = {
 }
 """States after which a task does not run, unless it is queued again."""
 
-_QUEUED_AGAIN = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
-"""States after which SLURM may queue a task again by itself."""
+_PATIENCE = {
+    **dict.fromkeys(("BOOT_FAIL", "NODE_FAIL", "PREEMPTED"), 90.0),  # SLURM may queue the task again
+    "COMPLETED": 30.0,  # its result may appear late, from another machine
+}
+"""Seconds from the end of a task until it counts as lost if there is no result; for all other states, the next."""
 
-_PATIENCE, _LONG_PATIENCE = 5.0, 90.0
-"""Seconds from such a state until the task counts as ended: files of other machines and states appear late."""
+_OTHERWISE = 5.0
 
 _DELAY = 15
 """Most seconds between two questions to SLURM."""
@@ -112,12 +114,7 @@ class ArrayLauncher(SlurmLauncher):  # type: ignore[misc]
                 found=str(error).strip().splitlines()[-1],
                 fix="correct the settings under hydra.launcher, for instance hydra.launcher.partition=gpu",
             ) from error
-        names = {
-            job.job_id: " ".join(
-                text for text in filter_overrides(overrides) if text.startswith(("model=", "chunk="))
-            )
-            for job, overrides in zip(jobs, job_overrides, strict=True)
-        }
+        names = {job.job_id: _named(overrides) for job, overrides in zip(jobs, job_overrides, strict=True)}
         try:
             return _collect(jobs, names, Watcher())
         except BaseException:  # Ctrl-C, for instance: tasks of a launch that nobody waits for must not go on
@@ -157,7 +154,7 @@ def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watche
                 ended_since.pop(name, None)  # it is queued again
                 continue
             since = time.monotonic() - ended_since.setdefault(name, time.monotonic())
-            if found is None and since < (_LONG_PATIENCE if state in _QUEUED_AGAIN else _PATIENCE):
+            if found is None and since < _PATIENCE.get(state or "", _OTHERWISE):
                 continue
             del waiting[name]
             watcher.collected(name)
@@ -173,7 +170,7 @@ def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watche
 def _result(job: submitit.Job[Any]) -> JobReturn | str | None:
     """What a task returned, or the message of its error; None while there is no result."""
     with suppress(OSError):
-        os.listdir(job.paths.folder)  # noqa: PTH208 - a network file system then looks at the folder again
+        job.paths.folder.chmod(job.paths.folder.stat().st_mode)  # a network file system then looks at it again
     try:
         outcome, found = pickle_load(job.paths.result_pickle)
     except FileNotFoundError:
