@@ -61,7 +61,8 @@ def test_launchers_that_are_not_installed(tmp_path: Path) -> None:
 import sys
 sys.modules["hydra_plugins.hydra_submitit_launcher"] = sys.modules["hydra_plugins.hydra_joblib_launcher"] = None
 from vjepa_stress.cli import main
-sys.exit([main(["run", "x", "--root", {str(tmp_path)!r}, f"launcher={{name}}"]) for name in ("slurm", "joblib")] != [2, 2])
+words = "run", "x", "--root", {str(tmp_path)!r}
+sys.exit([main([*words, f"launcher={{name}}"]) for name in ("slurm", "joblib")] != [2, 2])
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
