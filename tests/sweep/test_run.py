@@ -141,7 +141,9 @@ def test_another_attempt_is_numbered_and_not_preferred(lean: StudyRoot, tmp_path
         (("exec.thraeds=1",), "did you mean threads?"),
         (("exec.data={small:",), "put the whole override in quotes"),
         (("tiny",), "neither an option nor an override"),
-        (("hydra/launcher=submitit_slurm",), "fix: pip install hydra-submitit-launcher\n"),
+        (("hydra/launcher=rq",), "fix: pip install hydra-rq-launcher\n"),
+        (("launcher=slrum",), "did you mean slurm?"),
+        (("launcher=slurm", "exec.threads='2'"), "Input should be a valid integer"),
     ],
 )
 def test_bad_requests(attacked: StudyRoot, words: tuple[str, ...], text: str) -> None:

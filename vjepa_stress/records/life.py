@@ -121,3 +121,9 @@ def forget(folder: Path, processes: Collection[int]) -> None:
     for life in lives(folder):
         if life.sign.host == _host() and life.sign.process in processes and not life.alive:
             life.path.unlink(missing_ok=True)
+
+
+def forget_all(folder: Path) -> None:
+    """Remove the signs of processes that have ended for certain, on whatever machine."""
+    for life in lives(folder):
+        life.path.unlink(missing_ok=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +29,7 @@ from vjepa_stress.prereg import freeze
 from vjepa_stress.prereg.freeze import Registration
 from vjepa_stress.provenance import code_state, make_importable, shipped
 from vjepa_stress.records import Attempts, CheckpointRecord, RunFailure, cell_id, failures, manifests_root
-from vjepa_stress.records.life import forget, lives, sign_of_life
+from vjepa_stress.records.life import forget, forget_all, lives, sign_of_life
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig, strictly
 from vjepa_stress.sweep.clips import clip_manifest
@@ -36,9 +39,10 @@ from vjepa_stress.sweep.draft import exploratory_design
 from vjepa_stress.sweep.estimate import bytes_needed, free_space
 from vjepa_stress.sweep.launch import Launch, parse_share
 from vjepa_stress.sweep.plan import kinds_of, prepare, stored_cells
-from vjepa_stress.sweep.request import FIELDS, Request, refused
+from vjepa_stress.sweep.request import FIELDS, SLURM, Request, refused
 from vjepa_stress.sweep.settings import quoted
 from vjepa_stress.sweep.watch import shown
+from vjepa_stress.sweep.worker import stop_with_parent
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def sweep(
     Raises:
         StressError: when the launch is refused, or the machine fails; computed clips and complete cells are kept.
     """
+    request.verify_launcher(study)
     registration = freeze.load(root, study)
     blocks, exec_config = request.blocks, request.exec_config
     launch, computed_before = prepare(
@@ -101,19 +106,27 @@ def run_jobs(launch: Launch, request: Request) -> list[str]:
     Returns:
         One line for each job that ended without a message, for instance because it was killed.
     """
+    lost: list[str] = []
     with sign_of_life(launch.sign):
         try:
             with filling(launch.folder), shown(launch):  # Hydra writes there too
-                _run_hydra(launch, request)
+                lost = _run_hydra(launch, request)
         finally:
             forget(launch.folder / "jobs", stop_workers())
         assemble(launch)
+    if request.launcher == SLURM:  # every task has ended, and the launcher has named those that died
+        forget_all(launch.folder / "jobs")
+        return lost
     ended = [life for life in lives(launch.folder / "jobs") if not life.alive]
-    return [f"the job {life.path.stem} ended without a message ({life})" for life in ended]
+    return lost + [f"the job {life.path.stem} ended without a message ({life})" for life in ended]
 
 
-def _run_hydra(launch: Launch, request: Request) -> None:
-    """Run the launch with Hydra: one job per model, and per chunk of its clips."""
+def _run_hydra(launch: Launch, request: Request) -> list[str]:
+    """Run the launch with Hydra: one job per model, and per chunk of its clips.
+
+    Returns:
+        One line for each job that the launcher saw fail or disappear.
+    """
     selecting = {*FIELDS, "chunk"}
     overrides = [text for text in request.overrides if text.lstrip("+").split("=")[0] not in selecting]
     overrides += [f"study={launch.study}", f"launch={quoted(str(launch.path))}"]
@@ -128,14 +141,22 @@ def _run_hydra(launch: Launch, request: Request) -> None:
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Without HYDRA_FULL_ERROR, Hydra turns every exception into exit code 1 and a shortened traceback.
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["vjepa-stress run", *overrides], "1"
+    failed: list[str] = []
+    if request.launcher == SLURM:
+        from vjepa_stress.sweep import slurm  # needs an extra
+
+        failed = slurm.register()
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise refused(error) from error
+    except BrokenProcessPool as error:
+        failed.append(f"a process of the launcher {request.launcher} was killed: {str(error).splitlines()[0]}")
     finally:
         sys.argv = before[0]
         if before[1] is None:
             del os.environ["HYDRA_FULL_ERROR"]
+    return failed
 
 
 def job(config: DictConfig) -> None:
@@ -143,9 +164,24 @@ def job(config: DictConfig) -> None:
     launch = Launch.read(Path(config.launch))
     exec_config = strictly(ExecConfig, OmegaConf.to_container(config.exec, resolve=True), "exec")  # type: ignore[arg-type]
     make_importable(launch.root, exec_config.plugins)
-    model = HydraConfig.get().runtime.choices["model"]
+    hydra_config = HydraConfig.get()
+    model = hydra_config.runtime.choices["model"]
+    if hydra_config.runtime.choices["hydra/launcher"] == "joblib":
+        _stop_with_launcher(os.getppid())
+        exec_config = exec_config.model_copy(update={"device": gpu_of(hydra_config.job.num, exec_config.device)})
     chunk = None if config.chunk is None else str(config.chunk)
     compute(launch, [model], parse_share(chunk), exec_config, f"{model}_{(chunk or 'all').replace('/', 'of')}")
+
+
+_stop_with_launcher = functools.cache(stop_with_parent)
+"""Once in a process, which joblib uses for several jobs."""
+
+
+def gpu_of(number: int, device: str) -> str:
+    """The device of one of several jobs on one machine: they share its GPUs, unless the device has a number."""
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def _finish(
@@ -243,6 +279,7 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     Raises:
         StressError: when a building block is unknown, or a cell fails.
     """
+    request.verify_launcher(study)
     registration = freeze.load(root, study)
     blocks, exec_config = request.blocks, request.exec_config
     design = exploratory_design(as_video(registration.document.design), request.cell_filter, blocks)

@@ -59,8 +59,12 @@ class Split:
 
 
 def cores() -> int:
-    """Number of cores that this process may use: affinity and quotas of control groups count."""
-    return max(1, int(loky.cpu_count()))
+    """Number of cores that this process may use: affinity, quotas of control groups and SLURM's allocation count."""
+    n = int(loky.cpu_count())
+    if "SLURM_JOB_ID" in os.environ:  # without a plugin of SLURM that binds tasks to cores, they see all cores
+        allocated = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+        n = min(n, int(allocated)) if allocated.isdigit() else n
+    return max(1, n)
 
 
 def memory() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ FIELDS = {
 }
 """Key of an override → factor of a cell that it selects."""
 
-_KEYS = (*FIELDS, "chunk", "exec", "training", "hydra")
+_KEYS = (*FIELDS, "chunk", "exec", "launcher", "training", "hydra")
+
+_ONLY_OF = {"training": "pretrain", "launcher": "config"}
+"""Key → the only application that has it."""
 
 _LAUNCHERS = {
     "submitit_local": "hydra-submitit-launcher",
@@ -42,6 +46,12 @@ _LAUNCHERS = {
     "rq": "hydra-rq-launcher",
 }
 """Launcher → the package that provides it."""
+
+SLURM = "vjepa_slurm"
+"""Hydra's name of the launcher in `sweep/slurm.py`."""
+
+_COMMANDS = dict.fromkeys((SLURM, "submitit_slurm"), ("sbatch", "srun", "squeue", "scancel"))
+"""Launcher → the commands that it needs."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Request:
         exec_config: where and how fast to compute.
         training: the training recipe; only for the command `pretrain`.
         chunks: shares of each model's clips, such as 1/4; empty for all.
+        launcher: name of Hydra's launcher.
     """
 
     overrides: tuple[str, ...]
@@ -63,11 +74,29 @@ class Request:
     exec_config: ExecConfig
     training: dict[str, Any] | None = None
     chunks: tuple[str, ...] = ()
+    launcher: str = "basic"
 
     @property
     def blocks(self) -> Blocks:
         """The building blocks that this command line can name."""
         return Blocks(self.config_dir, self.exec_config.plugins)
+
+    def verify_launcher(self, study: str) -> None:
+        """Verify that the launcher's commands exist, before anything is logged.
+
+        Raises:
+            BadConfiguration: when a command of SLURM is missing.
+        """
+        missing = [name for name in _COMMANDS.get(self.launcher, ()) if shutil.which(name) is None]
+        if missing:
+            raise BadConfiguration(
+                "this machine has no SLURM: commands that the launcher needs are missing",
+                where="PATH",
+                expected=", ".join(_COMMANDS[self.launcher]),
+                found=f"no {', '.join(missing)}",
+                fix=f"run the same command on a login node of the cluster, or here: "
+                f"vjepa-stress run {study} launcher=local",
+            )
 
     def without_cell_filter(self) -> Request:
         """This request, for a command that does not select cells.
@@ -119,7 +148,7 @@ def read_request(
     try:
         selected: dict[str, tuple[Any, ...]] = {}
         plain = []
-        for text in (*settings.overrides(), *overrides):
+        for text in (*settings.overrides(application == "config"), *overrides):
             override = _parsed(text, application)
             key = override.key_or_group
             if key in {*FIELDS, "chunk"}:
@@ -155,7 +184,10 @@ def read_request(
     if root is not None:
         make_importable(root.path, exec_config.plugins)
     chunks = tuple(str(share) for share in selected.get("chunk", ()) if share is not None)
-    return Request(tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"), chunks)
+    launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+    return Request(
+        tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"), chunks, launcher
+    )
 
 
 def _parsed(text: str, application: str) -> Override:
@@ -183,7 +215,7 @@ def _parsed(text: str, application: str) -> Override:
         raise refused(error) from error
     key = override.key_or_group
     top = re.split(r"[./@:]", key)[0]
-    known = [name for name in _KEYS if name != "training" or application == "pretrain"]
+    known = [name for name in _KEYS if _ONLY_OF.get(name, application) == application]
     if top not in known:
         raise BadInput(
             f"unknown key {top} of an override",

@@ -24,6 +24,7 @@ class Settings(BaseModel):
     Attributes:
         config_dir: folder with the user's building blocks, as `--config-dir`.
         plugins: importable packages or modules with their classes.
+        launcher: where jobs run, as `launcher=` on the command line: local, joblib or slurm.
         weights, device, workers, threads, batch, chunks, verify: as in `conf/exec`.
         data: folder of each data set that needs one, by name.
     """
@@ -32,6 +33,7 @@ class Settings(BaseModel):
 
     config_dir: str | None = None
     plugins: list[str] | None = None
+    launcher: Literal["local", "joblib", "slurm"] | None = None
     weights: str | None = None
     device: str | None = None
     workers: int | None = Field(default=None, ge=1)
@@ -83,10 +85,15 @@ class Settings(BaseModel):
             changed["data"] = {name: absolute(path) for name, path in self.data.items()}
         return self.model_copy(update=changed)
 
-    def overrides(self) -> tuple[str, ...]:
-        """The equivalent Hydra overrides of `exec`; overrides of the command line follow them."""
-        values = self.model_dump(exclude={"config_dir"}, exclude_none=True)
-        return tuple(f"exec.{name}={_literal(value)}" for name, value in values.items())
+    def overrides(self, sweeps: bool = True) -> tuple[str, ...]:
+        """The equivalent Hydra overrides; overrides of the command line follow them.
+
+        Args:
+            sweeps: whether the command has a launcher.
+        """
+        values = self.model_dump(exclude={"config_dir", "launcher"}, exclude_none=True)
+        launcher = (f"launcher={self.launcher}",) if self.launcher and sweeps else ()
+        return (*launcher, *(f"exec.{name}={_literal(value)}" for name, value in values.items()))
 
 
 def _literal(value: object) -> str:
@@ -124,6 +131,7 @@ TEMPLATE = f"""\
 
 # config_dir = "conf"        # your own building blocks: folders data, model, perturbation and metric with YAML files
 # plugins = ["my_blocks"]    # Python modules with their classes, in this folder or in its subfolder plugins/
+# launcher = "local"         # where jobs run: local, joblib (processes of this machine) or slurm
 # weights = "weights"        # folder of downloaded checkpoints
 # device = "auto"            # auto, cpu, cuda or cuda:N
 # workers = 4                # worker processes on a CPU; by default as many as fit cores and memory
