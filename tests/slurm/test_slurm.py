@@ -73,6 +73,27 @@ def test_with_accounting(accounted: Path, lean: StudyRoot, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_an_error_in_a_task_and_a_stopped_run(cluster: Path, lean: StudyRoot, tmp_path: Path) -> None:
+    root = registered(tmp_path / "root")
+    done = study.run(root, "launcher=slurm", "hydra.launcher.setup=['export CUDA_VISIBLE_DEVICES=','exit 3']")
+    assert done.code == 4
+    assert done.err.count("ended without a result (state FAILED)") == 2
+    words = ("--root", root.path, "--config-dir", study.CONF, "launcher=slurm")
+    process = study.start("run", "small", *words, "hydra.launcher.setup=['sleep 300']")
+    while not subprocess.run(["squeue", "-h"], capture_output=True, text=True, check=True).stdout.strip():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143, err
+    waiting = ["squeue", "-h", "-t", "PENDING,RUNNING"]
+    assert not subprocess.run(waiting, capture_output=True, text=True, check=True).stdout.strip()
+    assert study.run(root).code == 0
+    assert study.contents(root) == study.contents(lean)
+
+
+@pytest.mark.slow
 def test_a_preempted_task_is_queued_again(cluster: Path, lean: StudyRoot, tmp_path: Path) -> None:
     root = registered(tmp_path / "root")
     process = study.start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from submitit.core.utils import pickle_load
 from submitit.slurm.slurm import SlurmInfoWatcher
 
 from vjepa_stress.errors import MachineFailure
+from vjepa_stress.terminal import printable
 
 _TARGET = "hydra_plugins.vjepa_stress.ArrayLauncher"
 """Hydra's name of the launcher, as in `conf/hydra/launcher/vjepa_slurm.yaml`."""
@@ -148,8 +150,8 @@ def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watche
     done: list[JobReturn] = []
     while waiting:
         for name, job in list(waiting.items()):
-            found = _result(job)
             state = watcher.ended(name)
+            found = _result(job, look_again=state is not None)
             if found is None and state is None:
                 ended_since.pop(name, None)  # it is queued again
                 continue
@@ -162,15 +164,19 @@ def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watche
                 done.append(found)
             else:
                 what = f"failed: {found}" if found else f"ended without a result (state {state})"
-                ArrayLauncher.failed.append(f"SLURM task {name} ({names[name]}) {what}; log: {job.paths.stderr}")
+                ArrayLauncher.failed.append(
+                    _line(f"SLURM task {name} ({names[name]}) {what}; log: {job.paths.stderr}")
+                )
         time.sleep(1 if waiting else 0)
     return done
 
 
-def _result(job: submitit.Job[Any]) -> JobReturn | str | None:
+def _result(job: submitit.Job[Any], look_again: bool) -> JobReturn | str | None:
     """What a task returned, or the message of its error; None while there is no result."""
-    with suppress(OSError):
-        job.paths.folder.chmod(job.paths.folder.stat().st_mode)  # a network file system then looks at it again
+    folder = job.paths.folder
+    if look_again:
+        with suppress(OSError):
+            folder.chmod(folder.stat().st_mode)  # a network file system then reads the folder again
     try:
         outcome, found = pickle_load(job.paths.result_pickle)
     except FileNotFoundError:
@@ -180,8 +186,13 @@ def _result(job: submitit.Job[Any]) -> JobReturn | str | None:
     if outcome != "success":
         return str(found).strip().splitlines()[-1]
     if found.status != JobStatus.COMPLETED:
-        return str(found._return_value).replace("\n", ";")
+        return str(found._return_value)
     return found  # type: ignore[no-any-return]
+
+
+def _line(text: str) -> str:
+    """A text as one line that a document can hold: no control characters, Unicode normal form C."""
+    return unicodedata.normalize("NFC", printable("; ".join(line.strip() for line in text.splitlines())))
 
 
 def register() -> list[str]:
