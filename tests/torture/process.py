@@ -21,6 +21,7 @@ import psutil
 
 from tests.small import study
 from vjepa_stress import ledger
+from vjepa_stress.cli import main
 from vjepa_stress.records import failures, read_cell
 from vjepa_stress.records.journal import read_header
 from vjepa_stress.study_root import StudyRoot
@@ -46,7 +47,7 @@ def _command(words: list[str], out: str, err: str) -> None:
     for path, number in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-    code = study.main(words)
+    code = main(words)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
@@ -250,10 +251,10 @@ def as_undisturbed(root: StudyRoot, undisturbed: StudyRoot) -> None:
     assert deviations(root) == deviations(undisturbed)
 
 
-def deviations(root: StudyRoot) -> list[str]:
+def deviations(root: StudyRoot) -> set[str]:
     """Codes of the deviations in the verdict."""
     verdict = json.loads((study.outputs(root) / "verdict.json").read_text())
-    return [deviation["code"] for deviation in verdict["deviations"]]
+    return {deviation["code"] for deviation in verdict["deviations"]}
 
 
 def copy(root: StudyRoot, folder: Path) -> StudyRoot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,14 @@ def sweep(
     """
     registration = freeze.load(root, study)
     blocks, exec_config = request.blocks, request.exec_config
-    launch, computed_before = prepare(
-        root, registration, request.cell_filter, blocks, exec_config, again=again, deviation=deviation
-    )
     lost: list[str] = []
-    if launch is not None:
-        _warn_of_disk(launch)
-        lost = run_jobs(launch, request)
+    with ExitStack() as signs:
+        launch, computed_before = prepare(
+            root, registration, request.cell_filter, blocks, exec_config, signs, again=again, deviation=deviation
+        )
+        if launch is not None:
+            _warn_of_disk(launch)
+            lost = run_jobs(launch, request)
     return _finish(root, study, launch, computed_before, lost)
 
 
@@ -101,13 +102,12 @@ def run_jobs(launch: Launch, request: Request) -> list[str]:
     Returns:
         One line for each job that ended without a message, for instance because it was killed.
     """
-    with sign_of_life(launch.sign):
-        try:
-            with filling(launch.folder), shown(launch):  # Hydra writes there too
-                _run_hydra(launch, request)
-        finally:
-            forget(launch.folder / "jobs", stop_workers())
-        assemble(launch)
+    try:
+        with filling(launch.folder), shown(launch):  # Hydra writes there too
+            _run_hydra(launch, request)
+    finally:
+        forget(launch.folder / "jobs", stop_workers())
+    assemble(launch)
     ended = [life for life in lives(launch.folder / "jobs") if not life.alive]
     return [f"the job {life.path.stem} ended without a message ({life})" for life in ended]
 
@@ -287,7 +287,8 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     )
     if launch.cells:
         launch.write()
-        lost = run_jobs(launch, request)
+        with sign_of_life(launch.sign):
+            lost = run_jobs(launch, request)
         missing = [name for name, cell in launch.cells.items() if not launch.cell_folder(cell).exists()]
         if missing:
             since = launch.ledger_checkpoint.size
