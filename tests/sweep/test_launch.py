@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
+from tests.sweep.launched import varied
 from vjepa_stress.errors import BadInput, DocumentTampered
 from vjepa_stress.records.progress import Outline
 from vjepa_stress.study_root import StudyRoot
@@ -20,12 +21,8 @@ def launch(lean: StudyRoot, tmp_path: Path) -> Launch:
     root = study.copied(lean, tmp_path / "root")
     read = Launch.read(study.outputs(root) / "attempts" / "1" / "launches" / "1" / "launch.json")
     folder = root.path / read.attempt_folder.relative_to(read.root)
-    return read.model_copy(
-        update={
-            "root": root.path,
-            "attempt_folder": folder,
-            "document": root.path / read.document.relative_to(read.root),
-        }
+    return varied(
+        read, root=root.path, attempt_folder=folder, document=root.path / read.document.relative_to(read.root)
     )
 
 
