@@ -50,6 +50,7 @@ class RunResult:
         cells: number of requested cells.
         computed_before: how many of them had results before the run.
         computed: how many were computed by the run.
+        waiting: how many lack only clips of other shares, which the request did not ask for.
         failed: messages of the cells that failed.
         complete: whether the attempt has every registered cell.
         checkpoint: checkpoint of the ledger after the run.
@@ -60,6 +61,7 @@ class RunResult:
     cells: int
     computed_before: int
     computed: int
+    waiting: int
     failed: tuple[str, ...]
     complete: bool
     checkpoint: str
@@ -83,7 +85,7 @@ def sweep(
         if launch is not None:
             _warn_of_disk(launch)
             lost = run_jobs(launch, request)
-    return _finish(root, study, launch, computed_before, lost)
+    return _finish(root, study, launch, computed_before, lost, share=bool(request.chunks))
 
 
 def _warn_of_disk(launch: Launch) -> None:
@@ -149,9 +151,12 @@ def job(config: DictConfig) -> None:
 
 
 def _finish(
-    root: StudyRoot, study: str, launch: Launch | None, computed_before: int, lost: Sequence[str]
+    root: StudyRoot, study: str, launch: Launch | None, computed_before: int, lost: Sequence[str], share: bool
 ) -> RunResult:
-    """Log which cells are complete, by the shards on disk and not by exit codes of jobs."""
+    """Log which cells are complete, by the shards on disk and not by exit codes of jobs.
+
+    After a share of the clips, a cell that is not complete has not failed.
+    """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     attempt = launch.attempt if launch else attempts.under_way
@@ -166,15 +171,16 @@ def _finish(
             one for one in failures(folder) if one.at >= since and cells.intersection(map(VideoCell, one.cells))
         ]
         failed = [_describe(failure) for failure in recent] + list(lost)
-        ledger.append(
-            root,
-            Failed,
-            study=study,
-            document=registration.digest,
-            attempt=attempt,
-            cells=left,
-            messages=failed,
-        )
+        if failed or not share:
+            ledger.append(
+                root,
+                Failed,
+                study=study,
+                document=registration.digest,
+                attempt=attempt,
+                cells=left,
+                messages=failed,
+            )
     complete = attempts.current.keys() <= stored.keys()
     if complete and not attempts.covered(attempt):
         current = [stored[name] for name in attempts.current]
@@ -188,6 +194,7 @@ def _finish(
         len(planned) + computed_before,
         computed_before,
         len(planned) - len(left),
+        len(left) if share and not failed else 0,
         tuple(failed),
         complete,
         checkpoint,
