@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def launched(folder: Path, model: str, resolution: int, clips: int, strengths: i
     registered = study.command("register", "--root", root.path, draft_path, "--config-dir", conf)
     assert registered.code == 0, registered.err
     registration = freeze.load(StudyRoot(root.path), "small")
-    launch, _ = prepare(root, registration, CellFilter(), Blocks(conf), ExecConfig(weights=Path("weights")))
+    with ExitStack() as signs:
+        launch, _ = prepare(
+            root, registration, CellFilter(), Blocks(conf), ExecConfig(weights=Path("weights")), signs
+        )
     assert launch is not None
     return launch, conf
 

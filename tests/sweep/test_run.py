@@ -101,6 +101,20 @@ def test_where_it_runs_changes_no_number(lean: StudyRoot, tmp_path: Path, settin
     assert study.contents(root) == study.contents(lean)
 
 
+def test_shares_of_the_clips_one_after_the_other(lean: StudyRoot, tmp_path: Path) -> None:
+    root = study.new_root(tmp_path / "root", study.calibration("few"))
+    assert study.register(root).code == 0
+    first = study.run(root, "chunk=1/2")  # two of three clips
+    assert first.code == 0, first.err
+    assert "16 cells wait for the clips of other shares" in first.err
+    assert (first.json["computed"], first.json["waiting"], first.json["complete"]) == (0, study.CELLS, False)
+    second = study.run(root, "chunk=2/2")
+    assert second.code == 0, second.err
+    assert (second.json["computed"], second.json["waiting"], second.json["complete"]) == (study.CELLS, 0, True)
+    assert [leaf.event for leaf in ledger.read(root).leaves] == ["registered", "launched", "launched", "completed"]
+    assert study.contents(root) == study.contents(lean)
+
+
 def test_another_attempt_is_numbered_and_not_preferred(lean: StudyRoot, tmp_path: Path) -> None:
     attacked = study.copied(lean, tmp_path / "attacked")
     done = study.run(attacked, "--again")

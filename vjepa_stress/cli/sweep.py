@@ -52,9 +52,11 @@ def run(
     if exploratory:
         return Result(app.explore(where, study, request), as_json)
     done = app.sweep(where, study, request, again=again, deviation=deviation)
-    if done.computed_before + done.computed < done.cells:
+    if done.computed_before + done.computed + done.waiting < done.cells:
         raise app.unfinished(done)
-    if done.computed == 0:
+    if done.waiting:
+        output.say(f"{done.waiting} cells wait for the clips of other shares")
+    elif done.computed == 0:
         output.say("nothing to do: all requested cells have results (--again starts another attempt)")
     following = "verdict" if done.complete else "status"
     return Result(dataclasses.asdict(done), as_json, next=output.next_command(following, study, root=root))

@@ -55,8 +55,8 @@ def status_of(root: StudyRoot, study: str) -> dict[str, Any]:
     done = {path.name for path in cell_folders(folder)} & registered.keys()
     for launch in progress:
         done |= launch.counted.complete & registered.keys()
-    crashed = {str(cell) for failure in failures(folder) for cell in failure.cells}
-    failed = [name for name, cell in registered.items() if name not in done and str(cell) in crashed]
+    crashed = {cell for failure in failures(folder) for cell in failure.cells}
+    failed = [name for name, cell in registered.items() if name not in done and cell in crashed]
     running = [launch for launch in progress if launch.running]
     left = [launch.seconds_left for launch in running if launch.seconds_left is not None]
     jobs = [(launch, job) for launch in progress for job in launch.jobs]

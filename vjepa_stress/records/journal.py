@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from vjepa_stress.digest import Digest, canonical_json, digest_of, sha256
+from vjepa_stress.digest import LARGEST_INTEGER, Digest, canonical_json, digest_of, sha256
 from vjepa_stress.disk import write_durably
 from vjepa_stress.fields import Frozen, Time
 from vjepa_stress.records.manifest import CheckpointRecord, Worker
@@ -36,7 +36,7 @@ class Header(Frozen):
     worker: Worker
     started: Time
     finished: Time
-    body: Digest = Field(description="digest of the bytes after the first line")
+    content: Digest = Field(description="digest of the other fields and of the lines of the cells")
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,20 @@ class JournalFile:
     header: Header
 
     def lines(self) -> list[bytes] | None:
-        """The lines of its cells, unparsed; None if they do not have the digest of the header."""
+        """The lines of its cells, unparsed; None if the file is damaged."""
         try:
-            _, _, body = self.path.read_bytes().partition(b"\n")
+            first, _, body = self.path.read_bytes().partition(b"\n")
         except OSError:
             return None
+        fields = self.header.model_dump(mode="json", by_alias=True)
         lines = body.splitlines()
-        return lines if sha256(body) == self.header.body and len(lines) == len(self.header.cells) else None
+        whole = first == canonical_json(fields) and self.header.content == _content(fields, body)
+        return lines if whole and len(lines) == len(self.header.cells) else None
+
+
+def _content(fields: Mapping[str, Any], body: bytes) -> Digest:
+    others = {name: value for name, value in fields.items() if name != "content"}
+    return sha256(canonical_json(others) + b"\n" + body)
 
 
 def group_folder(attempt: Path, model: str, dataset: str, facts: Mapping[str, Any]) -> tuple[Path, Digest]:
@@ -74,7 +81,7 @@ def write_rows(
 
     Args:
         folder: folder of the group.
-        header: fields of the header except `body`.
+        header: fields of the header except `content`.
         job: name of the job that computed the rows; distinguishes jobs of one launch.
         rows: for each cell of the header, its row and the seconds of each stage.
 
@@ -82,17 +89,25 @@ def write_rows(
         CannotWrite, MachineFailure: when the file cannot be written; no partial file remains.
     """
     body = b"".join(canonical_json({"row": row, "seconds": dict(seconds)}) + b"\n" for row, seconds in rows)
-    first = Header(schema="vjepa-stress/journal/v1", body=sha256(body), **header)
+    first = Header(schema="vjepa-stress/journal/v1", content=sha256(b""), **header)
+    fields = first.model_dump(mode="json", by_alias=True)
+    fields["content"] = _content(fields, body)
     sequence = first.launch.size - 1
     path = folder / f"{Digest(first.unit).short}-{sequence}-{job}.jsonl"
-    write_durably(path, canonical_json(first.model_dump(mode="json", by_alias=True)) + b"\n" + body)
+    write_durably(path, canonical_json(fields) + b"\n" + body)
     return path
 
 
 def read_row(line: bytes) -> tuple[Row, dict[str, float]]:
     """The row of one cell and the seconds of each stage."""
-    value = json.loads(line)
+    value = json.loads(line, parse_int=_number)
     return value["row"], value["seconds"]
+
+
+def _number(text: str) -> int | float:
+    """A number without a fraction. Canonical JSON has no larger integers: such a number was a float."""
+    value = int(text)
+    return value if abs(value) <= LARGEST_INTEGER else float(text)
 
 
 def journal_files(folder: Path, unit: str | None = None) -> Iterator[JournalFile]:

@@ -74,20 +74,14 @@ def _host() -> str:
     return platform.node() or "unknown"
 
 
-def write_sign(path: Path) -> None:
-    """Write the file of this process; `sign_of_life` keeps and removes it."""
-    process = psutil.Process()
-    sign = Sign(host=_host(), process=process.pid, created=process.create_time(), started=now())
-    write_durably(path, canonical_json(sign.model_dump(mode="json", by_alias=True)))
-
-
 @contextmanager
 def sign_of_life(path: Path, each: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Keep the file of this process while the block runs; call `each` with every touch, in another thread.
 
     The file is removed when the block ends, also by an error. A killed process leaves it.
     """
-    write_sign(path)
+    process = psutil.Process()
+    sign = Sign(host=_host(), process=process.pid, created=process.create_time(), started=now())
     stop = threading.Event()
 
     def beat() -> None:
@@ -97,12 +91,14 @@ def sign_of_life(path: Path, each: Callable[[], None] = lambda: None) -> Iterato
             each()
 
     thread = threading.Thread(target=beat, daemon=True, name="sign of life")
-    thread.start()
-    try:
+    try:  # from here on, as a signal may interrupt any line
+        write_durably(path, canonical_json(sign.model_dump(mode="json", by_alias=True)))
+        thread.start()
         yield
     finally:
         stop.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
         path.unlink(missing_ok=True)
 
 

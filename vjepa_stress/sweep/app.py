@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class RunResult:
         cells: number of requested cells.
         computed_before: how many of them had results before the run.
         computed: how many were computed by the run.
+        waiting: how many lack only clips of other shares, which the request did not ask for.
         failed: messages of the cells that failed.
         complete: whether the attempt has every registered cell.
         checkpoint: checkpoint of the ledger after the run.
@@ -64,6 +65,7 @@ class RunResult:
     cells: int
     computed_before: int
     computed: int
+    waiting: int
     failed: tuple[str, ...]
     complete: bool
     checkpoint: str
@@ -80,14 +82,15 @@ def sweep(
     request.verify_launcher(study)
     registration = freeze.load(root, study)
     blocks, exec_config = request.blocks, request.exec_config
-    launch, computed_before = prepare(
-        root, registration, request.cell_filter, blocks, exec_config, again=again, deviation=deviation
-    )
     lost: list[str] = []
-    if launch is not None:
-        _warn_of_disk(launch)
-        lost = run_jobs(launch, request)
-    return _finish(root, study, launch, computed_before, lost)
+    with ExitStack() as signs:
+        launch, computed_before = prepare(
+            root, registration, request.cell_filter, blocks, exec_config, signs, again=again, deviation=deviation
+        )
+        if launch is not None:
+            _warn_of_disk(launch)
+            lost = run_jobs(launch, request)
+    return _finish(root, study, launch, computed_before, lost, share=bool(request.chunks))
 
 
 def _warn_of_disk(launch: Launch) -> None:
@@ -106,14 +109,12 @@ def run_jobs(launch: Launch, request: Request) -> list[str]:
     Returns:
         One line for each job that ended without a message, for instance because it was killed.
     """
-    lost: list[str] = []
-    with sign_of_life(launch.sign):
-        try:
-            with filling(launch.folder), shown(launch):  # Hydra writes there too
-                lost = _run_hydra(launch, request)
-        finally:
-            forget(launch.folder / "jobs", stop_workers())
-        assemble(launch)
+    try:
+        with filling(launch.folder), shown(launch):  # Hydra writes there too
+            lost = _run_hydra(launch, request)
+    finally:
+        forget(launch.folder / "jobs", stop_workers())
+    assemble(launch)
     if request.launcher == SLURM:  # every task has ended, and the launcher has named those that died
         forget_all(launch.folder / "jobs")
         return lost
@@ -185,9 +186,12 @@ def gpu_of(number: int, device: str) -> str:
 
 
 def _finish(
-    root: StudyRoot, study: str, launch: Launch | None, computed_before: int, lost: Sequence[str]
+    root: StudyRoot, study: str, launch: Launch | None, computed_before: int, lost: Sequence[str], share: bool
 ) -> RunResult:
-    """Log which cells are complete, by the shards on disk and not by exit codes of jobs."""
+    """Log which cells are complete, by the shards on disk and not by exit codes of jobs.
+
+    After a share of the clips, a cell that is not complete has not failed.
+    """
     registration = freeze.load(root, study)
     attempts = Attempts.of(registration)
     attempt = launch.attempt if launch else attempts.under_way
@@ -202,15 +206,16 @@ def _finish(
             one for one in failures(folder) if one.at >= since and cells.intersection(map(VideoCell, one.cells))
         ]
         failed = [_describe(failure) for failure in recent] + list(lost)
-        ledger.append(
-            root,
-            Failed,
-            study=study,
-            document=registration.digest,
-            attempt=attempt,
-            cells=left,
-            messages=failed,
-        )
+        if failed or not share:
+            ledger.append(
+                root,
+                Failed,
+                study=study,
+                document=registration.digest,
+                attempt=attempt,
+                cells=left,
+                messages=failed,
+            )
     complete = attempts.current.keys() <= stored.keys()
     if complete and not attempts.covered(attempt):
         current = [stored[name] for name in attempts.current]
@@ -224,6 +229,7 @@ def _finish(
         len(planned) + computed_before,
         computed_before,
         len(planned) - len(left),
+        len(left) if share and not failed else 0,
         tuple(failed),
         complete,
         checkpoint,
@@ -324,7 +330,8 @@ def explore(root: StudyRoot, study: str, request: Request) -> dict[str, Any]:
     )
     if launch.cells:
         launch.write()
-        lost = run_jobs(launch, request)
+        with sign_of_life(launch.sign):
+            lost = run_jobs(launch, request)
         missing = [name for name, cell in launch.cells.items() if not launch.cell_folder(cell).exists()]
         if missing:
             since = launch.ledger_checkpoint.size

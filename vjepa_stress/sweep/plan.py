@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,7 +32,7 @@ from vjepa_stress.records import (
     cell_folders,
     read_cell,
 )
-from vjepa_stress.records.life import Life, lives, write_sign
+from vjepa_stress.records.life import Life, lives, sign_of_life
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import Blocks, ExecConfig, Group, identity_changed
 from vjepa_stress.sweep.clips import check_sources, clip_manifest
@@ -245,11 +245,12 @@ def prepare(
     cell_filter: CellFilter,
     blocks: Blocks,
     exec_config: ExecConfig,
+    signs: ExitStack,
     *,
     again: bool = False,
     deviation: str | None = None,
 ) -> tuple[Launch | None, int]:
-    """Verify everything and log the launch.
+    """Verify everything and log the launch, with a sign of life of this process until `signs` is closed.
 
     Returns:
         The launch, or None when no requested cell is missing; and the number of requested cells that have results.
@@ -322,7 +323,7 @@ def prepare(
             targets=targets,
         )
         # Before another process may plan: it must find out who computes these cells.
-        write_sign(launch.sign)
+        signs.enter_context(sign_of_life(launch.sign))
         launch.write()
     return launch, len(cells) - len(missing)
 

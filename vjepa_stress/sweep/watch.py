@@ -41,4 +41,5 @@ def shown(launch: Launch) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
-            look()
+            with suppress(OSError):
+                look()
