@@ -34,7 +34,7 @@ imports: $(READY)  ## check import contracts
 test: $(READY)  ## run all tests except slow ones, in two processes (below 8 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-torture: $(READY)  ## run slow tests: interrupted runs, flipped bits, through the command line
+torture: $(READY)  ## run slow tests: killed and stopped runs, full disks, double starts, flipped bits
 	$(BIN)/python -m pytest -m slow
 
 bench: $(READY)  ## run the benchmarks and write docs/measured/

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small import study
 from tests.torture.process import Journal, Moment, Run, attempt, copy, finish, wait_for, whole
 from vjepa_stress.study_root import StudyRoot
 
@@ -61,3 +62,22 @@ def test_many_signals(untouched: StudyRoot, lean: StudyRoot, tmp_path: Path, how
         stopped += stop_many_times(untouched, lean, tmp_path / f"root{number}", kinds, 200 + number, how)
         number += 1
     print(f"{stopped} times {how} in {number} studies")
+
+
+@pytest.mark.slow
+def test_the_command_without_a_server(untouched: StudyRoot, lean: StudyRoot, tmp_path: Path) -> None:
+    """A process that imports everything itself, as a user starts it."""
+    root = copy(untouched, tmp_path / "root")
+    journal = Journal(root)
+    for kind, number in (("announced", signal.SIGINT), ("one clip", signal.SIGTERM)):
+        moment = Moment(root, kind)
+        process = study.start("run", "small", "--root", root.path, "--config-dir", study.CONF, "exec.threads=1")
+        while not moment.come() and process.poll() is None:
+            journal.look()
+        process.send_signal(number)
+        _, err = process.communicate()
+        assert process.returncode == 128 + number, err
+        assert "Traceback" not in err
+        assert not list(attempt(root).glob("launches/*/launcher.json"))
+    finish(root, journal, lean)
+    assert journal.twice == 0
