@@ -151,7 +151,7 @@ def test_lists_name_what_can_be_named(finished: StudyRoot, tmp_path: Path) -> No
 
 
 def test_settings_are_those_of_exec_and_the_configuration_folder() -> None:
-    assert set(Settings.model_fields) == {*ExecConfig.model_fields, "config_dir"}
+    assert set(Settings.model_fields) == {*ExecConfig.model_fields, "config_dir", "launcher"}
 
 
 def test_new_writes_settings_that_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,33 +30,50 @@ def _cluster(accounting: bool) -> Iterator[Path]:
         pytest.skip("needs Debian, whose packages of SLURM it uses")
     # Sockets have short paths only. Ports and folder are new, so that several test runs do not meet.
     lab = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
-    environment = {"SLURM_LAB": str(lab), "SLURM_PORTS": _ports(3), "SLURM_DBD": str(int(accounting))}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    own = {"SLURM_LAB": str(lab), "SLURM_PORTS": _ports(3), "SLURM_DBD": str(int(accounting))}
+    try:
+        if reason := _script("up.sh", own):
+            pytest.skip(f"SLURM cannot be installed or started: {reason}")
+        yield lab
+    finally:
+        _script("down.sh", own, "--purge")
+
+
+def _script(name: str, own: Mapping[str, str], *words: str) -> str | None:
+    """Run a script; the last line of its messages if it fails."""
+    with tempfile.TemporaryFile("w+") as err:  # no pipe: daemons would keep it open
         try:
-            up = subprocess.run(
-                ["bash", HERE / "up.sh"], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
+            subprocess.run(
+                ["bash", HERE / name, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                env={**os.environ, **own},
+                timeout=300,
+                check=True,
             )
-            if up.returncode:
-                pytest.skip(
-                    f"SLURM cannot be installed or started: {(up.stderr.strip() or 'no reason').splitlines()[-1]}"
-                )
-            patch.setenv("SLURM_CONF", str(lab / "slurm.conf"))
-            yield lab
-        finally:
-            subprocess.run(["bash", HERE / "down.sh", "--purge"], capture_output=True, timeout=120)
+        except subprocess.SubprocessError as error:
+            err.seek(0)
+            return (err.read().strip().splitlines() or [str(error)])[-1]
+    return None
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Path]:
-    """A cluster without accounting."""
+def _plain() -> Iterator[Path]:
     with _cluster(accounting=False) as lab:
         yield lab
 
 
-@pytest.fixture(scope="module")
-def accounted() -> Iterator[Path]:
+@pytest.fixture
+def cluster(_plain: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cluster without accounting."""
+    monkeypatch.setenv("SLURM_CONF", str(_plain / "slurm.conf"))
+    return _plain
+
+
+@pytest.fixture
+def accounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cluster with accounting."""
     with _cluster(accounting=True) as lab:
+        monkeypatch.setenv("SLURM_CONF", str(lab / "slurm.conf"))
         yield lab

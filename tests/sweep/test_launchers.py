@@ -21,7 +21,7 @@ from vjepa_stress.sweep.request import read_request
 
 def test_processes_of_joblib_give_the_same_numbers(lean: StudyRoot, tmp_path: Path) -> None:
     root = registered(tmp_path / "root")
-    (root.path / "vjepa-stress.toml").write_text('launcher = "joblib"\nchunks = 2\n')
+    (root.path / "vjepa-stress.toml").write_text('launcher = "joblib"\n')
     done = study.run(root, "hydra.launcher.n_jobs=2")
     assert done.code == 0, done.err
     assert study.contents(root) == study.contents(lean)

@@ -77,6 +77,7 @@ def _overrides(incomplete: str) -> list[str]:
             "perturbation",
             "strength",
             "seed",
+            "launcher",
             "exec.device",
             "exec.workers",
             "exec.threads",
