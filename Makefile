@@ -62,7 +62,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "creating $(VENV) and installing about 90 packages, once; torch alone is 200 MB or more ..."
 	$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[run,dev]' > $(VENV)/install.log 2>&1 & \
-	  pid=$$!; while kill -0 $$pid 2>/dev/null; do sleep 5; \
-	  tail -n 1 $(VENV)/install.log | cut -c 1-100; done; wait $$pid || { cat $(VENV)/install.log; exit 1; }
+	  pid=$$!; last=; while kill -0 $$pid 2>/dev/null; do sleep 5; \
+	  line=$$(tail -n 1 $(VENV)/install.log | cut -c 1-100); \
+	  test "$$line" = "$$last" || echo "$$line"; last=$$line; done; \
+	  wait $$pid || { cat $(VENV)/install.log; exit 1; }
 	@echo "installed; the log is in $(VENV)/install.log"
 	touch $@

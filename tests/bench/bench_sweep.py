@@ -1,8 +1,8 @@
 """Throughput of the sweep against a plain loop over cells and clips that does the same work, on one thread.
 
 The plain loop decodes, encodes the clean clip, perturbs, encodes and measures for each cell and clip. Both run in
-turn in one process; rows must be equal to the last bit. The ratio is of processor time, so that other load on the machine has
-little effect. The share of the encoder is its part of the sweep's time.
+turn in one process; rows must be equal to the last bit. The ratio is of processor time, so that other load on the
+machine has little effect. The share of the encoder is its part of the sweep's time.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def plain(launch: Launch) -> tuple[float, dict[str, str]]:
 
 
 def swept(launch: Launch) -> tuple[float, float, float, dict[str, str]]:
-    """Processor seconds, seconds and seconds of the encoder, from the first clip to the last shard; content digests."""
+    """Processor seconds, seconds, seconds of the encoder, from the first clip to the last shard; content digests."""
     config = ExecConfig(weights=Path("weights"), threads=1, workers=1, device="cpu")
     started, processor = time.perf_counter(), time.process_time()
     work(launch, launch.units(), config)
