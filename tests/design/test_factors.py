@@ -29,7 +29,13 @@ VIDEO = (
 )
 """What makes videos, and what says how they are measured."""
 
-VIDEO_REPORT = ("report/figures.py", "report/scatter.py", "verdict/exclusions.py", "verdict/partition.py")
+VIDEO_REPORT = (
+    "report/figures.py",
+    "report/scatter.py",
+    "verdict/exclusions.py",
+    "verdict/seed_spread.py",
+    "verdict/partition.py",
+)
 """The video part of the report."""
 
 
