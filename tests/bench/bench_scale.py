@@ -1,8 +1,9 @@
 """How the cost of a run grows: time with cells and with clips, memory, and planning a study of 10 000 cells.
 
-The time is that of a pocket model, from the first clip to the last shard, in one process. Growth is
-(t₄ − t₂)/(t₂ − t₁) for one, two and four times the work: 2 if the cost is linear. Memory is the largest resident set
-of a run in a process of its own, with an idle model, so that the bookkeeping dominates.
+Times are processor times, on which other load has little effect. Growth is (t₄ − t₂)/(t₂ − t₁) for a pocket model
+with one, two and four times the work, from the first clip to the last shard in one process: 2 if the cost is linear.
+Memory is the largest resident set of a run in a process of its own, with an idle model, so that the bookkeeping
+dominates.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ from vjepa_stress.sweep.computation import configure_torch
 from vjepa_stress.sweep.worker import work
 
 PEAK = """
-import resource, sys
+import pathlib, resource, sys
 from vjepa_stress.cli import main
 code = main(sys.argv[1:])
-print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_SELF)
+# ru_maxrss would include the process that this one was forked from.
+(peak,) = (line.split()[1] for line in pathlib.Path("/proc/self/status").open() if line.startswith("VmHWM:"))
+print(code, used.ru_utime + used.ru_stime, peak, file=sys.stderr)
 """
 PLUGIN = "exec.plugins=[idle_encoder]"
 
 
 def seconds(clips: int, strengths: int) -> float:
-    """Seconds of a run of pocket_a."""
+    """Processor seconds of a run of pocket_a."""
     with tempfile.TemporaryDirectory() as folder:
         launch, _ = launched(Path(folder), "pocket_a", 64, clips, strengths)
-        started = time.perf_counter()
+        started = time.process_time()
         work(launch, launch.units(), ExecConfig(weights=Path("weights"), threads=1, device="cpu"))
         assemble(launch)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
 
 def growth(values: list[tuple[int, int]]) -> float:
@@ -55,8 +59,7 @@ def spread(n: int) -> list[float]:
 
 
 def run(words: list[str], **environment: str) -> tuple[float, float]:
-    """Seconds and largest resident set, in MiB, of a command in a process of its own."""
-    started = time.perf_counter()
+    """Processor seconds and largest resident set, in MiB, of a command in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *words],
         capture_output=True,
@@ -64,9 +67,9 @@ def run(words: list[str], **environment: str) -> tuple[float, float]:
         check=True,
         env={**os.environ, **environment},
     )
-    code, kibibytes = done.stderr.split()[-2:]
+    code, seconds, kibibytes = done.stderr.split()[-3:]
     assert code == "0", done.stderr
-    return time.perf_counter() - started, int(kibibytes) / 1024
+    return float(seconds), int(kibibytes) / 1024
 
 
 def registered(folder: Path, clips: int, strengths: int) -> list[str]:
