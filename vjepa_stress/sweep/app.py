@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -39,10 +38,9 @@ from vjepa_stress.sweep.draft import exploratory_design
 from vjepa_stress.sweep.estimate import bytes_needed, free_space
 from vjepa_stress.sweep.launch import Launch, parse_share
 from vjepa_stress.sweep.plan import kinds_of, prepare, stored_cells
-from vjepa_stress.sweep.request import FIELDS, SLURM, Request, refused
+from vjepa_stress.sweep.request import ARRAYS, FIELDS, PROCESSES, Request, refused
 from vjepa_stress.sweep.settings import quoted
 from vjepa_stress.sweep.watch import shown
-from vjepa_stress.sweep.worker import stop_with_parent
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def run_jobs(launch: Launch, request: Request) -> list[str]:
     finally:
         forget(launch.folder / "jobs", stop_workers())
     assemble(launch)
-    if request.launcher == SLURM:  # every task has ended, and the launcher has named those that died
+    if request.launcher in (ARRAYS, PROCESSES):  # every job has ended, and the launcher has named those that died
         forget_all(launch.folder / "jobs")
         return lost
     ended = [life for life in lives(launch.folder / "jobs") if not life.alive]
@@ -143,16 +141,21 @@ def _run_hydra(launch: Launch, request: Request) -> list[str]:
     # Without HYDRA_FULL_ERROR, Hydra turns every exception into exit code 1 and a shortened traceback.
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["vjepa-stress run", *overrides], "1"
     failed: list[str] = []
-    if request.launcher == SLURM:
-        from vjepa_stress.sweep import slurm  # needs an extra
+    # These need extras.
+    if request.launcher == ARRAYS:
+        from vjepa_stress.sweep import slurm
 
         failed = slurm.register()
+    elif request.launcher == PROCESSES:
+        from vjepa_stress.sweep import processes
+
+        failed = processes.register()
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise refused(error) from error
     except BrokenProcessPool as error:
-        failed.append(f"a process of the launcher {request.launcher} was killed: {str(error).splitlines()[0]}")
+        failed.append(f"a process of {request.launcher} was killed: {str(error).splitlines()[0]}")
     finally:
         sys.argv = before[0]
         if before[1] is None:
@@ -167,15 +170,10 @@ def job(config: DictConfig) -> None:
     make_importable(launch.root, exec_config.plugins)
     hydra_config = HydraConfig.get()
     model = hydra_config.runtime.choices["model"]
-    if hydra_config.runtime.choices["hydra/launcher"] == "joblib":
-        _stop_with_launcher(os.getppid())
+    if hydra_config.launcher["_target_"] == PROCESSES:
         exec_config = exec_config.model_copy(update={"device": gpu_of(hydra_config.job.num, exec_config.device)})
     chunk = None if config.chunk is None else str(config.chunk)
     compute(launch, [model], parse_share(chunk), exec_config, f"{model}_{(chunk or 'all').replace('/', 'of')}")
-
-
-_stop_with_launcher = functools.cache(stop_with_parent)
-"""Once in a process, which joblib uses for several jobs."""
 
 
 def gpu_of(number: int, device: str) -> str:

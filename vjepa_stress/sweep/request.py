@@ -47,11 +47,17 @@ _LAUNCHERS = {
 }
 """Launcher → the package that provides it."""
 
-SLURM = "vjepa_slurm"
-"""Hydra's name of the launcher in `sweep/slurm.py`."""
+ARRAYS = "hydra_plugins.vjepa_stress.ArrayLauncher"
+"""Hydra's name of the class in `sweep/slurm.py`, as in `conf/hydra/launcher/vjepa_slurm.yaml`."""
 
-_COMMANDS = dict.fromkeys((SLURM, "submitit_slurm"), ("sbatch", "srun", "squeue", "scancel"))
-"""Launcher → the commands that it needs."""
+PROCESSES = "hydra_plugins.vjepa_stress.ProcessLauncher"
+"""Hydra's name of the class in `sweep/processes.py`, as in `conf/hydra/launcher/vjepa_joblib.yaml`."""
+
+_COMMANDS = dict.fromkeys(
+    (ARRAYS, "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"),
+    ("sbatch", "srun", "squeue", "scancel"),
+)
+"""Class of a launcher → the commands that it needs."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Request:
         exec_config: where and how fast to compute.
         training: the training recipe; only for the command `pretrain`.
         chunks: shares of each model's clips, such as 1/4; empty for all.
-        launcher: name of Hydra's launcher.
+        launcher: class of Hydra's launcher; presets of several names can have the same.
     """
 
     overrides: tuple[str, ...]
@@ -74,7 +80,7 @@ class Request:
     exec_config: ExecConfig
     training: dict[str, Any] | None = None
     chunks: tuple[str, ...] = ()
-    launcher: str = "basic"
+    launcher: str = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
     @property
     def blocks(self) -> Blocks:
@@ -184,10 +190,15 @@ def read_request(
     if root is not None:
         make_importable(root.path, exec_config.plugins)
     chunks = tuple(str(share) for share in selected.get("chunk", ()) if share is not None)
-    launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+    launcher = str(config.hydra.launcher["_target_"])
     return Request(
         tuple(texts), config_dir, CellFilter(**levels), exec_config, composed.get("training"), chunks, launcher
     )
+
+
+def named(overrides: Sequence[str]) -> str:
+    """What tells a job from the others of its launch: its model and chunk."""
+    return " ".join(text.replace("'", "") for text in overrides if text.startswith(("model=", "chunk=")))
 
 
 def _parsed(text: str, application: str) -> Override:

@@ -24,7 +24,7 @@ class Settings(BaseModel):
     Attributes:
         config_dir: folder with the user's building blocks, as `--config-dir`.
         plugins: importable packages or modules with their classes.
-        launcher: where jobs run, as `launcher=` on the command line: local, joblib or slurm.
+        launcher: where jobs run, as `launcher=` on the command line: local, joblib, slurm or the user's own.
         weights, device, workers, threads, batch, chunks, verify: as in `conf/exec`.
         data: folder of each data set that needs one, by name.
     """
@@ -33,7 +33,7 @@ class Settings(BaseModel):
 
     config_dir: str | None = None
     plugins: list[str] | None = None
-    launcher: Literal["local", "joblib", "slurm"] | None = None
+    launcher: Annotated[str, Field(pattern=r"^\w+$")] | None = None
     weights: str | None = None
     device: str | None = None
     workers: int | None = Field(default=None, ge=1)

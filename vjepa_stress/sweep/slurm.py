@@ -21,10 +21,8 @@ from submitit.core.utils import pickle_load
 from submitit.slurm.slurm import SlurmInfoWatcher
 
 from vjepa_stress.errors import MachineFailure
+from vjepa_stress.sweep.request import ARRAYS, named
 from vjepa_stress.terminal import printable
-
-_TARGET = "hydra_plugins.vjepa_stress.ArrayLauncher"
-"""Hydra's name of the launcher, as in `conf/hydra/launcher/vjepa_slurm.yaml`."""
 
 _FORGOTTEN = "LOST"
 """State of a task of which neither the accounting nor the controller knows anything."""
@@ -116,7 +114,7 @@ class ArrayLauncher(SlurmLauncher):  # type: ignore[misc]
                 found=str(error).strip().splitlines()[-1],
                 fix="correct the settings under hydra.launcher, for instance hydra.launcher.partition=gpu",
             ) from error
-        names = {job.job_id: _named(overrides) for job, overrides in zip(jobs, job_overrides, strict=True)}
+        names = {job.job_id: named(overrides) for job, overrides in zip(jobs, job_overrides, strict=True)}
         try:
             return _collect(jobs, names, Watcher())
         except BaseException:  # Ctrl-C, for instance: tasks of a launch that nobody waits for must not go on
@@ -134,11 +132,6 @@ class ArrayLauncher(SlurmLauncher):  # type: ignore[misc]
             **{key if key in general else f"slurm_{key}": value for key, value in params.items()}
         )
         return executor
-
-
-def _named(overrides: Sequence[str]) -> str:
-    """What tells a job from the others."""
-    return " ".join(text for text in overrides if text.startswith(("model=", "chunk=")))
 
 
 def _collect(jobs: Iterable[submitit.Job[Any]], names: Mapping[str, str], watcher: Watcher) -> list[JobReturn]:
@@ -201,6 +194,6 @@ def register() -> list[str]:
     Returns:
         A list that gets one line for each task that fails or disappears.
     """
-    Plugins.instance().class_name_to_class[_TARGET] = ArrayLauncher
+    Plugins.instance().class_name_to_class[ARRAYS] = ArrayLauncher
     ArrayLauncher.failed = []
     return ArrayLauncher.failed
