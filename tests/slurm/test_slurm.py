@@ -51,6 +51,7 @@ def test_an_array_gives_the_same_numbers(cluster: Path, lean: StudyRoot, tmp_pat
     _same_numbers(lean, tmp_path / "root", chunks=1)
 
 
+@pytest.mark.slow
 def test_a_killed_task_is_named_and_the_next_run_completes(cluster: Path, lean: StudyRoot, tmp_path: Path) -> None:
     _a_killed_task(lean, tmp_path / "root")
 

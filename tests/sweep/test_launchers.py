@@ -28,6 +28,7 @@ def test_processes_of_joblib_give_the_same_numbers(lean: StudyRoot, tmp_path: Pa
     assert study.contents(root) == study.contents(lean)
 
 
+@pytest.mark.slow
 def test_a_killed_process_of_joblib_is_named_and_the_next_run_completes(lean: StudyRoot, tmp_path: Path) -> None:
     root = registered(tmp_path / "root")
     done, seconds = killed_job(root, "launcher=joblib", "hydra.launcher.n_jobs=2", "exec.chunks=3")
