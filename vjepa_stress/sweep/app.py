@@ -143,13 +143,13 @@ def _run_hydra(launch: Launch, request: Request) -> list[str]:
     failed: list[str] = []
     # These need extras.
     if request.launcher == ARRAYS:
-        from vjepa_stress.sweep import slurm
+        from vjepa_stress.sweep.slurm import ArrayLauncher
 
-        failed = slurm.register()
+        failed = ArrayLauncher.register()
     elif request.launcher == PROCESSES:
-        from vjepa_stress.sweep import processes
+        from vjepa_stress.sweep.processes import ProcessLauncher
 
-        failed = processes.register()
+        failed = ProcessLauncher.register()
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:

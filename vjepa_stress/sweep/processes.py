@@ -14,28 +14,28 @@ from typing import Any, ClassVar
 
 import joblib
 import loky
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from hydra_plugins.hydra_joblib_launcher._core import execute_job
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
+from vjepa_stress.sweep.registered import NamesLostJobs
 from vjepa_stress.sweep.request import PROCESSES, named
 from vjepa_stress.sweep.worker import stop_with_parent
 
 _Jobs = queue.SimpleQueue[tuple[int, Sequence[str]]]
 
 
-class ProcessLauncher(JoblibLauncher):  # type: ignore[misc]
+class ProcessLauncher(NamesLostJobs, JoblibLauncher):  # type: ignore[misc]
     """Runs `n_jobs` jobs at once, each in a pool of its own with one process.
 
     With one pool for all, as in joblib, the death of one process ends the others too.
     """
 
-    failed: ClassVar[list[str]] = []
+    target: ClassVar[str] = PROCESSES
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs, and return the results of those whose process survived; `register` returns the others."""
+        """Run jobs, and return the results of those whose process survived; the others are in `failed`."""
         if self.config is None:
             raise RuntimeError("setup was not called")
         setup_globals()
@@ -88,14 +88,3 @@ class ProcessLauncher(JoblibLauncher):  # type: ignore[misc]
         return loky.ProcessPoolExecutor(
             1, timeout=None, env=environment, initializer=stop_with_parent, initargs=(os.getpid(),)
         )
-
-
-def register() -> list[str]:
-    """Make the launcher known to Hydra.
-
-    Returns:
-        A list that gets one line for each job whose process is killed.
-    """
-    Plugins.instance().class_name_to_class[PROCESSES] = ProcessLauncher
-    ProcessLauncher.failed = []
-    return ProcessLauncher.failed

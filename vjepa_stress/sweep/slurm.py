@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 import submitit
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
@@ -21,6 +20,7 @@ from submitit.core.utils import pickle_load
 from submitit.slurm.slurm import SlurmInfoWatcher
 
 from vjepa_stress.errors import MachineFailure
+from vjepa_stress.sweep.registered import NamesLostJobs
 from vjepa_stress.sweep.request import ARRAYS, named
 from vjepa_stress.terminal import printable
 
@@ -95,13 +95,13 @@ def _answer(command: Sequence[str]) -> str | None:
         return None
 
 
-class ArrayLauncher(SlurmLauncher):  # type: ignore[misc]
+class ArrayLauncher(NamesLostJobs, SlurmLauncher):  # type: ignore[misc]
     """Submits the jobs as one array, and waits for the end of every task, whatever becomes of the others."""
 
-    failed: ClassVar[list[str]] = []
+    target: ClassVar[str] = ARRAYS
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs, and return the results of those that did not fail; `register` returns the others."""
+        """Run jobs, and return the results of those that did not fail; the others are in `failed`."""
         arguments = [
             (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
             for number, overrides in enumerate(job_overrides, initial_job_idx)
@@ -186,14 +186,3 @@ def _result(job: submitit.Job[Any], look_again: bool) -> JobReturn | str | None:
 def _line(text: str) -> str:
     """A text as one line that a document can hold: no control characters, Unicode normal form C."""
     return unicodedata.normalize("NFC", printable("; ".join(line.strip() for line in text.splitlines())))
-
-
-def register() -> list[str]:
-    """Make the launcher known to Hydra.
-
-    Returns:
-        A list that gets one line for each task that fails or disappears.
-    """
-    Plugins.instance().class_name_to_class[ARRAYS] = ArrayLauncher
-    ArrayLauncher.failed = []
-    return ArrayLauncher.failed
