@@ -30,7 +30,7 @@ def _stages(launch: Any, config: ExecConfig) -> dict[str, float]:
     computation = launch.computation(config)
     (group,) = launch.groups
     model, source = computation.model(group.model), computation.source(group.dataset)
-    planned = computation.planned(group.model, group.dataset)
+    planned = computation.planned[group.model, group.dataset]
     seconds: dict[str, float] = defaultdict(float)
     count = 0
     for warm in (False, True):

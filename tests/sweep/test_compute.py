@@ -122,7 +122,7 @@ def batches(prepared: Prepared) -> set[tuple[VideoCell, ...]]:
 def test_batches_depend_on_the_design_and_not_on_what_is_missing(
     computation: Computation, clip: ClipRef, batch: int
 ) -> None:
-    planned, chance = computation.planned("tiny", "few"), random.Random(batch)
+    planned, chance = computation.planned["tiny", "few"], random.Random(batch)
     source = batched(computation, batch)
     everything = batches(source.prepare(clip, planned, planned))
     assert sorted(str(cell) for members in everything for cell in members) == sorted(map(str, planned))
@@ -137,7 +137,7 @@ def test_batches_depend_on_the_design_and_not_on_what_is_missing(
 
 
 def test_batched_rows_are_single_rows(computation: Computation, clip: ClipRef) -> None:
-    planned, model = computation.planned("tiny", "few"), computation.model("tiny")
+    planned, model = computation.planned["tiny", "few"], computation.model("tiny")
     single = results(model, batched(computation, 1).prepare(clip, planned, planned))
     assert len(single) == len(planned) == 8
     assert all(result.error is None for result in single.values())
@@ -161,7 +161,7 @@ def test_rows_are_those_of_the_shards(computation: Computation, lean: StudyRoot)
 
 
 def test_seconds_are_shared_and_never_lost(computation: Computation, clip: ClipRef) -> None:
-    planned, model = computation.planned("tiny", "few"), computation.model("tiny")
+    planned, model = computation.planned["tiny", "few"], computation.model("tiny")
     prepared = batched(computation, 2).prepare(clip, planned, planned)
     found = results(model, prepared).values()
     for stage in ("decode", "perturb", "encode", "metrics"):
@@ -224,7 +224,7 @@ class Fussy(Metric):
 def test_a_failing_perturbation_fails_its_cells_only(
     computation: Computation, clip: ClipRef, monkeypatch: pytest.MonkeyPatch, fails: str, batch: int
 ) -> None:
-    planned, model = computation.planned("tiny", "few"), computation.model("tiny")
+    planned, model = computation.planned["tiny", "few"], computation.model("tiny")
     source = batched(computation, batch)
     plain = results(model, source.prepare(clip, planned, planned))
     noise = source._perturbations["gaussian_noise"]
@@ -244,7 +244,7 @@ def test_a_failing_perturbation_fails_its_cells_only(
 def test_a_failing_metric_fails_one_cell_only(
     computation: Computation, clip: ClipRef, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    planned, model = computation.planned("tiny", "few"), computation.model("tiny")
+    planned, model = computation.planned["tiny", "few"], computation.model("tiny")
     prepared = batched(computation, 4).prepare(clip, planned, planned)
     plain = results(model, prepared)
     monkeypatch.setattr(Fussy, "late", late)

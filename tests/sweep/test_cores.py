@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.small import study
+from vjepa_stress.records import failures
 from vjepa_stress.study_root import StudyRoot
+from vjepa_stress.sweep.bind import Blocks
 from vjepa_stress.sweep.cores import Cost, Split, cores, memory, peak_memory, split
 
 GB = 2**30
@@ -77,7 +81,10 @@ def test_this_machine() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ("exec.workers=1", "exec.threads=2", "exec.batch=4"),
+        ("exec.threads=1",),
+        ("exec.threads=2", "exec.chunks=3"),
+        ("exec.device=cpu",),
+        pytest.param(("exec.workers=1", "exec.threads=2", "exec.batch=4"), marks=pytest.mark.slow),
         ("exec.workers=2", "exec.threads=1", "exec.chunks=3"),
         ("exec.workers=3", "exec.threads=2", "exec.batch=4"),
         pytest.param(("exec.workers=3", "exec.threads=1", "exec.chunks=3", "exec.batch=3"), marks=pytest.mark.slow),
@@ -86,8 +93,7 @@ def test_this_machine() -> None:
     ids=" ".join,
 )
 def test_no_setting_changes_a_bit(lean: StudyRoot, tmp_path: Path, settings: tuple[str, ...]) -> None:
-    root = study.new_root(tmp_path / "root", study.calibration("few"))
-    assert study.register(root).code == 0
+    root = study.registered(tmp_path / "root")
     before = torch.get_num_threads()
     try:
         done = study.run(root, *settings)
@@ -95,3 +101,56 @@ def test_no_setting_changes_a_bit(lean: StudyRoot, tmp_path: Path, settings: tup
         torch.set_num_threads(before)
     assert done.code == 0, done.err
     assert study.contents(root) == study.contents(lean)
+
+
+FRAGILE = """
+from pathlib import Path
+
+from idle_encoder import Idle
+from vjepa_stress.interfaces import LoadedEncoder
+
+
+class Fragile(Idle):
+    \"\"\"Fails for one clip: clean, its brightness is that in a file.\"\"\"
+
+    kind = "encoder/fragile"
+    revision = 1
+
+    def load(self, store, device, dtype, compiled):
+        idle = super().load(store, device, dtype, compiled)
+
+        def encode(video):
+            if Path(__file__).with_name("broken").read_text() == str(float(video.mean())):
+                raise RuntimeError("this clip is too bright")
+            return idle.encode(video)
+
+        return LoadedEncoder(idle.weights, encode)
+"""
+
+
+def test_a_first_clip_that_cannot_be_encoded_is_a_failure_of_its_cells_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run encodes the first clip before the others, to measure the model."""
+    conf, plugins = tmp_path / "conf", tmp_path / "plugins"
+    shutil.copytree(study.CONF, conf)
+    plugins.mkdir()
+    (plugins / "fragile.py").write_text(FRAGILE)
+    (conf / "model" / "fragile.yaml").write_text("_target_: fragile.Fragile\n")
+    for folder in (plugins, study.PLUGINS):
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "fragile", raising=False)
+    dataset = Blocks(study.CONF).dataset("few")
+    first = dataset.identify(None, 16)[0]
+    pixels = dataset.read(first, None, 32).pixels.to(torch.float32).div_(255)[None]
+    (plugins / "broken").write_text(str(float(pixels.mean())))
+    root = study.new_root(tmp_path / "root", study.calibration("few").replace("tiny_wide", "fragile"))
+    words = ("--root", root.path, "--config-dir", conf, "--json", "exec.plugins=[fragile,idle_encoder]")
+    assert study.command("register", root.prereg / "small" / "draft.yaml", *words).code == 0
+    done = study.command("run", "small", *words)
+    assert done.code == 4, done.err
+    (failure,) = failures(study.cells(root).parent)
+    assert (failure.unit, len(failure.cells), failure.error) == (first.digest, study.CELLS // 2, "RuntimeError")
+    assert {str(cell["model"]) for cell in failure.cells} == {"fragile"}
+    assert len(study.contents(root)) == study.CELLS // 2  # those of the other model
+    assert len(list(study.cells(root).parent.glob("journal/fragile-*/*.jsonl"))) == 2

@@ -10,7 +10,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,8 @@ def _host() -> str:
 
 
 @contextmanager
-def sign_of_life(path: Path, each: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Keep the file of this process while the block runs; call `each` with every touch, in another thread.
+def sign_of_life(path: Path) -> Iterator[None]:
+    """Keep the file of this process while the block runs, and touch it in another thread.
 
     The file is removed when the block ends, also by an error. A killed process leaves it.
     """
@@ -88,7 +88,6 @@ def sign_of_life(path: Path, each: Callable[[], None] = lambda: None) -> Iterato
         while not stop.wait(_BEAT):
             with suppress(OSError):
                 os.utime(path)
-            each()
 
     thread = threading.Thread(target=beat, daemon=True, name="sign of life")
     try:  # from here on, as a signal may interrupt any line

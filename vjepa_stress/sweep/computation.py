@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 
@@ -16,6 +16,7 @@ from vjepa_stress.interfaces import Dataset, Encoder, LoadedEncoder, Metric, Per
 from vjepa_stress.records import Row
 from vjepa_stress.sweep.bind import ExecConfig, rebuild
 from vjepa_stress.sweep.compute import Model, Result, Source
+from vjepa_stress.sweep.selection import grouped
 
 
 def choose_device(name: str) -> torch.device:
@@ -60,9 +61,13 @@ class Computation:
     weights: Mapping[str, Digest]
     exec_config: ExecConfig
 
-    @property
+    @functools.cached_property
     def device(self) -> torch.device:
-        """The device to compute on."""
+        """The device to compute on.
+
+        Raises:
+            MachineFailure: when torch cannot use it.
+        """
         return choose_device(self.exec_config.device)
 
     @property
@@ -125,9 +130,8 @@ class Computation:
             StressError: when a clip or cell cannot be computed.
         """
         found: dict[VideoCell, list[Row]] = {cell: [] for cell in cells}
-        for (model, dataset), group in groupby(sorted(cells, key=_grouping), key=_grouping):
-            wanted, planned = list(group), self.planned(model, dataset)
-            loaded, source = self.model(model), self.source(dataset)
+        for (model, dataset), wanted in grouped(cells).items():
+            loaded, source, planned = self.model(model), self.source(dataset), self.planned[model, dataset]
             for clip in clips[dataset]:
                 for finish in loaded.measure(source.prepare(clip, wanted, planned)):
                     for result in finish():
@@ -135,9 +139,10 @@ class Computation:
                             found[result.cell].append(_row_of(result))
         return found
 
-    def planned(self, model: str, dataset: str) -> list[VideoCell]:
-        """All cells of a model and data set in the design."""
-        return [cell for cell in self.design.cells if (cell.model, cell.dataset) == (model, dataset)]
+    @functools.cached_property
+    def planned(self) -> dict[tuple[str, str], list[VideoCell]]:
+        """All cells of the design, by model and data set."""
+        return grouped(self.design.cells)
 
 
 _loaded: dict[str, LoadedEncoder] = {}
@@ -146,10 +151,6 @@ _loaded: dict[str, LoadedEncoder] = {}
 def forget_models() -> None:
     """Free the model that this process keeps."""
     _loaded.clear()
-
-
-def _grouping(cell: VideoCell) -> tuple[str, str]:
-    return cell.model, cell.dataset
 
 
 def _row_of(result: Result) -> Row:

@@ -18,10 +18,11 @@ import psutil
 import torch
 from loky.process_executor import TerminatedWorkerError
 
-from vjepa_stress.errors import MachineFailure
+from vjepa_stress.errors import MachineFailure, Tampered
 from vjepa_stress.provenance import make_importable
 from vjepa_stress.sweep.bind import ExecConfig
-from vjepa_stress.sweep.computation import configure_torch, forget_models
+from vjepa_stress.sweep.computation import Computation, configure_torch, forget_models
+from vjepa_stress.sweep.compute import Model, Prepared, Source
 from vjepa_stress.sweep.launch import Launch, Unit
 from vjepa_stress.sweep.worker import stop_with_parent, work
 
@@ -79,19 +80,45 @@ def memory() -> int:
     return max(0, available)
 
 
-def measure(launch: Launch, unit: Unit, exec_config: ExecConfig) -> Cost:
-    """Encode the clean clip of a unit with one thread; twice if the first time, with its warm-up, was short."""
+def measure(computation: Computation, units: Sequence[Unit]) -> Cost | None:
+    """Measure a model with one thread on the clean clip of the first unit that can be encoded.
+
+    The failure of a unit is recorded by the worker that computes it, not here.
+
+    Returns:
+        The cost; None if no unit can be encoded.
+
+    Raises:
+        StressError: when a model cannot be loaded.
+    """
     configure_torch(1)
-    computation = launch.computation(exec_config)
-    prepared = computation.source(unit.dataset).prepare(unit.clip, (), ())
-    model = computation.model(unit.model)
-    seconds = 2 * _SHORT
-    for _ in range(2):
-        if seconds > _SHORT / 2:
-            started = time.perf_counter()
-            model.encode_clean(prepared)
-            seconds = time.perf_counter() - started
+    for unit in units:
+        cost = _cost(computation.model(unit.model), computation.source(unit.dataset), unit)
+        if cost is not None:
+            return cost
+    return None
+
+
+def _cost(model: Model, source: Source, unit: Unit) -> Cost | None:
+    try:
+        seconds = _seconds(model, source.prepare(unit.clip, (), ()))
+    except (Tampered, MachineFailure):
+        raise
+    except Exception:
+        return None
     return Cost(seconds, peak_memory())
+
+
+def _seconds(model: Model, prepared: Prepared) -> float:
+    """Seconds of one encoding; the second one if the first, with its warm-up, was short."""
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        model.encode_clean(prepared)
+        seconds = time.perf_counter() - started
+        if seconds > _SHORT / 2:
+            break
+    return seconds
 
 
 def peak_memory() -> int:
@@ -112,12 +139,16 @@ def split(cost: Cost, encodings: int, units: int, n_cores: int, available: int) 
 def choose(launch: Launch, units: Sequence[Unit], exec_config: ExecConfig) -> Split:
     """Workers and threads for the units of a job: those of `exec_config`, or chosen by the measured cost."""
     workers, threads = exec_config.workers, exec_config.threads
-    if launch.computation(exec_config).device.type != "cpu":
+    computation = launch.computation(exec_config)
+    if computation.device.type != "cpu":
         return Split(1, 1)
     if workers is not None:
         return Split(min(workers, len(units)), threads or max(1, cores() // workers))
+    cost = measure(computation, units)
+    if cost is None:
+        return Split(1, threads or 1)
     encodings = sum(len(unit.cells) + 1 for unit in units)
-    chosen = split(measure(launch, units[0], exec_config), encodings, len(units), cores(), memory())
+    chosen = split(cost, encodings, len(units), cores(), memory())
     if threads is None:
         return chosen
     return Split(1 if chosen.workers == 1 else max(1, min(chosen.workers, cores() // threads)), threads)
@@ -135,7 +166,7 @@ def compute(
     if not units:
         return
     chosen = choose(launch, units, exec_config)
-    if chosen.here or launch.computation(exec_config).device.type != "cpu":
+    if chosen.here:
         work(launch, units, exec_config.model_copy(update={"threads": chosen.threads}), job)
         return
     forget_models()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vjepa_stress.sweep.bind import Blocks, ExecConfig
 from vjepa_stress.sweep.computation import Computation, configure_torch
 from vjepa_stress.sweep.cores import Cost, cores, memory, peak_memory, split
 from vjepa_stress.sweep.plan import check_specs, kinds_of
-from vjepa_stress.sweep.selection import CellFilter, select
+from vjepa_stress.sweep.selection import CellFilter, grouped, select
 
 _BYTES_PER_VALUE = 40
 """Bytes of one value: about 30 with its name in the journal, and below 10 in a shard."""
@@ -114,12 +114,10 @@ def estimate(
     done = {path.name for path in cell_folders(folder)}
     names = {cell: name for name, cell in attempts.current.items()}
     missing = [cell for cell in select(design, cell_filter) if names[cell] not in done]
-    by_group: dict[tuple[str, str], list[VideoCell]] = {}
-    for cell in missing:
-        by_group.setdefault((cell.model, cell.dataset), []).append(cell)
+    by_group = grouped(missing)
     groups = [
         GroupCost(model, dataset, design.datasets[dataset].n_clips, len(cells))
-        for (model, dataset), cells in sorted(by_group.items())
+        for (model, dataset), cells in by_group.items()
     ]
     if calibrate and missing:
         check_specs(design, blocks)
@@ -144,11 +142,11 @@ def estimate(
 
 
 def _timed(
-    group: GroupCost, computation: Computation, cells: Iterable[VideoCell], clips: Mapping[str, ClipRef]
+    group: GroupCost, computation: Computation, cells: Sequence[VideoCell], clips: Mapping[str, ClipRef]
 ) -> GroupCost:
     """Compute a few cells of one clip with one thread; twice, as the first time includes a warm-up."""
     configure_torch(1)
-    some = list(cells)[:: max(1, len(list(cells)) // _CELLS_TIMED)][:_CELLS_TIMED]
+    some = cells[:: max(1, len(cells) // _CELLS_TIMED)][:_CELLS_TIMED]
     source, model = computation.source(group.dataset), computation.model(group.model)
     seconds = float("inf")
     for _ in range(2):

@@ -25,6 +25,7 @@ from vjepa_stress.records.progress import LAUNCHES, GroupOutline, Outline
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.bind import ExecConfig
 from vjepa_stress.sweep.computation import Computation
+from vjepa_stress.sweep.selection import grouped
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,8 @@ class Launch(Frozen):
         Raises:
             IdentityChanged: when a clip manifest is missing or has changed.
         """
-        by_group: dict[tuple[str, str], list[VideoCell]] = {}
-        for cell in self.cells.values():
-            by_group.setdefault((cell.model, cell.dataset), []).append(cell)
         groups = []
-        for (model, dataset), cells in sorted(by_group.items()):
+        for (model, dataset), cells in grouped(self.cells.values()).items():
             digest = self.clips[dataset]
             clips = read_clips(StudyRoot(self.root).clips(self.study, dataset, digest), digest).clips
             folder, facts = group_folder(self.attempt_folder, model, dataset, self.facts(model, dataset))

@@ -290,6 +290,8 @@ def prepare(
         free = tuple(
             cell for cell in missing if names[cell] not in others and not (folder / "cells" / names[cell]).exists()
         )
+        if not free and not others:  # another run has computed them meanwhile
+            return None, len(cells)
         if not free:
             raise _busy(study, len(missing), others)
         _, checkpoint = ledger.append(
@@ -329,8 +331,6 @@ def prepare(
 
 
 def _busy(study: str, missing: int, others: Mapping[str, Life]) -> BadInput:
-    if not others:
-        return BadInput("the missing cells were computed meanwhile", fix=f"vjepa-stress run {study}")
     at_work = sorted({str(life) for life in others.values()})
     return BadInput(
         f"another run computes the {missing} missing cell{'s' if missing > 1 else ''}",

@@ -59,6 +59,14 @@ def select(design: VideoDesign, cell_filter: CellFilter) -> tuple[VideoCell, ...
     return cells
 
 
+def grouped(cells: Iterable[VideoCell]) -> dict[tuple[str, str], list[VideoCell]]:
+    """Cells by model and data set, in that order; the cells of one group are computed together."""
+    groups: dict[tuple[str, str], list[VideoCell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.model, cell.dataset), []).append(cell)
+    return dict(sorted(groups.items()))
+
+
 def _level(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 

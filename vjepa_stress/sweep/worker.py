@@ -13,7 +13,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 
 import torch
 
@@ -105,8 +105,9 @@ class _Work:
             if isinstance(ready.prepared, Exception):
                 self._fail(unit, list(ready.missing), ready.prepared)
                 continue
+            model = self._model(unit.model)
             try:
-                finished = self._use_device(unit, ready.prepared, behind)
+                finished = self._use_device(model, ready.prepared, behind)
             except (Tampered, MachineFailure, CannotWrite):
                 raise
             except Exception as error:
@@ -123,13 +124,12 @@ class _Work:
         missing = self._missing(unit)
         if not missing:
             return None
-        source = self._sources.get(unit.dataset) or self._sources.setdefault(
-            unit.dataset, self.computation.source(unit.dataset)
-        )
+        if unit.dataset not in self._sources:
+            self._sources[unit.dataset] = self.computation.source(unit.dataset)
         started = now()
         try:
-            planned = self.computation.planned(unit.model, unit.dataset)
-            return _Ready(missing, source.prepare(unit.clip, missing, planned), started)
+            planned = self.computation.planned[unit.model, unit.dataset]
+            return _Ready(missing, self._sources[unit.dataset].prepare(unit.clip, missing, planned), started)
         except (Tampered, MachineFailure, CannotWrite):
             raise
         except Exception as error:
@@ -143,13 +143,18 @@ class _Work:
                 known.update(file.header.cells)
         return tuple(cell for cell in unit.cells if names[cell] not in known)
 
-    def _use_device(self, unit: Unit, prepared: Prepared, behind: ThreadPoolExecutor) -> list[Future[list[Result]]]:
+    def _model(self, name: str) -> Model:
+        """A model, loaded; one that cannot be loaded ends the job, as no clip can be encoded."""
+        if name not in self._models:
+            self._models = {}  # one model in memory at a time
+            self._models[name] = self.computation.model(name)
+        return self._models[name]
+
+    @staticmethod
+    def _use_device(model: Model, prepared: Prepared, behind: ThreadPoolExecutor) -> list[Future[list[Result]]]:
         waiting: deque[Future[list[Result]]] = deque()
         finished: list[Future[list[Result]]] = []
-        if unit.model not in self._models:
-            self._models = {}  # one model in memory at a time
-            self._models[unit.model] = self.computation.model(unit.model)
-        for finish in self._models[unit.model].measure(prepared):
+        for finish in model.measure(prepared):
             waiting.append(behind.submit(finish))
             finished.append(waiting[-1])
             if len(waiting) > _UNFINISHED:
@@ -196,11 +201,13 @@ class _Work:
         )
 
 
+@dataclass(frozen=True)
 class _Ready:
     """A clip that is ready for the device, or the error that prevented it."""
 
-    def __init__(self, missing: tuple[VideoCell, ...], prepared: Prepared | Exception, started: str) -> None:
-        self.missing, self.prepared, self.started = missing, prepared, started
+    missing: tuple[VideoCell, ...]
+    prepared: Prepared | Exception
+    started: str
 
 
 def _message(error: Exception) -> str:
@@ -220,7 +227,6 @@ def stop_with_parent(parent: int) -> None:
         waiting = threading.Event()
         while os.getppid() == parent:
             waiting.wait(1.0)
-        with suppress(Exception):
-            os._exit(1)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="stop with parent").start()
