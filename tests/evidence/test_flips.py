@@ -36,6 +36,7 @@ def test_a_bit_flipped_in_every_byte_of_the_demo_preregistration(demo: StudyRoot
     assert freeze.load(demo, "demo").root_digest == sha256(data)
 
 
+@pytest.mark.slow
 def test_a_hundred_flips_of_it_through_the_commands(demo: StudyRoot) -> None:
     path, chance = demo.document("demo", "v1"), random.Random(2)
     data = path.read_bytes()

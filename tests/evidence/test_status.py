@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.small import study
-from tests.sweep.launched import EXEC, launched, registered
+from tests.sweep.launched import EXEC, launched
 from tests.torture.process import Journal, Moment, Run, wait_for
 from vjepa_stress.evidence.status import status_of
 from vjepa_stress.study_root import StudyRoot
@@ -20,7 +20,7 @@ def numbers(status: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def test_a_run_at_work_and_after_it_was_killed(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     before = status_of(root, "small")
     assert numbers(before) == (0, study.CELLS, 0)
     assert (before["jobs"], before["clips"], before["seconds_left"], before["completed"]) == ([], None, None, False)
@@ -54,7 +54,7 @@ def test_a_run_at_work_and_after_it_was_killed(lean: StudyRoot, tmp_path: Path) 
 
 def test_clips_of_some_cells_do_not_make_the_others_done(tmp_path: Path) -> None:
     """The journal keeps the files of selected cells; the next launch has more cells of the same clips."""
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     one = study.run(root, "model=tiny", "perturbation=reverse")
     assert one.code == 0, one.err
     assert numbers(status_of(root, "small")) == (1, 15, 0)

@@ -4,21 +4,12 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from tests.small import study
 from vjepa_stress.records.life import Sign
 from vjepa_stress.study_root import StudyRoot
-
-
-def registered(folder: Path) -> StudyRoot:
-    """The small study on three clips, registered and not run."""
-    root = study.new_root(folder, study.calibration("few"))
-    done = study.register(root)
-    assert done.code == 0, done.err
-    return root
 
 
 def killed_job(root: StudyRoot, *words: str) -> tuple[study.Done, float]:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.jobs import killed_job, registered
+from tests.slurm.jobs import killed_job
 from tests.small import study
 from vjepa_stress import ledger
 from vjepa_stress.study_root import StudyRoot
 
 
 def _same_numbers(lean: StudyRoot, folder: Path, chunks: int) -> None:
-    root = registered(folder)
+    root = study.registered(folder)
     done = study.run(root, "launcher=slurm", f"exec.chunks={chunks}", "hydra.launcher.cpus_per_task=1")
     assert done.code == 0, done.err
     assert done.json["complete"]
@@ -30,7 +30,7 @@ def _same_numbers(lean: StudyRoot, folder: Path, chunks: int) -> None:
 
 
 def _a_killed_task(lean: StudyRoot, folder: Path) -> None:
-    root = registered(folder)
+    root = study.registered(folder)
     done, seconds = killed_job(root, "launcher=slurm")
     assert done.code == 4, done.err
     assert seconds < 60
@@ -57,7 +57,7 @@ def test_a_killed_task_is_named_and_the_next_run_completes(cluster: Path, lean: 
 
 
 def test_an_array_that_slurm_refuses(cluster: Path, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     done = study.run(root, "launcher=slurm", "hydra.launcher.partition=nowhere")
     assert done.code == 4
     assert "SLURM did not accept the array" in done.err
@@ -75,7 +75,7 @@ def test_with_accounting(accounted: Path, lean: StudyRoot, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_an_error_in_a_task_and_a_stopped_run(cluster: Path, lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     done = study.run(root, "launcher=slurm", "hydra.launcher.setup=['export CUDA_VISIBLE_DEVICES=','exit 3']")
     assert done.code == 4
     assert done.err.count("ended without a result (state FAILED)") == 2
@@ -96,7 +96,7 @@ def test_an_error_in_a_task_and_a_stopped_run(cluster: Path, lean: StudyRoot, tm
 
 @pytest.mark.slow
 def test_a_preempted_task_is_queued_again(cluster: Path, lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     process = study.start(
         *("run", "--root", root.path, "small", "--config-dir", study.CONF, "exec.threads=1", "launcher=slurm"),
     )

@@ -84,6 +84,14 @@ def register(root: StudyRoot, *more: str) -> Done:
     return command("register", "--root", root.path, draft, "--config-dir", CONF, "--json", *more)
 
 
+def registered(folder: Path) -> StudyRoot:
+    """The calibration on three clips, registered and not run."""
+    root = new_root(folder, calibration("few"))
+    done = register(root)
+    assert done.code == 0, done.err
+    return root
+
+
 def run(root: StudyRoot, *more: str) -> Done:
     """Run what is missing of the small study."""
     # One thread: models this small gain nothing from more, and the machine may be busy with other tests.

@@ -25,13 +25,6 @@ def launched(root: StudyRoot, *overrides: str) -> Launch:
     return launch
 
 
-def registered(folder: Path) -> StudyRoot:
-    """The study of `lean`, registered and not run."""
-    root = study.new_root(folder, study.calibration("few"))
-    assert study.register(root).code == 0
-    return root
-
-
 def varied(launch: Launch, **fields: object) -> Launch:
     """A launch with other fields, and nothing computed from the former ones."""
     return Launch.model_validate({**launch.model_dump(by_alias=True), **fields})

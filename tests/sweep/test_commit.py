@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
-from tests.sweep.launched import EXEC, launched, registered, varied
+from tests.sweep.launched import EXEC, launched, varied
 from vjepa_stress.digest import sha256
 from vjepa_stress.errors import MachineFailure
 from vjepa_stress.provenance import CodeState
@@ -26,7 +26,7 @@ from vjepa_stress.sweep.worker import work
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """A launch with its journal, before anything is assembled."""
-    launch = launched(registered(tmp_path_factory.mktemp("computed") / "root"))
+    launch = launched(study.registered(tmp_path_factory.mktemp("computed") / "root"))
     work(launch, launch.units(), EXEC)
     return launch
 
@@ -86,7 +86,7 @@ def test_rows_of_other_code_are_not_combined(launch: Launch) -> None:
 
 
 def test_rows_of_two_launches_are_combined(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     first = launched(root)
     units = first.units()
     work(first, [units[0], units[3]], EXEC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
-from tests.sweep.launched import EXEC, launched, registered
+from tests.sweep.launched import EXEC, launched
 from vjepa_stress.study_root import StudyRoot
 from vjepa_stress.sweep.commit import assemble
 from vjepa_stress.sweep.estimate import Estimate, GroupCost, bytes_needed, free_space
@@ -24,7 +24,7 @@ def plan(root: StudyRoot, *more: str) -> dict[str, object]:
 
 def test_encodings(tmp_path: Path) -> None:
     """Each clip once clean and once for each cell, for each model."""
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     before = sorted(root.path.rglob("*"))
     values = plan(root, "--no-calibrate")
     assert (values["registered"], values["missing"], values["encodings"]) == (16, 16, 2 * 3 * (8 + 1))
@@ -43,7 +43,7 @@ def test_encodings(tmp_path: Path) -> None:
 def test_only_what_is_missing_counts(tmp_path: Path, lean: StudyRoot) -> None:
     done = plan(lean, "--no-calibrate")
     assert (done["missing"], done["encodings"], done["bytes_needed"], done["groups"]) == (0, 0, 0, [])
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     one = study.run(root, "model=tiny", "perturbation=reverse")
     assert one.code == 0, one.err
     rest = plan(root, "--no-calibrate")

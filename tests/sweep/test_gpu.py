@@ -15,8 +15,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def computed(folder: Path, *settings: tuple[str, ...]) -> StudyRoot:
-    root = study.new_root(folder, study.calibration("few"))
-    assert study.register(root).code == 0
+    root = study.registered(folder)
     for words in settings:
         done = study.run(root, *words)
         assert done.code == 0, done.err

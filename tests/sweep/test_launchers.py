@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.slurm.jobs import killed_job, registered
+from tests.slurm.jobs import killed_job
 from tests.small import study
 from vjepa_stress import ledger
 from vjepa_stress.errors import BadConfiguration
@@ -21,7 +21,7 @@ from vjepa_stress.sweep.request import ARRAYS, PROCESSES, Request, read_request
 
 
 def test_processes_of_joblib_give_the_same_numbers(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     (root.path / "vjepa-stress.toml").write_text('launcher = "joblib"\n')
     done = study.run(root, "hydra.launcher.n_jobs=2")
     assert done.code == 0, done.err
@@ -30,7 +30,7 @@ def test_processes_of_joblib_give_the_same_numbers(lean: StudyRoot, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_killed_process_of_joblib_is_named_and_the_next_run_completes(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     done, seconds = killed_job(root, "launcher=joblib", "hydra.launcher.n_jobs=2", "exec.chunks=3")
     assert done.code == 4, done.err
     assert seconds < 30

@@ -71,8 +71,7 @@ def test_a_rerun_does_nothing(attacked: StudyRoot) -> None:
 
 
 def test_single_cells_then_the_rest(lean: StudyRoot, tmp_path: Path) -> None:
-    root = study.new_root(tmp_path / "root", study.calibration("few"))
-    assert study.register(root).code == 0
+    root = study.registered(tmp_path / "root")
     one = study.run(root, "model=tiny", "perturbation=reverse")
     assert one.code == 0, one.err
     assert (one.json["computed"], one.json["complete"]) == (1, False)
@@ -88,22 +87,8 @@ def test_single_cells_then_the_rest(lean: StudyRoot, tmp_path: Path) -> None:
     assert study.contents(root) == study.contents(lean)
 
 
-@pytest.mark.parametrize("settings", [("exec.threads=1",), ("exec.threads=2", "exec.chunks=3"), ("exec.device=cpu",)])
-def test_where_it_runs_changes_no_number(lean: StudyRoot, tmp_path: Path, settings: tuple[str, ...]) -> None:
-    root = study.new_root(tmp_path / "root", study.calibration("few"))
-    assert study.register(root).code == 0
-    before = torch.get_num_threads()
-    try:
-        done = study.run(root, *settings)
-    finally:
-        torch.set_num_threads(before)
-    assert done.code == 0, done.err
-    assert study.contents(root) == study.contents(lean)
-
-
 def test_shares_of_the_clips_one_after_the_other(lean: StudyRoot, tmp_path: Path) -> None:
-    root = study.new_root(tmp_path / "root", study.calibration("few"))
-    assert study.register(root).code == 0
+    root = study.registered(tmp_path / "root")
     first = study.run(root, "chunk=1/2")  # two of three clips
     assert first.code == 0, first.err
     assert "16 cells wait for the clips of other shares" in first.err

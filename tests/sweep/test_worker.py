@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.small import study
-from tests.sweep.launched import EXEC, launched, registered, varied
+from tests.sweep.launched import EXEC, launched, varied
 from vjepa_stress import ledger
 from vjepa_stress.digest import Digest, sha256
 from vjepa_stress.errors import CodeChanged, DocumentTampered, IdentityChanged
@@ -29,7 +29,7 @@ def journal(launch: Launch) -> dict[Path, bytes]:
 
 
 def test_a_file_for_each_clip_and_model(tmp_path: Path) -> None:
-    launch = launched(registered(tmp_path / "root"))
+    launch = launched(study.registered(tmp_path / "root"))
     work(launch, launch.units()[:2], EXEC, "first")
     files = journal(launch)
     assert len(files) == 2
@@ -51,7 +51,7 @@ def test_a_file_for_each_clip_and_model(tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_not_used_and_their_clips_are_computed_again(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     launch = launched(root)
     work(launch, launch.units(), EXEC)
     whole = journal(launch)
@@ -71,7 +71,7 @@ def test_damaged_files_are_not_used_and_their_clips_are_computed_again(lean: Stu
 
 
 def test_cells_that_the_journal_lacks_are_added_in_another_file(lean: StudyRoot, tmp_path: Path) -> None:
-    root = registered(tmp_path / "root")
+    root = study.registered(tmp_path / "root")
     some = launched(root, "model=tiny", "perturbation=reverse,gaussian_noise")
     work(some, some.units()[:2], EXEC, "some")
     rest = launched(root)
@@ -88,7 +88,7 @@ def test_cells_that_the_journal_lacks_are_added_in_another_file(lean: StudyRoot,
 
 
 def test_other_code_is_refused(tmp_path: Path) -> None:
-    launch = launched(registered(tmp_path / "root"))
+    launch = launched(study.registered(tmp_path / "root"))
     other = varied(launch, code=CodeState(digest=sha256(b"other"), dirty=False, commit=None))
     with pytest.raises(CodeChanged):
         work(other, other.units(), EXEC)
@@ -96,7 +96,7 @@ def test_other_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_weights_are_refused_and_are_no_failure_of_cells(tmp_path: Path) -> None:
-    launch = launched(registered(tmp_path / "root"))
+    launch = launched(study.registered(tmp_path / "root"))
     other = varied(launch, weights={name: sha256(b"other") for name in launch.weights})
     with pytest.raises(IdentityChanged):
         work(other, other.units(), EXEC)
@@ -105,7 +105,7 @@ def test_other_weights_are_refused_and_are_no_failure_of_cells(tmp_path: Path) -
 
 
 def test_a_document_that_changes_meanwhile_stops_the_worker(tmp_path: Path) -> None:
-    launch = launched(registered(tmp_path / "root"))
+    launch = launched(study.registered(tmp_path / "root"))
     units = launch.units()
     _ = launch.design
     launch.document.write_bytes(launch.document.read_bytes() + b" ")

@@ -9,6 +9,4 @@ from vjepa_stress.study_root import StudyRoot
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> StudyRoot:
     """The study of `lean`, registered and not run."""
-    root = study.new_root(tmp_path_factory.mktemp("untouched") / "root", study.calibration("few"))
-    assert study.register(root).code == 0
-    return root
+    return study.registered(tmp_path_factory.mktemp("untouched") / "root")

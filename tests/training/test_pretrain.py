@@ -178,6 +178,7 @@ def test_losses_fall() -> None:
     assert last["visible"] < 0.7 * first["visible"]
 
 
+@pytest.mark.slow
 def test_killed_runs_end_in_the_same_bytes(conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`kill -9` after each new checkpoint, until training is complete."""
     steps = "training.steps=170"  # three checkpoints before the last one
