@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## run the demo study: register, run, judge, report, audit (a minute and a half on two cores)
+demo: $(READY)  ## run the demo study: register, run, judge, report, audit (two minutes on two cores)
 	$(BIN)/vjepa-stress demo --out vjepa-stress-demo
 
 check: lint test  ## lint and test: every commit must pass

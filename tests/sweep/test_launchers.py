@@ -98,7 +98,7 @@ def test_cores_of_a_task_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loky.cpu_count", lambda: 8)
     for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # left over; this is no task
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # left over; this is not a task
     assert cores() == 8
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     assert cores() == 3
